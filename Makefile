@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEMO ?= runs/demo
+
+.PHONY: demo test check foundations clean
+
+demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten minutes on two cores
+	$(BIN)/pscli train-e2e --dataset photoworld --preset demo --run $(DEMO)/e2e --overwrite
+	$(BIN)/pscli train-pipeline --dataset photoworld --preset demo --run $(DEMO)/pipeline --overwrite
+	$(BIN)/pscli generate --dataset photoworld --split test --count 60 --agent $(DEMO)/e2e --out $(DEMO)/preds/e2e --overwrite
+	$(BIN)/pscli generate --dataset photoworld --split test --count 60 --agent $(DEMO)/pipeline --out $(DEMO)/preds/pipeline --overwrite
+	$(BIN)/pscli score $(DEMO)/preds/e2e $(DEMO)/preds/pipeline
+	$(BIN)/pscli report $(DEMO)/preds/e2e $(DEMO)/preds/pipeline --out $(DEMO)/conversations.png
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed  ## format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+foundations: $(VENV)/installed  ## remake the shipped weights: hours; resumes where it stopped
+	$(BIN)/pscli foundations --work runs/foundations --out src/pscli/foundations/weights
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

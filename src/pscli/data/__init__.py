@@ -1,0 +1,1 @@
+"""Datasets of photo-sharing dialogues: schema, sources, statistics."""

@@ -1,0 +1,209 @@
+"""What only a dataset that knows the truth can tell: sharing, answers, and faithful photos.
+
+All figures are percentages with 95 % Wilson intervals. Sharing needs no truth, only references.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pscli.data.photoworld.phrases import ANSWER_WORDS
+from pscli.data.photoworld.scene import COLOURS, KINDS, SETTINGS
+from pscli.data.photoworld.talk import answered
+from pscli.data.schema import Photo
+from pscli.errors import DataError
+from pscli.evaluation import Score, Scored
+from pscli.evaluation.predictions import Prediction
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import nn
+
+SHARING = ("sharing precision", "sharing recall", "sharing F1")
+ANSWERS = ("answer accuracy", "answer chance", "answer majority")
+FAITHFUL = (
+    "photo faithfulness",
+    "photo faithfulness (sent)",
+    "setting faithfulness",
+    "setting faithfulness (sent)",
+)
+Z_95 = 1.959963984540054
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the extractor sees in a photo: (colour, kind) of every thing, and the setting."""
+
+    things: frozenset[tuple[str, str]]
+    setting: str
+
+
+def wilson(hits: int, n: int, z: float = Z_95) -> tuple[float, float]:
+    """Wilson's score interval of a proportion, in percent.
+
+    Args:
+        hits: Successes, 0 to n.
+        n: Trials, >= 1.
+        z: Standard normal quantile; the default gives 95 %.
+    """
+    p, scale = hits / n, 1 + z * z / n
+    centre = (p + z * z / (2 * n)) / scale
+    half = z / scale * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
+
+
+def rate(name: str, hits: int, n: int, how: str) -> Score:
+    """A proportion in percent. Args: hits, n: Counts, n >= 1. how: Head of the signature."""
+    return Score(name, 100 * hits / n, n, f"{how}|n:{n}|interval:wilson95", None, wilson(hits, n))
+
+
+def sharing_scores(predictions: Sequence[Prediction]) -> Scored:
+    """Precision, recall and F1 of the decision to share, over all instances: whether at least
+    one photo is predicted, against whether the reference has at least one."""
+    sent = [bool(p.prediction.photos) for p in predictions]
+    due = [bool(p.reference.photos) for p in predictions]
+    both = sum(s and d for s, d in zip(sent, due, strict=True))
+    either = sum(s or d for s, d in zip(sent, due, strict=True))
+    precision, recall, f1 = SHARING
+    scores, reasons = [], {}
+    if any(sent):
+        scores.append(rate(precision, both, sum(sent), "photo-sent"))
+    else:
+        reasons[precision] = "no photo is predicted"
+    if any(due):
+        scores.append(rate(recall, both, sum(due), "photo-sent"))
+    else:
+        reasons[recall] = "no reference has a photo"
+    if either:
+        # F1 = 2J / (1 + J) grows with Jaccard's J = both / either, which is a proportion: so the
+        # ends of J's interval give those of F1.
+        low, high = (200 * j / (1 + j) for j in (x / 100 for x in wilson(both, either)))
+        signature = f"photo-sent|n:{either}|of:sent-or-due|interval:wilson95-of-jaccard"
+        value = 200 * both / (both + either)
+        scores.append(Score(f1, value, either, signature, None, (low, high)))
+    else:
+        reasons[f1] = "no photo is predicted and none is due"
+    return Scored(tuple(scores), reasons)
+
+
+def sharing_accuracy(predictions: Sequence[Prediction]) -> Scored:
+    """Share of the instances in which a photo is predicted exactly when the reference has one."""
+    if not predictions:
+        return Scored(reasons={"sharing accuracy": "no instances"})
+    hits = sum(bool(p.prediction.photos) == bool(p.reference.photos) for p in predictions)
+    return Scored((rate("sharing accuracy", hits, len(predictions), "photo-sent"),))
+
+
+def answer_scores(predictions: Sequence[Prediction]) -> Scored:
+    """How often the predicted text gives the right answer to a question about a photo.
+
+    `answer chance` is what guessing among the values of each detail gives, `answer majority` what
+    always giving each detail's most frequent right answer among these instances gives. Instances
+    whose truth has an answer (look and recall) are scored.
+
+    Raises:
+        DataError: if a truth asks for a detail that photoworld does not know.
+    """
+    asked = [
+        (p.prediction.text, p.truth.about, p.truth.answer)
+        for p in predictions
+        if p.truth and p.truth.about and p.truth.answer
+    ]
+    if not asked:
+        return Scored(reasons=dict.fromkeys(ANSWERS, "no instance asks for a detail"))
+    unknown = sorted({about for _, about, _ in asked} - set(ANSWER_WORDS))
+    if unknown:
+        raise DataError(
+            f"The truth asks for {', '.join(unknown)}, which photoworld does not know.",
+            f"`about` is one of {', '.join(ANSWER_WORDS)}.",
+        )
+    hits = sum(answered(text, about) == answer for text, about, answer in asked)
+    chance = sum(1 / len(ANSWER_WORDS[about]) for _, about, _ in asked)
+    majority: dict[str, int] = {}
+    for (about, _), count in Counter((about, answer) for _, about, answer in asked).items():
+        majority[about] = max(majority.get(about, 0), count)
+    n, most = len(asked), sum(majority.values())
+    return Scored(
+        (
+            rate(ANSWERS[0], hits, n, "stated-value"),
+            Score(ANSWERS[1], 100 * chance / n, n, f"1/values-of-detail|n:{n}"),
+            Score(ANSWERS[2], 100 * most / n, n, f"most-frequent-answer-per-detail|n:{n}"),
+        )
+    )
+
+
+def faithful_scores(predictions: Sequence[Prediction], network: nn.Module | None = None) -> Scored:
+    """How often the drawn photo shows what the talk has fixed, as the extractor sees it.
+
+    A photo is faithful if it shows exactly the (colour, kind) pairs of the truth; its setting is,
+    if it is the one that the truth fixes. An instance without a photo counts as wrong, except in
+    the figures marked `(sent)`. Of several photos the first counts.
+
+    Args:
+        predictions: Those whose truth says that a photo is due are scored (share and vary).
+        network: Stands in for the shipped photoworld network.
+    """
+    due = [(p.prediction.photos, p.truth) for p in predictions if p.truth and p.truth.share]
+    if not due:
+        return Scored(reasons=dict.fromkeys(FAITHFUL, "no instance whose photo is known"))
+    sent = [(photos[0], truth) for photos, truth in due if photos]
+    seen = look([Photo(path).open() for path, _ in sent], network)
+    judged = [(s, truth) for s, (_, truth) in zip(seen, sent, strict=True)]
+    things = sum(s.things == frozenset(truth.things) for s, truth in judged)
+    settings = sum(s.setting == truth.setting for s, truth in judged)
+    fixed = sum(truth.setting is not None for _, truth in due)
+    fixed_sent = sum(truth.setting is not None for _, truth in sent)
+    counted = (
+        (FAITHFUL[0], things, len(due), "exact-colours-and-kinds"),
+        (FAITHFUL[1], things, len(sent), "exact-colours-and-kinds"),
+        (FAITHFUL[2], settings, fixed, "setting-fixed-by-talk"),
+        (FAITHFUL[3], settings, fixed_sent, "setting-fixed-by-talk"),
+    )
+    judge = "extractor:photoworld|resize:64"
+    scores = tuple(rate(name, hits, n, f"{how}|{judge}") for name, hits, n, how in counted if n)
+    reasons = {
+        name: "no photo was sent" if name.endswith("(sent)") else "the talk fixes no setting"
+        for name, _, n, _ in counted
+        if not n
+    }
+    return Scored(scores, reasons)
+
+
+def things_in(
+    images: Sequence[Image], network: nn.Module | None = None
+) -> list[frozenset[tuple[str, str]]]:
+    """(colour, kind) of every thing in each photo, as the extractor sees it."""
+    return [seen.things for seen in look(images, network)]
+
+
+def look(images: Sequence[Image], network: nn.Module | None = None) -> list[Seen]:
+    """What the extractor sees in each photo.
+
+    Args:
+        images: RGB photos of any size; they are scaled to 64 × 64.
+        network: Stands in for the shipped photoworld network.
+    """
+    if not images:
+        return []
+    import torch
+
+    from pscli.evaluation.image import load_network, pixels
+
+    colours, kinds, settings = list(COLOURS), list(KINDS), list(SETTINGS)
+    network = (network or load_network()).eval()
+    seen = []
+    for start in range(0, len(images), BATCH):
+        batch = torch.stack([pixels(image, 64) for image in images[start : start + BATCH]])
+        with torch.no_grad():
+            output = network(batch.float() / 127.5 - 1)
+        for row, setting in zip(
+            output.kinds.argmax(-1).tolist(), output.settings.argmax(-1).tolist(), strict=True
+        ):
+            things = frozenset((colours[c - 1], kinds[k]) for k, c in enumerate(row) if c)
+            seen.append(Seen(things, settings[setting]))
+    return seen

@@ -1,0 +1,54 @@
+"""A run: the loop wired to its dataset, its evaluation on the dev split, and its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from torch import nn
+
+from pscli.config import Config
+from pscli.console import stderr
+from pscli.evaluation.score import score_folder
+from pscli.generate import predict
+from pscli.model.agent import Agent, build
+from pscli.pictures import loss_plot, sample_sheet
+from pscli.registry import find
+from pscli.training.loop import train
+
+
+def run_training(config: Config, run: Path, *, resume: bool = False) -> None:
+    """Trains a system and leaves a run folder.
+
+    `config.json` (resolved), `metrics.jsonl`, `checkpoints/`, `samples/step-N/` (predictions on
+    the dev split with their scores and a sheet of conversations), `loss.png` and `agent/`: the
+    agent with the best BLEU-2 so far.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "config.json").write_text(json.dumps(config.to_json(), indent=1), encoding="utf-8")
+    dataset = find("dataset", config.dataset)()
+    system = build(config.system, config.model)
+    dev = dataset.load("dev", config.train.eval_dialogues)
+    best = 0.0
+
+    def evaluate(system: nn.Module, step: int) -> dict[str, float]:
+        nonlocal best
+        system.eval()
+        agent = Agent(system, config)
+        folder = run / "samples" / f"step-{step:06d}"
+        predict(agent, dev, folder, overwrite=True)
+        scores = {s.name: s.value for s in score_folder(folder, by_kind=False).overall.scores}
+        sample_sheet([folder], folder / "conversations.png")
+        loss_plot(run / "metrics.jsonl", run / "loss.png")
+        if scores["BLEU-2"] >= best or not (run / "agent").is_dir():
+            best = scores["BLEU-2"]
+            agent.save_pretrained(run / "agent")
+        system.train()
+        stderr.print(f"step {step}: " + "  ".join(f"{k} {v:.2f}" for k, v in scores.items()))
+        fid = next((v for k, v in scores.items() if k.startswith("FID")), float("inf"))
+        return {"bleu2": scores["BLEU-2"], "fid": fid}
+
+    history = train(
+        system, dataset.load("train", config.train.dialogues), config, run, evaluate, resume=resume
+    )
+    stderr.print(f"{len(history)} evaluations; the agent is in {run / 'agent'}.")

@@ -1,0 +1,203 @@
+"""The tongue: two different BPE vocabularies, the LLM, and the Q-Former that shows it photos."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import (
+    Blip2QFormerConfig,
+    Blip2QFormerModel,
+    Blip2VisionModel,
+    CLIPTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from pscli.data.photoworld.scene import Scene
+from pscli.data.schema import Dialogue, Photo
+from pscli.data.sequence import END_IMG, IGNORE, IMG, PHOTO, Packed, Template, told
+from pscli.foundations.fit import Losses, fit
+from pscli.foundations.pool import Pool
+from pscli.model.batch import Batch, collate
+from pscli.model.llm import LanguageModel
+from pscli.model.perceptron import QFormerPerceptron
+from pscli.model.pipeline import CAPTION, DESCRIBE, Captioner
+from pscli.model.system import text_loss
+
+CLIP_LENGTH = 40  # tokens of a caption, where Stable Diffusion has 77
+
+
+def texts(dialogues: Sequence[Dialogue]) -> Iterable[str]:
+    """Everything that is said in dialogues, and both kinds of words for their photos."""
+    for dialogue in dialogues:
+        for turn in dialogue.turns:
+            yield " " + turn.text
+        for photo in dialogue.photos:
+            yield f" {photo.caption}"
+            yield " " + describe(photo)
+
+
+def describe(photo: Photo) -> str:
+    """Full description of a photoworld photo."""
+    assert isinstance(photo.source, Scene)
+    return photo.source.description()
+
+
+def train_llm_tokenizer(corpus: Iterable[str], size: int = 2048) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with the marks of our template."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    specials = ["<pad>", "<s>", "</s>", IMG, END_IMG, PHOTO]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(corpus, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>",
+        additional_special_tokens=[IMG, END_IMG, PHOTO],
+    )  # fmt: skip
+
+
+def train_clip_tokenizer(corpus: Iterable[str], size: int = 400) -> CLIPTokenizer:
+    """CLIP's own BPE (lower case, `</w>` ends a word) with a vocabulary of photoworld."""
+    like = CLIPTokenizer()._tokenizer
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = like.normalizer, like.pre_tokenizer
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=["<|startoftext|>", "<|endoftext|>"],
+        initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False,
+    )  # fmt: skip
+    tokenizer.train_from_iterator(corpus, trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    merges = [tuple(pair) for pair in model["merges"]]
+    return CLIPTokenizer(vocab=model["vocab"], merges=merges, model_max_length=CLIP_LENGTH)
+
+
+def language_model(tokenizer: PreTrainedTokenizerFast) -> LanguageModel:
+    """A Llama of 2.1 M parameters."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=4,
+        num_attention_heads=6, max_position_embeddings=512, tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return LanguageModel(LlamaForCausalLM(config), tokenizer)
+
+
+def mean_text_loss(llm: LanguageModel, batch: Batch, embeddings: Tensor | None = None) -> Tensor:
+    """Negative log-likelihood per supervised token (Eq. 2)."""
+    embeddings = llm.embed(batch.ids) if embeddings is None else embeddings
+    hidden = llm.hidden(embeddings, batch.mask, batch.positions)
+    return text_loss(llm, hidden, batch) / batch.tokens
+
+
+class _Reading:
+    """Dialogues as running text, with full descriptions in place of photos, all of it supervised."""
+
+    def __init__(self, llm: LanguageModel, dialogues: Sequence[Dialogue]) -> None:
+        template = Template(llm.tokenizer, told(llm.tokenizer, describe))
+        self.sequences = [s for d in dialogues for s in template.pack(d)]
+        self.pad = llm.tokenizer.pad_token_id
+        for s in self.sequences:
+            # The first token of a segment does not follow the token before it.
+            same = [a == b for a, b in zip(s.segments, s.segments[1:], strict=False)]
+            s.labels = [IGNORE] + [t if k else IGNORE for t, k in zip(s.ids[1:], same, strict=True)]
+
+    def batch(self, step: int, count: int) -> Batch:
+        generator = torch.Generator().manual_seed(step)
+        rows = torch.randint(len(self.sequences), (count,), generator=generator).tolist()
+        return collate([self.sequences[i] for i in rows], self.pad)
+
+
+def train_llm(
+    tokenizer: PreTrainedTokenizerFast, dialogues: Sequence[Dialogue], work: Path,
+    *, steps: int, batch: int = 16, seed: int = 0,
+) -> LanguageModel:  # fmt: skip
+    torch.manual_seed(seed)
+    llm = language_model(tokenizer)
+    reading = _Reading(llm, dialogues)
+    fit(llm, lambda step: {"text": mean_text_loss(llm, reading.batch(step, batch))}, work,
+        steps=steps, lr=2e-3)  # fmt: skip
+    return llm
+
+
+def caption_sequence(captioner: Captioner, task: str, words: str) -> Packed:
+    """The captioner's prompt and `words </s>`, which are supervised."""
+    tokenizer = captioner.llm.tokenizer
+    asked = captioner.prompt_ids(task)
+    answer = [
+        *tokenizer(" " + words, add_special_tokens=False).input_ids, tokenizer.eos_token_id
+    ]  # fmt: skip
+    packed = Packed()
+    packed.append(asked, [False] * len(asked), 0)
+    packed.append(answer, [True] * len(answer), 0)
+    return packed
+
+
+def perceptron(vision: Blip2VisionModel, width: int, length: int = 8) -> QFormerPerceptron:
+    """A frozen vision encoder and an untrained Q-Former of 0.6 M parameters.
+
+    Deviation: `length` 8 visual tokens for 64 patches; the paper has 32 for 256.
+    """
+    qformer = Blip2QFormerModel(
+        Blip2QFormerConfig(
+            hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=320,
+            encoder_hidden_size=vision.config.hidden_size, cross_attention_frequency=1,
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, vocab_size=1,
+        )
+    )  # fmt: skip
+    return QFormerPerceptron(vision.requires_grad_(False), qformer, length, width)
+
+
+def train_qformer(
+    vision: Blip2VisionModel, llm: LanguageModel, pool: Pool, dialogues: Sequence[Dialogue],
+    work: Path, *, steps: int, batch: int = 64, seed: int = 0,
+) -> Captioner:  # fmt: skip
+    """Captions and full descriptions of photos, with dialogues beside them lest they be forgotten."""
+    torch.manual_seed(seed)
+    captioner = Captioner(perceptron(vision, llm.width), llm)
+    reading = _Reading(llm, dialogues)
+    photo = llm.tokenizer.convert_tokens_to_ids(PHOTO)
+
+    def loss(step: int) -> Losses:
+        rows = pool.pick(seed + 3, step, batch)
+        scenes = [pool.scenes[i] for i in rows]
+        told = [
+            caption_sequence(captioner, DESCRIBE, s.description())
+            if n % 3
+            else caption_sequence(captioner, CAPTION, s.caption())
+            for n, s in enumerate(scenes)
+        ]
+        captions = collate(told, reading.pad)
+        visual = captioner.perceptron(pool.batch(rows)).flatten(0, 1)
+        place = (captions.ids == photo)[..., None]
+        embeddings = llm.embed(captions.ids).masked_scatter(place, visual)
+        return {
+            "caption": mean_text_loss(llm, captions, embeddings),
+            "text": mean_text_loss(llm, reading.batch(step, 6)),
+        }
+
+    fit(captioner, loss, work, steps=steps, lr=1e-3, ema=0.998)
+    return captioner
+
+
+@torch.no_grad()
+def perplexity(llm: LanguageModel, dialogues: Sequence[Dialogue]) -> float:
+    """exp of the mean negative log-likelihood per token of running text."""
+    reading = _Reading(llm, dialogues)
+    total, tokens = 0.0, 0
+    for start in range(0, len(reading.sequences), 32):
+        batch = collate(reading.sequences[start : start + 32], reading.pad)
+        total += float(mean_text_loss(llm, batch)) * batch.tokens
+        tokens += batch.tokens
+    return math.exp(total / tokens)

@@ -1,0 +1,188 @@
+"""Image generator: CLIP text encoder, U-Net and VAE of a latent diffusion model.
+
+Guo et al. (2024), §2.4.3; "Eq. n" refers to it. Everything but the seam for the bridge is the
+library's own: a diffusers Stable Diffusion pipeline folder goes in and comes out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from PIL.Image import Image
+from torch import Tensor, nn
+
+# B photos, N CLIP tokens, D text width, C×H×W latents
+
+
+@dataclass(frozen=True)
+class DiffusionNoise:
+    """What the diffusion of B photos draws at random.
+
+    Args:
+        noise: [B, C, H, W] standard normal.
+        timesteps: [B] uniform over the training steps.
+        dropped: [B] whether the caption is dropped, for classifier-free guidance.
+    """
+
+    noise: Tensor
+    timesteps: Tensor
+    dropped: Tensor
+
+
+class Generator(nn.Module):
+    """Draws photos from captions, and scores captions by how well they denoise a photo.
+
+    Args:
+        pipeline: A Stable Diffusion pipeline; its parts become submodules.
+        snr_gamma: Clip of the min-SNR loss weight (Hang et al. 2023); None weighs all steps alike.
+        guidance: Scale of classifier-free guidance when drawing.
+        steps: Denoising steps when drawing (DPM-Solver++).
+    """
+
+    def __init__(
+        self,
+        pipeline: StableDiffusionPipeline,
+        *,
+        snr_gamma: float | None = None,
+        guidance: float = 7.5,
+        steps: int = 20,
+        caption_dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.tokenizer = pipeline.tokenizer
+        self.text_encoder = pipeline.text_encoder
+        self.unet = pipeline.unet
+        self.vae = pipeline.vae
+        self.scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+        self.snr_gamma, self.guidance, self.steps = snr_gamma, guidance, steps
+        self.caption_dropout = caption_dropout
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, revision: str | None = None, **options: Any) -> Self:
+        """Loads a diffusers pipeline folder or hub id, in float32."""
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            str(folder), revision=revision, safety_checker=None, requires_safety_checker=False,
+            use_safetensors=True, torch_dtype=torch.float32,
+        )  # fmt: skip
+        return cls(pipeline, **options)
+
+    @property
+    def size(self) -> int:
+        """Side of a photo in pixels."""
+        return int(self.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
+    # -- training ----------------------------------------------------------------------------
+
+    def tokenize(self, captions: Sequence[str]) -> Tensor:
+        """[B, N] CLIP ids, padded and cut to the encoder's length (77 for Stable Diffusion)."""
+        return self.tokenizer(
+            list(captions), padding="max_length", truncation=True,
+            max_length=self.tokenizer.model_max_length, return_tensors="pt",
+        ).input_ids.to(self.device)  # fmt: skip
+
+    @torch.no_grad()
+    def latents(self, photos: Sequence[Image]) -> Tensor:
+        """[B, C, H, W] scaled VAE latents (the posterior's mode) of photos."""
+        size = (self.size, self.size)
+        arrays = [np.asarray(p.convert("RGB").resize(size, resample=3)) for p in photos]
+        pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        posterior = self.vae.encode(pixels.to(self.device)).latent_dist
+        return posterior.mode() * self.vae.config.scaling_factor
+
+    def draw_noise(self, generators: Sequence[torch.Generator]) -> DiffusionNoise:
+        """The noise of one training step, one seeded generator a photo."""
+        side, channels = self.unet.config.sample_size, self.unet.config.in_channels
+        steps = self.scheduler.config.num_train_timesteps
+        noise = [torch.randn(channels, side, side, generator=g) for g in generators]
+        times = [torch.randint(steps, (), generator=g) for g in generators]
+        dropped = [torch.rand((), generator=g) < self.caption_dropout for g in generators]
+        return DiffusionNoise(
+            *(torch.stack(x).to(self.device) for x in (noise, times, dropped))
+        )
+
+    def losses(
+        self, ids: Tensor, latents: Tensor, noise: DiffusionNoise, residual: Tensor | None = None
+    ) -> Tensor:
+        """[B] squared error of the predicted noise (or velocity), a mean per photo: L^v (Eq. 12).
+
+        Args:
+            ids: [B, N] CLIP ids of the captions.
+            latents: [B, C, H, W] of the gold photos.
+            residual: [B, N, D] from the bridge, added to the input embeddings; zero in value, it
+                carries the gradient of R^SD (Eq. 11).
+        """
+        # Deviation, Eq. 12: the paper writes ||I_hat - I|| on images; Stable Diffusion is trained
+        # by noise (or velocity) prediction on latents, so L^v follows scheduler.prediction_type.
+        empty = self.tokenize([""])
+        ids = torch.where(noise.dropped[:, None], empty, ids)
+        if residual is not None:
+            residual = residual * (~noise.dropped)[:, None, None]
+        with added_to_token_embedding(self.text_encoder, residual):
+            text = self.text_encoder(ids)[0]
+        noisy = self.scheduler.add_noise(latents, noise.noise, noise.timesteps)
+        predicted = self.unet(noisy, noise.timesteps, text).sample
+        if self.scheduler.config.prediction_type == "v_prediction":
+            wanted = self.scheduler.get_velocity(latents, noise.noise, noise.timesteps)
+        else:
+            wanted = noise.noise
+        return self._weights(noise.timesteps) * (predicted - wanted).pow(2).mean((1, 2, 3))
+
+    def _weights(self, timesteps: Tensor) -> Tensor:
+        """[B] min-SNR weights (Hang et al. 2023, §3.4), or ones."""
+        if self.snr_gamma is None:
+            return torch.ones_like(timesteps, dtype=torch.float32)
+        alphas = self.scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
+        snr = alphas / (1 - alphas)
+        velocity = self.scheduler.config.prediction_type == "v_prediction"
+        return snr.clamp(max=self.snr_gamma) / (snr + 1 if velocity else snr)
+
+    # -- drawing -----------------------------------------------------------------------------
+
+    def pipeline(self) -> StableDiffusionPipeline:
+        """The parts as a diffusers pipeline, for drawing and saving."""
+        pipeline = StableDiffusionPipeline(
+            vae=self.vae, text_encoder=self.text_encoder, tokenizer=self.tokenizer, unet=self.unet,
+            scheduler=DPMSolverMultistepScheduler.from_config(self.scheduler.config),
+            safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        )  # fmt: skip
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    @torch.no_grad()
+    def draw(self, captions: Sequence[str], generators: Sequence[torch.Generator]) -> list[Image]:
+        """One photo a caption, drawn together; seeded by one generator a photo."""
+        if not captions:
+            return []
+        drawn = self.pipeline()(
+            list(captions), num_inference_steps=self.steps, guidance_scale=self.guidance,
+            generator=list(generators),
+        )  # fmt: skip
+        return drawn.images
+
+
+@contextlib.contextmanager
+def added_to_token_embedding(text_encoder: nn.Module, residual: Tensor | None) -> Iterator[None]:
+    """Adds `residual` [B, N, D] to the output of the token embedding while the context is open.
+
+    CLIP's text model takes ids only; its token embedding is the smallest seam for the bridge.
+    """
+    if residual is None:
+        yield
+        return
+    embedding = text_encoder.get_input_embeddings()
+    hook = embedding.register_forward_hook(lambda module, args, output: output + residual)
+    try:
+        yield
+    finally:
+        hook.remove()

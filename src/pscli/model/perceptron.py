@@ -1,0 +1,121 @@
+"""Image perceptron: photos to visual embeddings that the LLM reads as context.
+
+Guo et al. (2024), §2.3; "Eq. n" refers to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import Blip2QFormerModel, Blip2VisionModel
+
+# P photos, S side in pixels, N patches + 1, Q visual tokens, D width of the LLM
+
+
+class Perceptron(nn.Module):
+    """What perceptrons share: a vision encoder, its pixels, and a folder of their own.
+
+    Args:
+        vision: H̃^v = ViT(I), the first line of Eq. 3.
+        width: Width D of the LLM's embeddings.
+    """
+
+    name: str
+    length: int  # visual tokens per photo, Q
+
+    def __init__(self, vision: Blip2VisionModel, width: int) -> None:
+        super().__init__()
+        self.vision = vision
+        self.width = width
+
+    def pixels(self, photos: Sequence[Image]) -> Tensor:
+        """[P, 3, S, S] in [-1, 1]; photos of any size are scaled to the encoder's."""
+        side = self.vision.config.image_size
+        scaled = (p.convert("RGB").resize((side, side), resample=3) for p in photos)
+        stacked = torch.from_numpy(np.stack([np.asarray(image) for image in scaled]))
+        return stacked.permute(0, 3, 1, 2).float().to(self.vision.device) / 127.5 - 1
+
+    def save_pretrained(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.vision.save_pretrained(folder / "vision")
+        own = {k: v for k, v in self.state_dict().items() if k.split(".")[0] in self.own}
+        save_file({k: v.contiguous() for k, v in own.items()}, folder / "model.safetensors")
+        settings = {"perceptron": self.name, "length": self.length, "width": self.width}
+        (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+
+    own: tuple[str, ...] = ("projection",)
+
+
+class QFormerPerceptron(Perceptron):
+    """H^v = Q-Former(Q, H̃^v) (Eq. 3), projected to the LLM's width.
+
+    BLIP-2's own projection fits the width of its OPT; another LLM needs this new one.
+    """
+
+    name = "qformer"
+    own = ("queries", "projection")
+
+    def __init__(
+        self, vision: Blip2VisionModel, qformer: Blip2QFormerModel, length: int, width: int
+    ) -> None:
+        super().__init__(vision, width)
+        self.qformer = qformer
+        self.length = length
+        self.queries = nn.Parameter(0.02 * torch.randn(1, length, qformer.config.hidden_size))
+        self.projection = nn.Linear(qformer.config.hidden_size, width)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[P, Q, D] visual embeddings of photos [P, 3, S, S]."""
+        patches = self.vision(pixels).last_hidden_state  # H̃^v, [P, N, ·]
+        queries = self.queries.expand(len(pixels), -1, -1)
+        seen = self.qformer(query_embeds=queries, encoder_hidden_states=patches).last_hidden_state
+        return self.projection(seen)  # H^v
+
+    def save_pretrained(self, folder: Path) -> None:
+        super().save_pretrained(folder)
+        self.qformer.save_pretrained(folder / "qformer")
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> Self:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        perceptron = cls(
+            Blip2VisionModel.from_pretrained(folder / "vision", dtype=torch.float32),
+            Blip2QFormerModel.from_pretrained(folder / "qformer", dtype=torch.float32),
+            settings["length"],
+            settings["width"],
+        )
+        perceptron.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        return perceptron
+
+
+class LinearPerceptron(Perceptron):
+    """Vision encoder and linear projection, patch by patch: the other way that §2.3 names."""
+
+    name = "linear"
+
+    def __init__(self, vision: Blip2VisionModel, width: int) -> None:
+        super().__init__(vision, width)
+        self.length = (vision.config.image_size // vision.config.patch_size) ** 2
+        self.projection = nn.Linear(vision.config.hidden_size, width)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[P, Q, D] visual embeddings, one per patch, of photos [P, 3, S, S]."""
+        return self.projection(self.vision(pixels).last_hidden_state[:, 1:])
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> Self:
+        """Loads a folder of its own; the projection is new if the folder is a Q-Former's."""
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        vision = Blip2VisionModel.from_pretrained(folder / "vision", dtype=torch.float32)
+        perceptron = cls(vision, settings["width"])
+        if settings["perceptron"] == cls.name:
+            perceptron.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        return perceptron

@@ -1,0 +1,104 @@
+"""What the end-to-end model and the pipeline share: losses of a step, and answering a dialogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL.Image import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pscli.data.schema import Photo, Reply, Response
+from pscli.data.sequence import IGNORE, Template
+from pscli.model.batch import Batch
+from pscli.model.generator import Generator
+from pscli.model.llm import LanguageModel
+from pscli.model.noise import seeded
+from pscli.model.reply import Caption, parse
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Sums over a micro-batch, so that micro-batches of any size add up to the same batch.
+
+    Args:
+        text: Σ -log P(y_i | U, r_<i) over supervised tokens (Eq. 2).
+        image: Σ over response photos of the mean squared error of a photo (Eq. 12).
+    """
+
+    text: Tensor
+    image: Tensor
+
+
+@dataclass(frozen=True)
+class Question:
+    """A dialogue so far, and who is to answer it. `key` seeds what is drawn."""
+
+    responses: Sequence[Response]
+    speaker: str
+    key: str = ""
+
+
+class System(Protocol):
+    """A dialogue agent that can be trained: see `EndToEnd` and `Pipeline`."""
+
+    llm: LanguageModel
+    generator: Generator
+
+    def template(self, max_length: int) -> Template: ...
+
+    def forward(self, batch: Batch, tau: float, seed: str) -> Losses: ...
+
+    def prompts(self, questions: Sequence[Question], max_length: int) -> list[Tensor]: ...
+
+
+def text_loss(llm: LanguageModel, hidden: Tensor, batch: Batch) -> Tensor:
+    """L^t = Σ -log P(y_i | U, r_<i) (Eq. 2). Position i predicts token i + 1."""
+    labels = batch.labels[:, 1:]
+    supervised = labels != IGNORE
+    return F.cross_entropy(
+        llm.logits(hidden[:, :-1][supervised]), labels[supervised], reduction="sum"
+    )
+
+
+def drawn_photos(batch: Batch) -> list[Image]:
+    """Pixels of the response photos of a batch."""
+    return [span.photo.open() for _, span in batch.captions]
+
+
+def answer(
+    system: System,
+    questions: Sequence[Question],
+    *,
+    max_length: int = 400,
+    max_new_tokens: int = 60,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> list[Reply]:
+    """Replies to several questions at once: words first, then all their photos together (§2.5)."""
+    prompts = system.prompts(questions, max_length)
+    generated = system.llm.respond(
+        prompts, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
+    )
+    parsed = [parse(ids, system.llm.tokenizer) for ids in generated]
+    wanted = [
+        (part.words, seeded(seed, question.key, number))
+        for question, (parts, _) in zip(questions, parsed, strict=True)
+        for number, part in enumerate(parts)
+        if isinstance(part, Caption)
+    ]
+    photos = iter(system.generator.draw([w for w, _ in wanted], [g for _, g in wanted]))
+    replies = []
+    for (parts, notes), ids in zip(parsed, generated, strict=True):
+        drawn = [Photo(next(photos), p.words) if isinstance(p, Caption) else p for p in parts]
+        raw = system.llm.tokenizer.decode(ids)
+        replies.append(Reply(tuple(drawn), raw, tuple(notes)))
+    return replies
+
+
+def freeze(model: nn.Module, prefixes: Sequence[str]) -> None:
+    """Parameters whose names begin with one of the prefixes do not train."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith(tuple(prefixes)))

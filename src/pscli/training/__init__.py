@@ -1,0 +1,1 @@
+"""Training: one loop, its stages, schedules and checkpoints."""

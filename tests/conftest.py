@@ -1,0 +1,177 @@
+"""Tiny random members of every architecture, built in memory in a second."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pscli.data.schema import Dialogue, Photo, Turn
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on a network
+
+CORPUS = [
+    " Look at my red dog on the beach!",
+    " What a lovely photo, is it yours?",
+    " A red dog and a blue boat at the beach.",
+    " Yes, send me one of the kitchen at night.",
+]
+COLOURS = ["red", "green", "blue", "black", "white", "yellow"]
+VISUAL = 3  # visual tokens a photo
+CLIP_LENGTH = 16
+
+
+def photo(rng: random.Random) -> Photo:
+    """A photo of one colour that its caption names, with a corner of another."""
+    first, second = rng.sample(COLOURS, 2)
+    image = Image.new("RGB", (16, 16), first)
+    image.paste(second, (0, 0, 5, 9))
+    return Photo(image, f"A {first} dog and a {second} boat")
+
+
+def dialogue(seed: int, turns: int = 6, photos: float = 0.4) -> Dialogue:
+    """A random dialogue of two speakers: texts, photos and both, several in a row."""
+    rng = random.Random(seed)
+    words = " ".join(CORPUS).split()
+    sent = []
+    for _ in range(turns):
+        shared = photo(rng) if rng.random() < photos else None
+        text = " ".join(rng.choices(words, k=rng.randint(0 if shared else 1, 5)))
+        sent.append(Turn(rng.choice("XY"), text, shared))
+    # Both speak, so that something is supervised.
+    return Dialogue((*sent, Turn("X", "Yes"), Turn("Y", "boat")), f"d{seed}")
+
+
+@pytest.fixture(scope="session")
+def random_dialogue() -> Callable[..., Dialogue]:
+    return dialogue
+
+
+@pytest.fixture(scope="session")
+def random_photo() -> Callable[[random.Random], Photo]:
+    return photo
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """Byte-level BPE with the marks of the template."""
+    import torch
+
+    from pscli.foundations.speaking import train_llm_tokenizer
+
+    torch.set_num_threads(1)
+    return train_llm_tokenizer(CORPUS, 300)
+
+
+@pytest.fixture(scope="session")
+def clip_tokenizer() -> Any:
+    """Another BPE, in the form of CLIP's."""
+    from pscli.foundations.speaking import train_clip_tokenizer
+
+    tokenizer = train_clip_tokenizer(CORPUS, 540)
+    tokenizer.model_max_length = CLIP_LENGTH
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def build(tokenizer: Any, clip_tokenizer: Any) -> SimpleNamespace:
+    """Builders of tiny random parts: `llm()`, `perceptron()`, `generator()`, `end_to_end()`, …"""
+    import torch
+    from diffusers import (
+        AutoencoderKL,
+        DDPMScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import (
+        Blip2QFormerConfig,
+        Blip2QFormerModel,
+        Blip2VisionConfig,
+        Blip2VisionModel,
+        CLIPTextConfig,
+        CLIPTextModel,
+        LlamaConfig,
+        LlamaForCausalLM,
+    )
+
+    from pscli.model.bridge import dvtm
+    from pscli.model.end_to_end import EndToEnd
+    from pscli.model.generator import Generator
+    from pscli.model.llm import LanguageModel
+    from pscli.model.perceptron import QFormerPerceptron
+    from pscli.model.pipeline import Captioner, Pipeline
+
+    def llm(seed: int = 0) -> LanguageModel:
+        torch.manual_seed(seed)
+        config = LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+            num_attention_heads=4, max_position_embeddings=512, tie_word_embeddings=True,
+            initializer_range=0.2, bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        )  # fmt: skip
+        return LanguageModel(LlamaForCausalLM(config).eval(), tokenizer)
+
+    def perceptron(seed: int = 1) -> QFormerPerceptron:
+        torch.manual_seed(seed)
+        vision = Blip2VisionModel(
+            Blip2VisionConfig(
+                hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
+                image_size=16, patch_size=8, initializer_range=0.2,
+            )
+        )  # fmt: skip
+        qformer = Blip2QFormerModel(
+            Blip2QFormerConfig(
+                hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+                encoder_hidden_size=16, cross_attention_frequency=1, hidden_dropout_prob=0.0,
+                attention_probs_dropout_prob=0.0, vocab_size=1, initializer_range=0.2,
+            )
+        )  # fmt: skip
+        return QFormerPerceptron(vision, qformer, VISUAL, 32).eval()
+
+    def generator(prediction: str = "v_prediction", seed: int = 2, **options: Any) -> Generator:
+        torch.manual_seed(seed)
+        text = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(clip_tokenizer), hidden_size=16, intermediate_size=24,
+                num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=CLIP_LENGTH,
+                bos_token_id=clip_tokenizer.bos_token_id, initializer_range=0.2,
+                eos_token_id=clip_tokenizer.eos_token_id, pad_token_id=clip_tokenizer.pad_token_id,
+            )
+        )  # fmt: skip
+        unet = UNet2DConditionModel(
+            sample_size=4, in_channels=4, out_channels=4, layers_per_block=1,
+            block_out_channels=(8, 16), cross_attention_dim=16, norm_num_groups=4,
+            attention_head_dim=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        )  # fmt: skip
+        vae = AutoencoderKL(
+            block_out_channels=(8, 8, 8), layers_per_block=1, latent_channels=4,
+            down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
+            norm_num_groups=4, mid_block_add_attention=False, sample_size=16, scaling_factor=0.5,
+        )  # fmt: skip
+        scheduler = DDPMScheduler(
+            beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012,
+            prediction_type=prediction,
+        )  # fmt: skip
+        pipeline = StableDiffusionPipeline(
+            vae=vae.eval(), text_encoder=text.eval(), tokenizer=clip_tokenizer, unet=unet.eval(),
+            scheduler=scheduler, safety_checker=None, feature_extractor=None,
+            requires_safety_checker=False,
+        )  # fmt: skip
+        return Generator(pipeline, **{"steps": 2, "caption_dropout": 0.0} | options)
+
+    def end_to_end(bridge: Any = dvtm, caption_source: str = "sampled", **options: Any) -> EndToEnd:
+        return EndToEnd(perceptron(), llm(), bridge, generator(**options), caption_source)
+
+    def pipeline(**options: Any) -> Pipeline:
+        return Pipeline(Captioner(perceptron(), llm(seed=3)), llm(), generator(**options))
+
+    return SimpleNamespace(
+        llm=llm, perceptron=perceptron, generator=generator, end_to_end=end_to_end,
+        pipeline=pipeline,
+    )  # fmt: skip
