@@ -9,17 +9,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from pscli.data.schema import Dialogue, Photo, Turn
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on a network
+# The same examples every time, however slow the machine.
+settings.register_profile("steady", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("steady")
 
 CORPUS = [
     " Look at my red dog on the beach!",
     " What a lovely photo, is it yours?",
     " A red dog and a blue boat at the beach.",
     " Yes, send me one of the kitchen at night.",
+    " a b c d e f" * 9,
 ]
 COLOURS = ["red", "green", "blue", "black", "white", "yellow"]
 VISUAL = 3  # visual tokens a photo
@@ -65,7 +70,7 @@ def tokenizer() -> Any:
     from pscli.foundations.speaking import train_llm_tokenizer
 
     torch.set_num_threads(1)
-    return train_llm_tokenizer(CORPUS, 300)
+    return train_llm_tokenizer(CORPUS, 320)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -59,8 +59,7 @@ def test_responses_lose_no_word_and_no_photo(turns: list[tuple[str, str, bool]])
     responses = dialogue.responses
     assert " ".join(r.text for r in responses).split() == " ".join(t for _, t, _ in turns).split()
     assert [p for r in responses for p in r.photos] == dialogue.photos
-    neighbours = zip(responses, responses[1:], strict=False)
-    assert all(a.speaker != b.speaker for a, b in neighbours)
+    assert all(a.speaker != b.speaker for a, b in pairwise(responses))
 
 
 def test_the_truth_of_a_response_is_its_last() -> None:

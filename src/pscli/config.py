@@ -151,21 +151,29 @@ def changed(config: Any, name: str, value: Any) -> Any:
     Raises:
         ConfigError: if there is no such name, or the value does not fit; it suggests the nearest.
     """
+    return _changed(config, name, value, "")
+
+
+def _changed(config: Any, name: str, value: Any, above: str) -> Any:
     head, _, rest = name.partition(".")
+    path = above + head
     fields = {f.name for f in dataclasses.fields(config)}
     if head not in fields:
         near = difflib.get_close_matches(head, sorted(fields), n=1)
-        guess = f" Did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(f"Unknown setting '{head}'.{guess}", f"Known: {', '.join(sorted(fields))}.")
+        guess = f" Did you mean '{above}{near[0]}'?" if near else ""
+        raise ConfigError(
+            f"Unknown setting '{path}'.{guess}", f"Known: {', '.join(sorted(fields))}."
+        )
     current = getattr(config, head)
     if dataclasses.is_dataclass(current) != bool(rest):
         raise ConfigError(
-            f"'{name}' does not name a single setting.", "Write --set train.lr=1e-4, for example."
+            f"'{above}{name}' does not name a single setting.",
+            "Write --set train.lr=1e-4, for example.",
         )
     if rest:
-        return replace(config, **{head: changed(current, rest, value)})
+        return replace(config, **{head: _changed(current, rest, value, f"{path}.")})
     kind = typing.get_type_hints(type(config))[head]
-    return replace(config, **{head: _cast(value, kind, name)})
+    return replace(config, **{head: _cast(value, kind, path)})
 
 
 def _cast(value: Any, kind: Any, name: str) -> Any:
@@ -194,5 +202,7 @@ def _cast(value: Any, kind: Any, name: str) -> Any:
 def _flat(pairs: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     flat: list[tuple[str, Any]] = []
     for key, value in pairs.items():
-        flat += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+        flat += (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+        )
     return flat

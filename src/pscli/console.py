@@ -36,7 +36,8 @@ def note(text: str) -> None:
 
 def show(renderable: RenderableType) -> None:
     """Prints a table as a result; in a file it is not squeezed to 80 columns."""
-    stdout.print(renderable, width=None if stdout.is_terminal else PLAIN_WIDTH)
+    wide = stdout if stdout.is_terminal else Console(file=stdout.file, width=PLAIN_WIDTH)
+    wide.print(renderable)
 
 
 def show_json(value: Any) -> None:
@@ -86,12 +87,13 @@ def half_blocks(image: Image, columns: int = 64) -> Text:
     columns = max(1, columns)
     rows = max(1, round(columns * image.height / image.width / 2))
     small = image.convert("RGB").resize((columns, 2 * rows))
-    pixels = small.load()
+    pixels = list(zip(*[iter(small.tobytes())] * 3, strict=True))
+    colours = [Color.from_rgb(*pixel) for pixel in pixels]
     text = Text(no_wrap=True)
-    for y in range(0, 2 * rows, 2):
-        for x in range(columns):
-            upper, lower = Color.from_rgb(*pixels[x, y]), Color.from_rgb(*pixels[x, y + 1])
-            text.append("▀", Style(color=upper, bgcolor=lower))
+    for start in range(0, len(colours), 2 * columns):
+        upper, lower = (colours[i : i + columns] for i in (start, start + columns))
+        for above, below in zip(upper, lower, strict=True):
+            text.append("▀", Style(color=above, bgcolor=below))
         text.append("\n")
     return text
 

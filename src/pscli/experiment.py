@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from torch import nn
-
 from pscli.config import Config
 from pscli.console import stderr
 from pscli.evaluation.score import score_folder
-from pscli.generate import predict
+from pscli.generate import Settings, instances, open_predictions, predict
 from pscli.model.agent import Agent, build
-from pscli.pictures import loss_plot, sample_sheet
+from pscli.model.system import System
 from pscli.registry import find
+from pscli.sheet import curves, sheet
 from pscli.training.loop import train
 
 
@@ -28,18 +27,20 @@ def run_training(config: Config, run: Path, *, resume: bool = False) -> None:
     (run / "config.json").write_text(json.dumps(config.to_json(), indent=1), encoding="utf-8")
     dataset = find("dataset", config.dataset)()
     system = build(config.system, config.model)
-    dev = dataset.load("dev", config.train.eval_dialogues)
+    dev = instances(dataset.load("dev", config.train.eval_dialogues))
     best = 0.0
 
-    def evaluate(system: nn.Module, step: int) -> dict[str, float]:
+    def evaluate(system: System, step: int) -> dict[str, float]:
         nonlocal best
         system.eval()
         agent = Agent(system, config)
         folder = run / "samples" / f"step-{step:06d}"
-        predict(agent, dev, folder, overwrite=True)
+        settings = Settings(str(run), f"step {step}", config.dataset, "dev", 0, 0.0)
+        done = open_predictions(folder, settings, overwrite=True)
+        predict(agent, dev, folder, done, lambda count: None)
         scores = {s.name: s.value for s in score_folder(folder, by_kind=False).overall.scores}
-        sample_sheet([folder], folder / "conversations.png")
-        loss_plot(run / "metrics.jsonl", run / "loss.png")
+        sheet([folder], count=5).save(folder / "conversations.png")
+        curves(run, run / "loss.png")
         if scores["BLEU-2"] >= best or not (run / "agent").is_dir():
             best = scores["BLEU-2"]
             agent.save_pretrained(run / "agent")

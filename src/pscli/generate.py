@@ -146,14 +146,13 @@ def predict(
         size: Instances to a batch.
     """
     for batch in batches(work, size):
-        missing = [instance for instance in batch if instance.question.key not in done]
-        if missing:
+        if any(instance.question.key not in done for instance in batch):
             # A batch that was cut short is answered whole again: padding changes the last bits of
             # a sum, and a resumed run is to write what an uninterrupted one does.
             questions = [instance.question for instance in batch]
             replies = agent.respond_all(questions, seed=seed, temperature=temperature)
             for instance, reply in zip(batch, replies, strict=True):
-                if instance in missing:
+                if instance.question.key not in done:
                     append(out, _record(instance, reply, out))
         progress(len(batch))
 

@@ -31,7 +31,7 @@ INK = "#33302c"
 FADED = "#8d867d"
 BUBBLES = ("#ffe3c7", "#d5e8f3")  # of who spoke first, and of the other one
 REPLIES = ("#d9713c", "#2f7ba6")  # the same, for what an agent answers
-GOLD = "#e6e2dc"
+GOLD, ON_GOLD = "#e6e2dc", "#6f6961"
 
 Parts = Sequence[str | Photo]
 
@@ -62,7 +62,7 @@ def conversation(
     side = order.index(speaker) % 2
     rows.append(_Row(_bubble(reply, REPLIES[side], "#ffffff", captions=True), side))
     if gold is not None:
-        rows.append(_Row(_bubble(gold, GOLD, FADED), side))
+        rows.append(_Row(_bubble(gold, GOLD, ON_GOLD), side))
     height = sum(row.image.height for row in rows) + GAP * SCALE * (len(rows) - 1)
     card = Image.new("RGB", (WIDTH * SCALE, height + 2 * MARGIN * SCALE), PAPER)
     top = MARGIN * SCALE
@@ -164,9 +164,7 @@ def _rounded(size: tuple[int, int], radius: int) -> Image.Image:
     return mask.resize(size, Image.Resampling.BOX)
 
 
-def _lines(
-    text: str, font: ImageFont.FreeTypeFont, ink: str, width: float = TEXT
-) -> Image.Image:
+def _lines(text: str, font: ImageFont.FreeTypeFont, ink: str, width: float = TEXT) -> Image.Image:
     lines = wrapped(text, font, width * SCALE)
     ascent, descent = font.getmetrics()
     step = round((ascent + descent) * 1.08)
@@ -232,14 +230,14 @@ def loss_figure(metrics: Sequence[dict[str, Any]]) -> Figure:
         for key in CURVES
     }
     drawn = {key: points for key, points in curves.items() if points}
-    columns = min(3, max(1, len(drawn)))
+    columns = min(3 if len(drawn) <= 6 else 4, max(1, len(drawn)))
     count = math.ceil(len(drawn) / columns)
     figure = Figure(figsize=(4 * columns, 2.6 * max(1, count)), layout="constrained")
     for number, (key, points) in enumerate(drawn.items(), start=1):
         axes = figure.add_subplot(count, columns, number)
         steps, values = zip(*points, strict=True)
-        few = {"marker": "o", "markersize": 3} if len(points) < 30 else {}
-        axes.plot(steps, values, color=REPLIES[1], linewidth=1.2, **few)
+        marker = "o" if len(points) < 30 else ""
+        axes.plot(steps, values, color=REPLIES[1], linewidth=1.2, marker=marker, markersize=3)
         axes.set_title(CURVES[key], fontsize=10, color=INK)
         axes.set_xlabel("step", fontsize=8, color=FADED)
         axes.tick_params(labelsize=8, colors=FADED)

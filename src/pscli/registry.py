@@ -35,7 +35,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "extractor": {
         "photoworld": "pscli.foundations.extractor:load_extractor",
-        "inception": "pscli.evaluation.image:inception",
+        "inception": ("torch_fidelity.feature_extractor_inceptionv3:FeatureExtractorInceptionV3"),
     },
 }
 

@@ -105,7 +105,9 @@ class Truth:
     def to_json(self) -> dict[str, Any]:
         pairs = {"kind": self.kind, "share": self.share, "setting": self.setting}
         pairs |= {"things": [list(t) for t in self.things]}
-        return {k: v for k, v in (pairs | {"about": self.about, "answer": self.answer}).items() if v}
+        return {
+            k: v for k, v in (pairs | {"about": self.about, "answer": self.answer}).items() if v
+        }
 
     @classmethod
     def from_json(cls, pairs: dict[str, Any]) -> Truth:

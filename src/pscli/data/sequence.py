@@ -129,7 +129,8 @@ class Template:
         self, response: Response, responses: Sequence[Response], key: str
     ) -> tuple[list[int], list[CaptionSpan]]:
         """A response as it is predicted: photos as captions, and where those stand."""
-        ids, spans = self.name(response.speaker, responses), []
+        ids = self.name(response.speaker, responses)
+        spans: list[CaptionSpan] = []
         for part in response.parts:
             if isinstance(part, str):
                 ids += self.tokens(part)
@@ -228,7 +229,9 @@ def seen(tokenizer: Any, count: int) -> Callable[[Photo], list[int]]:
     return lambda photo: ids
 
 
-def told(tokenizer: Any, describe: Callable[[Photo], str] | None = None) -> Callable[[Photo], list[int]]:
+def told(
+    tokenizer: Any, describe: Callable[[Photo], str] | None = None
+) -> Callable[[Photo], list[int]]:
     """Photos in a context are captions, as in the pipeline (§3.1.4).
 
     Args:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +79,12 @@ def count(dialogues: Iterable[Dialogue]) -> Stats:
     """
     totals: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
-    distinct, words = set(), set()
+    distinct: set[Hashable] = set()
+    words: set[str] = set()
     for dialogue in dialogues:
         spoken = [turn for turn in dialogue.turns if turn.text.strip()]
         speakers = [turn.speaker for turn in spoken]
-        changes = sum(a != b for a, b in zip(speakers, speakers[1:], strict=False))
+        changes = sum(a != b for a, b in itertools.pairwise(speakers))
         responses = dialogue.responses
         totals.update(
             dialogues=1,

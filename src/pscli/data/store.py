@@ -1,8 +1,8 @@
 """Datasets as folders of our own: a JSON-lines file per split, and photos beside it.
 
-    data/photoworld/dataset.json   name, licence, dialogues per split
-    data/photoworld/train.jsonl    one `Dialogue.to_json` per line
-    data/photoworld/photos/train/00012-0.png
+data/photoworld/dataset.json   name, licence, dialogues per split
+data/photoworld/train.jsonl    one `Dialogue.to_json` per line
+data/photoworld/photos/train/00012-0.png
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ def splits_in(folder: Path) -> list[str]:
     """
     found = sorted(path.stem for path in folder.glob("*.jsonl"))
     if not found:
-        raise DataError(f"{folder} holds no dataset.", "Expected train.jsonl, as `pscli fetch` writes.")
+        raise DataError(
+            f"{folder} holds no dataset.", "Expected train.jsonl, as `pscli fetch` writes."
+        )
     usual = [split for split in ("train", "dev", "test") if split in found]
     return usual + [split for split in found if split not in usual]
 
@@ -133,7 +135,9 @@ def _json(line: bytes, at: str) -> Any:
             "Mend the line, or fetch the dataset again with --overwrite.",
         ) from error
     except (UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{at} cannot be read: {error}.", "Expected one dialogue a line.") from error
+        raise DataError(
+            f"{at} cannot be read: {error}.", "Expected one dialogue a line."
+        ) from error
 
 
 def claim(

@@ -33,12 +33,12 @@ class Recipe:
 
     seed: int = 0
     scenes: int = 40_000
-    vae: int = 4400
+    vae: int = 2400
     vision: int = 2400
-    extractor: int = 2500
-    llm: int = 1300
-    qformer: int = 1500
-    generator: int = 6000
+    extractor: int = 5000
+    llm: int = 800
+    qformer: int = 1200
+    generator: int = 7000
 
 
 STAGES = ("extractor", "vision", "llm", "qformer", "vae", "generator")
@@ -125,7 +125,9 @@ class Build:
         )  # fmt: skip
         model.half().pipeline().save_pretrained(self.out / "generator")
         again = Generator.from_pretrained(self.out / "generator", guidance=3.0)
-        self.note("generator", drawing_accuracy(again, load_extractor(self.out / "extractor"), self.dev))
+        self.note(
+            "generator", drawing_accuracy(again, load_extractor(self.out / "extractor"), self.dev)
+        )
 
 
 def build_all(work: Path, out: Path, only: str | None = None, recipe: Recipe | None = None) -> None:

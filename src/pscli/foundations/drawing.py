@@ -28,19 +28,21 @@ from pscli.model.noise import seeded
 
 
 def autoencoder() -> AutoencoderKL:
-    """64×64 RGB ↔ 8×8×8 latents; 0.9 M parameters.
+    """64×64 RGB ↔ 4×16×16 latents; 0.6 M parameters.
 
-    Eight channels, where Stable Diffusion 2 has four: at 64 px a latent holds whole parts of a
-    thing, and with four the things came back as blobs (21 dB).
+    A factor of four, where Stable Diffusion has eight: at 64 px an 8×8 patch holds whole parts of
+    a thing, and with a factor of eight the things came back as blobs (21 dB).
     """
     return AutoencoderKL(
-        block_out_channels=(16, 32, 64, 64), layers_per_block=1, latent_channels=8,
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        norm_num_groups=8, mid_block_add_attention=False, sample_size=64, scaling_factor=1.0,
+        block_out_channels=(16, 32, 64), layers_per_block=1, latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=4, mid_block_add_attention=False, sample_size=64, scaling_factor=1.0,
     )  # fmt: skip
 
 
-def train_autoencoder(pool: Pool, work: Path, *, steps: int, batch: int = 32, seed: int = 0) -> AutoencoderKL:
+def train_autoencoder(
+    pool: Pool, work: Path, *, steps: int, batch: int = 32, seed: int = 0
+) -> AutoencoderKL:
     """Mean absolute and squared error, sharp edges, and a breath of KL.
 
     The first three quarters see 32×32 windows, most of them around a thing: a quarter of the work,
@@ -102,7 +104,7 @@ def around_things(images: Tensor, scenes: Sequence[Scene], seed: int, step: int)
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pool: Pool, path: Path) -> np.ndarray:
-    """[N, 8, 8, 8] latents of the whole pool, kept in a file."""
+    """[N, 4, 16, 16] latents of the whole pool, kept in a file."""
     if not path.is_file():
         parts = [
             vae.encode(pool.batch(range(i, min(i + 128, len(pool.scenes))))).latent_dist.mode()
@@ -142,11 +144,12 @@ def pipeline(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> StableDiffusionPip
         )
     )  # fmt: skip
     unet = UNet2DConditionModel(
-        sample_size=8, in_channels=vae.config.latent_channels,
+        sample_size=16, in_channels=vae.config.latent_channels,
         out_channels=vae.config.latent_channels, layers_per_block=1,
-        block_out_channels=(64, 96), cross_attention_dim=128, norm_num_groups=8,
-        attention_head_dim=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(40, 64, 96), cross_attention_dim=128, norm_num_groups=8,
+        attention_head_dim=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     )  # fmt: skip
     scheduler = DDPMScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012,
@@ -160,7 +163,7 @@ def pipeline(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> StableDiffusionPip
 
 def train_generator(
     vae: AutoencoderKL, tokenizer: CLIPTokenizer, pool: Pool, work: Path,
-    *, steps: int, batch: int = 64, seed: int = 0,
+    *, steps: int, batch: int = 32, seed: int = 0,
 ) -> Generator:  # fmt: skip
     """Text encoder and U-Net together, on captions and, for a third of the photos, descriptions."""
     torch.manual_seed(seed)
@@ -177,7 +180,7 @@ def train_generator(
         ids = generator.tokenize([captions[i] for i in rows])
         return {"v": generator.losses(ids, torch.from_numpy(latents[rows]), noise).mean()}
 
-    fit(generator, loss, work, steps=steps, lr=2e-3, ema=0.998)
+    fit(generator, loss, work, steps=steps, lr=1.5e-3, ema=0.999)
     return generator
 
 
@@ -186,5 +189,3 @@ def psnr(vae: nn.Module, images: Tensor) -> float:
     """Peak signal-to-noise ratio in dB of reconstructed images in [-1, 1]."""
     rebuilt = vae.decode(vae.encode(images).latent_dist.mode()).sample.clamp(-1, 1)
     return float(10 * torch.log10(4 / (rebuilt - images).pow(2).mean()))
-
-

@@ -91,7 +91,9 @@ def load_extractor(folder: Path = WEIGHTS / "extractor") -> Extractor:
 
     extractor = Extractor()
     extractor.load_state_dict(
-        {k: v.float() if v.is_floating_point() else v
-         for k, v in load_file(folder / "model.safetensors").items()}
+        {
+            k: v.float() if v.is_floating_point() else v
+            for k, v in load_file(folder / "model.safetensors").items()
+        }
     )
     return extractor.eval()

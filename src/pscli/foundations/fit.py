@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from pscli.console import stderr
-from pscli.training.memory import keep_freed_memory
 from pscli.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from pscli.training.memory import keep_freed_memory
 
 Losses = dict[str, Tensor]
 

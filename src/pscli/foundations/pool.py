@@ -35,7 +35,10 @@ class Pool:
 
     def pick(self, seed: int, step: int, count: int) -> list[int]:
         """Indices of the batch of one step."""
-        return [int(i) for i in np.random.default_rng([seed, step]).integers(len(self.scenes), size=count)]
+        return [
+            int(i)
+            for i in np.random.default_rng([seed, step]).integers(len(self.scenes), size=count)
+        ]
 
 
 def scenes(split: str, count: int, seed: int) -> list[Scene]:

@@ -24,7 +24,9 @@ from pscli.foundations.pool import Pool, global_labels, kind_labels, patch_label
 GLOBALS = {"setting": len(SETTINGS), "light": len(LIGHTS), "size": len(SIZES), "count": 3}
 
 
-def train_extractor(pool: Pool, work: Path, *, steps: int, batch: int = 64, seed: int = 0) -> Extractor:
+def train_extractor(
+    pool: Pool, work: Path, *, steps: int, batch: int = 64, seed: int = 0
+) -> Extractor:
     """Kinds with colours, setting and light, by cross-entropy."""
     torch.manual_seed(seed)
     extractor = Extractor().to(memory_format=torch.channels_last)

@@ -58,7 +58,7 @@ class Agent:
                 "Expected a folder that `pscli train-e2e` or `pscli train-pipeline` wrote.",
             ) from error
         config = Config.from_json(pairs)
-        here = {
+        here: dict[str, Any] = {
             part: str(folder / part) if (folder / part).is_dir() else getattr(config.model, part)
             for part in ("llm", "vision", "generator")
         }
@@ -91,7 +91,12 @@ class Agent:
         os.replace(temporary, folder)
 
     def respond(
-        self, dialogue: Dialogue, speaker: str | None = None, *, seed: int = 0, temperature: float = 0.0
+        self,
+        dialogue: Dialogue,
+        speaker: str | None = None,
+        *,
+        seed: int = 0,
+        temperature: float = 0.0,
     ) -> Reply:
         """What comes next in a dialogue.
 
@@ -133,6 +138,7 @@ def build(system: str, model: ModelConfig, captioner: ModelConfig | None = None)
     Raises:
         ConfigError: at an unknown name.
     """
+    _hide_loading_bars()
     llm = LanguageModel.from_pretrained(source(model.llm, "llm"), model.llm_revision)
     generator = Generator.from_pretrained(
         source(model.generator, "generator"), model.generator_revision,
@@ -157,3 +163,12 @@ def build(system: str, model: ModelConfig, captioner: ModelConfig | None = None)
         built = kind(perceptron, llm, bridge, generator, model.caption_source)
     freeze(built, model.frozen)
     return built
+
+
+def _hide_loading_bars() -> None:
+    """The libraries' own bars, one per part, would bury ours."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    transformers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.disable_progress_bar()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from pscli.data.schema import Photo
@@ -19,12 +19,12 @@ from pscli.model.generator import Generator
 from pscli.model.llm import LanguageModel
 from pscli.model.noise import gumbel, seeded
 from pscli.model.perceptron import LinearPerceptron, QFormerPerceptron
-from pscli.model.system import Losses, Question, drawn_photos, text_loss
+from pscli.model.system import Losses, Question, System, drawn_photos, text_loss
 
 # B sequences, L tokens, D LLM width, V LLM vocabulary; C captions of M LLM and N CLIP tokens
 
 
-class EndToEnd(nn.Module):
+class EndToEnd(System):
     """P(R | U) of multi-modal responses given multi-modal contexts (§2.1).
 
     Args:

@@ -65,18 +65,22 @@ class Generator(nn.Module):
         self.caption_dropout = caption_dropout
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, revision: str | None = None, **options: Any) -> Self:
+    def from_pretrained(
+        cls, folder: str | Path, revision: str | None = None, **options: Any
+    ) -> Self:
         """Loads a diffusers pipeline folder or hub id, in float32."""
         pipeline = StableDiffusionPipeline.from_pretrained(
             str(folder), revision=revision, safety_checker=None, requires_safety_checker=False,
-            use_safetensors=True, torch_dtype=torch.float32,
+            use_safetensors=True,
         )  # fmt: skip
         return cls(pipeline, **options)
 
     @property
     def size(self) -> int:
         """Side of a photo in pixels."""
-        return int(self.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1))
+        return int(
+            self.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -107,9 +111,7 @@ class Generator(nn.Module):
         noise = [torch.randn(channels, side, side, generator=g) for g in generators]
         times = [torch.randint(steps, (), generator=g) for g in generators]
         dropped = [torch.rand((), generator=g) < self.caption_dropout for g in generators]
-        return DiffusionNoise(
-            *(torch.stack(x).to(self.device) for x in (noise, times, dropped))
-        )
+        return DiffusionNoise(*(torch.stack(x).to(self.device) for x in (noise, times, dropped)))
 
     def losses(
         self, ids: Tensor, latents: Tensor, noise: DiffusionNoise, residual: Tensor | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class LanguageModel(nn.Module):
         model = AutoModelForCausalLM.from_pretrained(
             str(folder), revision=revision, dtype=torch.float32
         )
-        marks = {"additional_special_tokens": [IMG, END_IMG, PHOTO]}
+        marks: dict[str, Any] = {"additional_special_tokens": [IMG, END_IMG, PHOTO]}
         if tokenizer.pad_token is None:
             marks["pad_token"] = "<pad>"
         if tokenizer.add_special_tokens(marks, replace_extra_special_tokens=False):
@@ -79,7 +79,12 @@ class LanguageModel(nn.Module):
 
     @torch.no_grad()
     def respond(
-        self, prompts: Sequence[Tensor], *, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
+        self,
+        prompts: Sequence[Tensor],
+        *,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
     ) -> list[list[int]]:
         """Token ids that follow each prompt, up to and without the end token.
 

@@ -19,7 +19,7 @@ from pscli.model.generator import Generator
 from pscli.model.llm import LanguageModel
 from pscli.model.noise import seeded
 from pscli.model.perceptron import QFormerPerceptron
-from pscli.model.system import Losses, Question, drawn_photos, text_loss
+from pscli.model.system import Losses, Question, System, drawn_photos, text_loss
 
 CAPTION, DESCRIBE = "Caption:", "Describe:"  # what the captioner is asked for
 
@@ -54,7 +54,7 @@ class Captioner(nn.Module):
         return [decode(row, skip_special_tokens=True).strip() for row in generated]
 
 
-class Pipeline(nn.Module):
+class Pipeline(System):
     """Three models that speak to each other in captions."""
 
     def __init__(self, captioner: Captioner, llm: LanguageModel, generator: Generator) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from PIL.Image import Image
 from torch import Tensor, nn
@@ -41,17 +40,23 @@ class Question:
     key: str = ""
 
 
-class System(Protocol):
-    """A dialogue agent that can be trained: see `EndToEnd` and `Pipeline`."""
+class System(nn.Module):
+    """A dialogue agent that can be trained and asked: see `EndToEnd` and `Pipeline`."""
 
     llm: LanguageModel
     generator: Generator
 
-    def template(self, max_length: int) -> Template: ...
+    def template(self, max_length: int) -> Template:
+        """How dialogues become token sequences in training."""
+        raise NotImplementedError
 
-    def forward(self, batch: Batch, tau: float, seed: str) -> Losses: ...
+    def forward(self, batch: Batch, tau: float, seed: str) -> Losses:
+        """Losses of a micro-batch."""
+        raise NotImplementedError
 
-    def prompts(self, questions: Sequence[Question], max_length: int) -> list[Tensor]: ...
+    def prompts(self, questions: Sequence[Question], max_length: int) -> list[Tensor]:
+        """[L, D] embeddings of each context, up to where the reply begins."""
+        raise NotImplementedError
 
 
 def text_loss(llm: LanguageModel, hidden: Tensor, batch: Batch) -> Tensor:

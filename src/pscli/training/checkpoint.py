@@ -38,8 +38,12 @@ def save_checkpoint(
         for parameter, values in optimizer.state.items()
         for key, value in values.items()
     }
-    save_file({n: t.contiguous().cpu() for n, t in weights.items()}, temporary / "weights.safetensors")
-    save_file({n: t.contiguous().cpu() for n, t in moments.items()}, temporary / "moments.safetensors")
+    save_file(
+        {n: t.contiguous().cpu() for n, t in weights.items()}, temporary / "weights.safetensors"
+    )
+    save_file(
+        {n: t.contiguous().cpu() for n, t in moments.items()}, temporary / "moments.safetensors"
+    )
     (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
     if target.exists():  # the same step again: keep it until the new one is in place
         replaced = folder / f".{target.name}.old"

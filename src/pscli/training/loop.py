@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from pscli.console import stderr
 from pscli.data.schema import Dialogue
 from pscli.data.sequence import Packed
 from pscli.errors import ConfigError
-from pscli.model.batch import Batch, collate
+from pscli.model.batch import collate
 from pscli.model.noise import seeded
+from pscli.model.system import System
 from pscli.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from pscli.training.memory import keep_freed_memory
 from pscli.training.schedules import out_of_patience, rate, temperature
@@ -30,11 +32,11 @@ from pscli.training.schedules import out_of_patience, rate, temperature
 LOG_EVERY = 5  # steps
 GRADIENT_EVERY = 25  # steps between two looks at what L^v brings to the LLM
 
-Evaluate = Callable[[nn.Module, int], dict[str, float]]
+Evaluate = Callable[[System, int], dict[str, float]]
 
 
 def train(
-    system: nn.Module,
+    system: System,
     dialogues: Sequence[Dialogue],
     config: Config,
     run: Path,
@@ -82,70 +84,72 @@ def train(
         if chief:
             save_checkpoint(run / "checkpoints", system, optimizer, state)
 
-    with _progress(chief) as progress:
+    with _progress(chief) as progress, interruptible() as interrupted:
         task = progress.add_task("", total=steps, completed=state["step"])
-        try:
-            while state["step"] < steps:
-                step = state["step"]
-                epoch = step / per_epoch
-                tau = temperature(epoch, t.tau_start, t.tau_end, t.tau_epochs)
-                for group in optimizer.param_groups:
-                    group["lr"] = t.lr * rate(step, t.warmup, steps, t.decay)
+        while state["step"] < steps:
+            step = state["step"]
+            epoch = step / per_epoch
+            tau = temperature(epoch, t.tau_start, t.tau_end, t.tau_epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = t.lr * rate(step, t.warmup, steps, t.decay)
 
-                began = time.monotonic()
-                rows = batch_of(len(sequences), t.batch, step, config.seed)
-                whole = [sequences[i] for i in rows]
-                tokens = sum(label >= 0 for s in whole for label in s.labels)
-                photos = max(1, sum(len(s.captions) for s in whole))
-                mine = [
-                    collate(part, pad).to(accelerator.device)
-                    for part in _chunks(whole[accelerator.process_index :: ranks], t.micro_batch)
-                ]
+            began = time.monotonic()
+            rows = batch_of(len(sequences), t.batch, step, config.seed)
+            whole = [sequences[i] for i in rows]
+            tokens = sum(label >= 0 for s in whole for label in s.labels)
+            photos = max(1, sum(len(s.captions) for s in whole))
+            mine = [
+                collate(part, pad).to(accelerator.device)
+                for part in _chunks(whole[accelerator.process_index :: ranks], t.micro_batch)
+            ]
 
-                optimizer.zero_grad()
-                sums = torch.zeros(2)
-                seed = f"{config.seed}/{step // per_epoch}"
-                for number, batch in enumerate(mine):
-                    last = number == len(mine) - 1
-                    with nullcontext() if last else accelerator.no_sync(model):
-                        losses = model(batch, tau, seed)
-                        # Normalised by the whole batch, so that micro-batches do not matter.
-                        text = losses.text / tokens  # L^t
-                        image = losses.image / photos  # L^v
-                        if last and step % GRADIENT_EVERY == 0:
-                            log.note(grad_llm_from_image=gradient_norm(image, system.llm))
-                        loss = text + t.alpha * image  # L (Eq. 13)
-                        accelerator.backward(loss * ranks)
-                    sums += torch.stack([text.detach(), image.detach()]).cpu()
-                sums = accelerator.reduce(sums.to(accelerator.device), "sum").cpu()
-                norms = clip(system, t.max_grad_norm)
-                optimizer.step()
+            optimizer.zero_grad()
+            sums, from_image = torch.zeros(2), Gradient(system.llm)
+            seed = f"{config.seed}/{step // per_epoch}"
+            for number, batch in enumerate(mine):
+                last = number == len(mine) - 1
+                with contextlib.nullcontext() if last else accelerator.no_sync(model):
+                    losses = model(batch, tau, seed)
+                    # Normalised by the whole batch, so that micro-batches do not matter.
+                    text = losses.text / tokens  # L^t
+                    image = losses.image / photos  # L^v
+                    if step % GRADIENT_EVERY == 0:
+                        from_image.add(image)
+                    loss = text + t.alpha * image  # L (Eq. 13)
+                    accelerator.backward(loss * ranks)
+                sums += torch.stack([text.detach(), image.detach()]).cpu()
+            sums = accelerator.reduce(sums.to(accelerator.device), "sum").cpu()
+            norms = clip(system, t.max_grad_norm)
+            optimizer.step()
 
-                state["step"] = step + 1
-                log.note(
-                    step=step, epoch=epoch, tau=tau, lr=optimizer.param_groups[0]["lr"],
-                    loss=float(sums[0] + t.alpha * sums[1]), text=float(sums[0]),
-                    image=float(sums[1]), tokens_per_second=tokens / (time.monotonic() - began),
-                    **norms,
-                )  # fmt: skip
-                progress.update(task, completed=step + 1, description=log.line())
-                log.write()
+            state["step"] = step + 1
+            if step % GRADIENT_EVERY == 0:
+                log.note(grad_llm_from_image=from_image.norm())
+            log.note(
+                step=step, epoch=epoch, tau=tau, lr=optimizer.param_groups[0]["lr"],
+                loss=float(sums[0] + t.alpha * sums[1]), text=float(sums[0]),
+                image=float(sums[1]), tokens_per_second=tokens / (time.monotonic() - began),
+                **norms,
+            )  # fmt: skip
+            progress.update(task, completed=step + 1, description=log.line())
+            evaluated = (step + 1) % pause == 0 or step + 1 == steps
+            log.write(force=evaluated)
 
-                if (step + 1) % pause == 0 or step + 1 == steps:
-                    scores = evaluate(system, step + 1)
-                    state["history"].append({"step": step + 1, **scores})
-                    log.note(step=step, **scores)
-                    log.write(force=True)
-                    save()
-                    if out_of_patience(state["history"], t.patience):
-                        break
-                elif time.monotonic() - saved > 60 * t.save_minutes:
-                    save()
-                    saved = time.monotonic()
-        except KeyboardInterrupt:
-            save()
-            stderr.print(f"Stopped after step {state['step']} of {steps}. Go on with --resume.")
-            raise
+            if evaluated:
+                scores = evaluate(system, step + 1)
+                state["history"].append({"step": step + 1, **scores})
+                log.note(step=step, **scores)
+                log.write(force=True)
+                save()
+                if out_of_patience(state["history"], t.patience):
+                    break
+            elif time.monotonic() - saved > 60 * t.save_minutes:
+                save()
+                saved = time.monotonic()
+            if interrupted():
+                save()
+                stderr.print(f"Stopped after step {step + 1} of {steps}. Go on with --resume.")
+                raise KeyboardInterrupt
     return list(state["history"])
 
 
@@ -155,6 +159,27 @@ def batch_of(count: int, size: int, step: int, seed: int) -> list[int]:
     epoch, part = divmod(step, per_epoch)
     order = torch.randperm(count, generator=seeded(seed, "order", epoch)).tolist()
     return order[part * size : (part + 1) * size]
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Holds Ctrl-C back, so that a step is never left half done; gives whether it was pressed."""
+    pressed = False
+
+    def press(signum: int, frame: object) -> None:
+        nonlocal pressed
+        if pressed:  # twice: at once
+            raise KeyboardInterrupt
+        pressed = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _chunks(rows: Sequence[Packed], size: int) -> list[Sequence[Packed]]:
@@ -174,14 +199,27 @@ def clip(system: nn.Module, largest: float) -> dict[str, float]:
     }
 
 
-def gradient_norm(loss: torch.Tensor, part: nn.Module) -> float:
-    """L2 norm of the gradient that a loss alone brings to the parameters of a part."""
-    if not loss.requires_grad:
-        return 0.0
-    parameters = [p for p in part.parameters() if p.requires_grad]
-    grads = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    squares = [g.float().pow(2).sum() for g in grads if g is not None]
-    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+class Gradient:
+    """The gradient that one loss alone brings to the parameters of a part, over micro-batches."""
+
+    def __init__(self, part: nn.Module) -> None:
+        self.parameters = [p for p in part.parameters() if p.requires_grad]
+        self.sums: list[torch.Tensor | None] = [None] * len(self.parameters)
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Adds the gradient of a loss, and leaves its graph for the backward pass to come."""
+        if not loss.requires_grad:
+            return
+        grads = torch.autograd.grad(loss, self.parameters, retain_graph=True, allow_unused=True)
+        self.sums = [
+            s if g is None else g if s is None else s + g
+            for s, g in zip(self.sums, grads, strict=True)
+        ]
+
+    def norm(self) -> float:
+        """L2 norm; exactly 0 where the loss does not reach the part."""
+        squares = [g.float().pow(2).sum() for g in self.sums if g is not None]
+        return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
 
 class Log:
@@ -191,9 +229,12 @@ class Log:
         self.path, self.active = path, active
         self.values: dict[str, float] = {}
         self.shown: dict[str, float] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
         if active and path.is_file():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] < step]
+            kept = [
+                line for line in lines if line.endswith("\n") and json.loads(line)["step"] < step
+            ]
             path.write_text("".join(kept), encoding="utf-8")
 
     def note(self, **values: float) -> None:
@@ -209,8 +250,9 @@ class Log:
         )
 
     def write(self, force: bool = False) -> None:
-        step = int(self.values["step"])
-        if self.active and (force or step % LOG_EVERY == 0):
+        if not self.values:
+            return
+        if self.active and (force or self.values["step"] % LOG_EVERY == 0):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(self.values) + "\n")
         self.values = {}

@@ -83,13 +83,11 @@ ANSWER_FORMS: dict[str, dict[str, tuple[tuple[str, int], ...]]] = {
 
 FILLERS: dict[str, tuple[str, ...]] = {
     "friend": tuple(
-        "Nora Emil Carla Victor Paula Felix Greta Hugo Irene Jonas Karen Louis Mona Nils Olga "
-        "Pedro Rita Simon Tara Urs Vera Walter Yusuf Zoe".split()
+        ["Nora", "Emil", "Carla", "Victor", "Paula", "Felix", "Greta", "Hugo", "Irene", "Jonas", "Karen", "Louis", "Mona", "Nils", "Olga", "Pedro", "Rita", "Simon", "Tara", "Urs", "Vera", "Walter", "Yusuf", "Zoe"]
     ),
-    "pet": tuple("puppy kitten hamster parrot pony goldfish turtle lizard guinea-pig".split()),
+    "pet": tuple(["puppy", "kitten", "hamster", "parrot", "pony", "goldfish", "turtle", "lizard", "guinea-pig"]),
     "petname": tuple(
-        "Bella Rocky Luna Coco Max Daisy Oscar Milo Ruby Buddy Pepper Biscuit Ginger Toffee "
-        "Waffles Noodle Pickles Socks Patch Fudge".split()
+        ["Bella", "Rocky", "Luna", "Coco", "Max", "Daisy", "Oscar", "Milo", "Ruby", "Buddy", "Pepper", "Biscuit", "Ginger", "Toffee", "Waffles", "Noodle", "Pickles", "Socks", "Patch", "Fudge"]
     ),
     "petdoes": (
         "sleeps all afternoon", "eats far too much", "barks at the postman", "hides under the sofa",
@@ -174,10 +172,7 @@ FILLERS: dict[str, tuple[str, ...]] = {
 }
 
 NAMES: tuple[str, ...] = tuple(
-    "Anna Tom Lena Ben Maria Paul Sara Jack Emma Leo Julia Sam Clara David Nina Peter Lucy Mark "
-    "Alice Oliver Sofia Daniel Eva Martin Laura Adam Kate Henry Rosa George Ida Frank Helen Omar "
-    "Grace Ivan Molly Luis Tina Robert Amy Chris Diana Eric Fiona Gina Harry Jane Kevin Linda "
-    "Marco Nadia Otto Priya Ravi Stella Theo Uma Wendy Yara".split()
+    ["Anna", "Tom", "Lena", "Ben", "Maria", "Paul", "Sara", "Jack", "Emma", "Leo", "Julia", "Sam", "Clara", "David", "Nina", "Peter", "Lucy", "Mark", "Alice", "Oliver", "Sofia", "Daniel", "Eva", "Martin", "Laura", "Adam", "Kate", "Henry", "Rosa", "George", "Ida", "Frank", "Helen", "Omar", "Grace", "Ivan", "Molly", "Luis", "Tina", "Robert", "Amy", "Chris", "Diana", "Eric", "Fiona", "Gina", "Harry", "Jane", "Kevin", "Linda", "Marco", "Nadia", "Otto", "Priya", "Ravi", "Stella", "Theo", "Uma", "Wendy", "Yara"]
 )
 
 # ---------------------------------------------------------------- greetings, openers, closers

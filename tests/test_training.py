@@ -1,0 +1,149 @@
+"""The loop: exact resume after a kill, micro-batches, early stopping."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pscli.config import Config, SequenceConfig, TrainConfig
+from pscli.training.loop import batch_of, train
+
+RECIPE = TrainConfig(
+    lr=1e-3, batch=4, micro_batch=4, warmup=2, epochs=2.0, tau_epochs=1.0, save_minutes=0.0
+)
+
+
+def config(**changes: Any) -> Config:
+    pairs = {**RECIPE.__dict__, **changes}
+    return Config(sequence=SequenceConfig(max_length=120), train=TrainConfig(**pairs))
+
+
+def curve(run: Path) -> list[dict[str, float]]:
+    """Losses of metrics.jsonl, without what depends on the clock."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "tokens_per_second"} for line in lines]
+
+
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pscli.training.loop.LOG_EVERY", 1)
+    monkeypatch.setattr("pscli.training.loop.GRADIENT_EVERY", 2)
+
+
+@pytest.fixture
+def dialogues(random_dialogue: Any) -> list[Any]:
+    return [random_dialogue(i) for i in range(12)]
+
+
+def scores(system: Any, step: int) -> dict[str, float]:
+    return {"bleu2": 1.0, "fid": 1.0}
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_killed_run_goes_on_bit_for_bit(
+    build: SimpleNamespace, dialogues: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the run that was never interrupted."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(build.end_to_end(), dialogues, config(), whole, scores)
+
+    import pscli.training.loop as loop
+
+    calls = iter(range(100))
+    clip = loop.clip
+
+    def killed(*arguments: Any) -> Any:
+        if next(calls) == 4:  # in the middle of the second epoch, before the step is taken
+            raise MemoryError("killed")
+        return clip(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(loop, "clip", killed)
+        train(build.end_to_end(), dialogues, config(), broken, scores)
+    assert len(curve(broken)) == 4
+    train(build.end_to_end(), dialogues, config(), broken, scores, resume=True)
+    assert curve(broken) == curve(whole)
+    assert len(curve(whole)) >= 6
+
+
+@pytest.mark.usefixtures("every_step")
+def test_micro_batches_trace_the_same_curve(
+    build: SimpleNamespace, dialogues: list[Any], tmp_path: Path
+) -> None:
+    curves = []
+    for size in (1, 2, 4):
+        run = tmp_path / str(size)
+        train(build.end_to_end(), dialogues, config(micro_batch=size), run, scores)
+        curves.append(curve(run))
+    for other in curves[:2]:
+        for a, b in zip(other, curves[2], strict=True):
+            assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
+            for name in ("loss", "text", "image"):
+                assert name not in a or a[name] == pytest.approx(b[name], abs=1e-5)
+
+
+def test_every_dialogue_is_seen_once_per_epoch() -> None:
+    for epoch in range(3):
+        rows = [i for part in range(3) for i in batch_of(10, 4, epoch * 3 + part, seed=0)]
+        assert sorted(rows) == list(range(10))
+    assert batch_of(10, 4, 0, 0) != batch_of(10, 4, 3, 0)
+
+
+def test_it_stops_when_nothing_improves(
+    build: SimpleNamespace, dialogues: list[Any], tmp_path: Path
+) -> None:
+    history = train(
+        build.end_to_end(),
+        dialogues,
+        config(epochs=9.0, patience=2, lr=0.0),
+        tmp_path,
+        scores,
+    )
+    assert len(history) == 3  # one to compare with, and two that were no better
+
+
+def test_the_gradient_from_the_image_loss_is_logged(
+    build: SimpleNamespace, dialogues: list[Any], tmp_path: Path
+) -> None:
+    from pscli.model.bridge import none
+
+    train(build.end_to_end(), dialogues, config(epochs=0.4), tmp_path / "dvtm", scores)
+    train(build.end_to_end(bridge=none), dialogues, config(epochs=0.4), tmp_path / "none", scores)
+    assert curve(tmp_path / "dvtm")[0]["grad_llm_from_image"] > 0
+    assert curve(tmp_path / "none")[0]["grad_llm_from_image"] == 0
+
+
+INTERRUPTED = """
+import json, os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import conftest, test_training, pscli.training.loop as loop
+tokenizer = conftest.tokenizer.__wrapped__()
+build = conftest.build.__wrapped__(tokenizer, conftest.clip_tokenizer.__wrapped__())
+clip = loop.clip
+def interrupted(*arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+    return clip(*arguments)
+loop.clip = interrupted
+dialogues = [conftest.dialogue(i) for i in range(12)]
+config = test_training.config(save_minutes=99.0)
+loop.train(build.end_to_end(), dialogues, config, Path({run!r}), test_training.scores)
+"""
+
+
+def test_ctrl_c_finishes_the_step_and_saves_it(tmp_path: Path) -> None:
+    program = INTERRUPTED.format(tests=str(Path(__file__).parent), run=str(tmp_path / "run"))
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=dict(os.environ)
+    )
+    assert done.returncode in (130, 1, -signal.SIGINT), done.stderr
+    assert "Go on with --resume" in done.stderr
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").glob("step-*")] == ["step-00000001"]
