@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -82,7 +83,11 @@ def test_light_commands_do_not_import_torch(tmp_path: Path) -> None:
         *(f"{command} --help" for command in COMMANDS),
     ]
     done = subprocess.run(
-        [sys.executable, "-c", code, *lines], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", code, *lines],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(pscli.__file__).parents[1])},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
 
 from pscli.config import Config, ModelConfig
 from pscli.data.schema import Dialogue, Photo, Turn
@@ -25,6 +27,7 @@ from pscli.model.agent import Agent
 from pscli.model.batch import collate
 from pscli.model.bridge import Captions, dvtm, none
 from pscli.model.generator import DiffusionNoise, added_to_token_embedding
+from pscli.model.llm import LanguageModel
 from pscli.model.noise import seeded
 from pscli.model.system import Losses, Question, answer, freeze
 
@@ -210,8 +213,9 @@ def test_captions_are_sampled_where_the_gold_caption_stands(
         hidden = system.llm.hidden(
             system.embed(batch.ids, batch.photos), batch.mask, batch.positions
         )
-        captions, words = system.write(hidden, batch, "0/5")
+        captions = system.write(hidden, batch, "0/5")
         logits = system.llm.logits(hidden)
+    words = captions.text
     for n, (row, span) in enumerate(batch.captions):
         m = span.end - span.start
         assert int(captions.llm_mask[n].sum()) == m
@@ -239,7 +243,7 @@ def test_gold_captions_are_the_dialogue_s_own(
     with torch.no_grad():
         embeddings = system.embed(batch.ids, batch.photos)
         hidden = system.llm.hidden(embeddings, batch.mask, batch.positions)
-        _, words = system.write(hidden, batch, "0/0")
+        words = system.write(hidden, batch, "0/0").text
     assert words == [span.photo.caption for _, span in batch.captions]
 
 
@@ -486,6 +490,36 @@ def test_the_pipeline_tells_photos_in_its_captioner_s_words(
     for prompt, q in zip(system.prompts(asked, 400), asked, strict=True):
         ids = torch.tensor(template.prompt(q.responses, q.speaker).ids)
         assert torch.equal(prompt, system.llm.embed(ids))
+
+
+def test_a_foreign_llm_is_taught_the_marks(build: SimpleNamespace, tmp_path: Path) -> None:
+    """A tokenizer without our marks and without padding, as Llama-2's is."""
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        special_tokens=["<s>", "</s>"], initial_alphabet=alphabet, show_progress=False
+    )
+    inner.train_from_iterator(["a"], trainer)
+    plain = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>")
+    model = build.llm().model
+    model.resize_token_embeddings(len(plain))
+    rows = model.get_input_embeddings().weight.detach().clone()
+    LanguageModel(model, plain).save_pretrained(tmp_path / "plain")
+    taught = LanguageModel.from_pretrained(tmp_path / "plain")
+    table = taught.model.get_input_embeddings().weight
+    assert len(taught.tokenizer) == len(table) == len(rows) + 4
+    assert torch.equal(table[: len(rows)], rows)
+    assert torch.equal(taught.model.get_output_embeddings().weight, table)  # still tied
+    marks = ["<s>", "</s>", "[IMG]", "[/IMG]", "<photo>", "<pad>"]
+    ids = taught.tokenizer("".join(marks), add_special_tokens=False).input_ids
+    assert ids == taught.tokenizer.convert_tokens_to_ids(marks) and len(set(ids)) == 6
+    assert set(ids) == set(taught.tokenizer.all_special_ids)
+    assert taught.tokenizer.pad_token == "<pad>"
+    taught.save_pretrained(tmp_path / "taught")
+    again = LanguageModel.from_pretrained(tmp_path / "taught")
+    assert again.tokenizer("".join(marks), add_special_tokens=False).input_ids == ids
+    assert torch.equal(again.model.get_input_embeddings().weight, table)
 
 
 # -- agent folders -----------------------------------------------------------------------------

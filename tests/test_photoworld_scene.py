@@ -33,7 +33,28 @@ PAIR = Scene(
     "beach", "sunset", "small", (Thing("car", "red", 1, "left"), Thing("boat", "white", 1, "right"))
 )
 
-GOLDEN_SPLITS = ["train", "train", "test", "train", "train", "train", "train", "train", "train", "train", "train", "dev", "train", "dev", "train", "train", "train", "train", "train", "train"]
+GOLDEN_SPLITS = [
+    "train",
+    "train",
+    "test",
+    "train",
+    "train",
+    "train",
+    "train",
+    "train",
+    "train",
+    "train",
+    "train",
+    "dev",
+    "train",
+    "dev",
+    "train",
+    "train",
+    "train",
+    "train",
+    "train",
+    "train",
+]
 
 
 def scenes(count: int, seed: int = 0) -> list[Scene]:

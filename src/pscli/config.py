@@ -182,7 +182,7 @@ def _cast(value: Any, kind: Any, name: str) -> Any:
         try:
             value = json.loads(value)
         except json.JSONDecodeError:
-            if tuple in map(typing.get_origin, kinds):
+            if any(typing.get_origin(k) is tuple for k in kinds):
                 value = tuple(part.strip() for part in value.split(",") if part.strip())
     for one in kinds:
         if one is type(None) and value is None:

@@ -219,8 +219,7 @@ class Template:
 
     def _placed(self, response: Response) -> list[Photo]:
         """Photos of a response that take visual embeddings (none where they are told in words)."""
-        placed = [p for p in response.photos if self.id(PHOTO) in self.see(p)]
-        return placed
+        return [p for p in response.photos if self.id(PHOTO) in self.see(p)]
 
 
 def seen(tokenizer: Any, count: int) -> Callable[[Photo], list[int]]:

@@ -37,8 +37,9 @@ class Recipe:
     vision: int = 2400
     extractor: int = 5000
     llm: int = 800
-    qformer: int = 1200
-    generator: int = 7000
+    qformer: int = 1600
+    text: int = 600
+    generator: int = 6000
 
 
 STAGES = ("extractor", "vision", "llm", "qformer", "vae", "generator")
@@ -120,8 +121,12 @@ class Build:
         vae = AutoencoderKL.from_pretrained(self.work / "vae" / "model").eval()
         words = [w for s in self.pool.scenes for w in (s.caption(), s.description())]
         clip = speaking.train_clip_tokenizer(words)
+        text = drawing.train_text_encoder(
+            load_extractor(self.out / "extractor"), clip, self.pool, self.work / "text",
+            steps=self.recipe.text,
+        )  # fmt: skip
         model = drawing.train_generator(
-            vae, clip, self.pool, self.work / "generator", steps=self.recipe.generator
+            vae, text, clip, self.pool, self.work / "generator", steps=self.recipe.generator
         )  # fmt: skip
         model.half().pipeline().save_pretrained(self.out / "generator")
         again = Generator.from_pretrained(self.out / "generator", guidance=3.0)

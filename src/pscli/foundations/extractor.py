@@ -60,6 +60,7 @@ class Extractor(nn.Module):
 
     def __init__(self, widths: tuple[int, ...] = (24, 40, 64, 96)) -> None:
         super().__init__()
+        self.widths = widths
         layers: list[nn.Module] = []
         for before, width in zip((3, *widths), widths, strict=False):
             layers += [

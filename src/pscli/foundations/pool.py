@@ -11,7 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pscli.data.photoworld.scene import COLOURS, KINDS, LIGHTS, SETTINGS, SIZES, Scene, sample_scene
+from pscli.data.photoworld.scene import (
+    COLOURS,
+    KINDS,
+    LIGHTS,
+    SETTINGS,
+    SIDES,
+    SIZES,
+    Scene,
+    sample_scene,
+)
 
 PATCHES = 8  # an image is 8×8 patches of 8×8 pixels
 _COLOURS = list(COLOURS)
@@ -65,6 +74,16 @@ def kind_labels(scenes: Sequence[Scene]) -> Tensor:
     for row, scene in enumerate(scenes):
         for thing in scene.things:
             labels[row, KINDS.index(thing.kind)] = 1 + _COLOURS.index(thing.colour)
+    return labels
+
+
+def side_labels(scenes: Sequence[Scene]) -> Tensor:
+    """[B, K] per kind: 0 = absent, 1 = several of it, else 2 + index of its side."""
+    labels = torch.zeros(len(scenes), len(KINDS), dtype=torch.long)
+    for row, scene in enumerate(scenes):
+        for thing in scene.things:
+            side = 2 + SIDES.index(thing.side) if thing.count == 1 else 1
+            labels[row, KINDS.index(thing.kind)] = side
     return labels
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import (
     Blip2QFormerConfig,
     Blip2QFormerModel,
@@ -20,11 +21,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from pscli.data.photoworld.scene import Scene
+from pscli.data.photoworld.scene import COLOURS, KINDS, SIDES, Scene
 from pscli.data.schema import Dialogue, Photo
 from pscli.data.sequence import END_IMG, IGNORE, IMG, PHOTO, Packed, Template, told
 from pscli.foundations.fit import Losses, fit
-from pscli.foundations.pool import Pool
+from pscli.foundations.pool import Pool, global_labels, kind_labels, side_labels
+from pscli.foundations.seeing import GLOBALS
 from pscli.model.batch import Batch, collate
 from pscli.model.llm import LanguageModel
 from pscli.model.perceptron import QFormerPerceptron
@@ -102,7 +104,7 @@ def mean_text_loss(llm: LanguageModel, batch: Batch, embeddings: Tensor | None =
 
 
 class _Reading:
-    """Dialogues as running text, with full descriptions in place of photos, all of it supervised."""
+    """Dialogues as running text, all of it supervised, with full descriptions for photos."""
 
     def __init__(self, llm: LanguageModel, dialogues: Sequence[Dialogue]) -> None:
         template = Template(llm.tokenizer, told(llm.tokenizer, describe))
@@ -159,14 +161,41 @@ def perceptron(vision: Blip2VisionModel, width: int, length: int = 8) -> QFormer
     return QFormerPerceptron(vision.requires_grad_(False), qformer, length, width)
 
 
+class Shown(nn.Module):
+    """A captioner with linear probes on its visual embeddings: what they must tell the LLM.
+
+    They stand where BLIP-2 has its contrastive and matching losses. By captions alone the
+    embeddings told things and colours, but were slow to tell the light and the side.
+    """
+
+    def __init__(self, captioner: Captioner) -> None:
+        super().__init__()
+        self.captioner = captioner
+        width = captioner.perceptron.length * captioner.perceptron.width
+        self.colours = nn.Linear(width, len(KINDS) * (1 + len(COLOURS)))
+        self.sides = nn.Linear(width, len(KINDS) * (2 + len(SIDES)))
+        self.globals = nn.ModuleDict({k: nn.Linear(width, n) for k, n in GLOBALS.items()})
+
+    def probes(self, visual: Tensor, scenes: Sequence[Scene]) -> Tensor:
+        """Cross-entropy of all probes of visual embeddings [B, Q, D]."""
+        x, facts = visual.flatten(1), global_labels(scenes)
+        things = (self.colours(x), kind_labels(scenes)), (self.sides(x), side_labels(scenes))
+        losses = [
+            8 * F.cross_entropy(logits.view(labels.numel(), -1), labels.flatten())
+            for logits, labels in things
+        ]
+        losses += [F.cross_entropy(head(x), facts[name]) for name, head in self.globals.items()]
+        return torch.stack(losses).sum()
+
+
 def train_qformer(
     vision: Blip2VisionModel, llm: LanguageModel, pool: Pool, dialogues: Sequence[Dialogue],
     work: Path, *, steps: int, batch: int = 64, seed: int = 0,
 ) -> Captioner:  # fmt: skip
-    """Captions and full descriptions of photos, with dialogues beside them lest they be forgotten."""
+    """Captions and full descriptions of photos; dialogues beside them lest they be forgotten."""
     torch.manual_seed(seed)
     captioner = Captioner(perceptron(vision, llm.width), llm)
-    reading = _Reading(llm, dialogues)
+    shown, reading = Shown(captioner), _Reading(llm, dialogues)
     photo = llm.tokenizer.convert_tokens_to_ids(PHOTO)
 
     def loss(step: int) -> Losses:
@@ -179,15 +208,16 @@ def train_qformer(
             for n, s in enumerate(scenes)
         ]
         captions = collate(told, reading.pad)
-        visual = captioner.perceptron(pool.batch(rows)).flatten(0, 1)
+        visual = captioner.perceptron(pool.batch(rows))
         place = (captions.ids == photo)[..., None]
-        embeddings = llm.embed(captions.ids).masked_scatter(place, visual)
+        embeddings = llm.embed(captions.ids).masked_scatter(place, visual.flatten(0, 1))
         return {
             "caption": mean_text_loss(llm, captions, embeddings),
-            "text": mean_text_loss(llm, reading.batch(step, 6)),
+            "probes": 0.2 * shown.probes(visual, scenes),
+            "text": mean_text_loss(llm, reading.batch(step, 4)),
         }
 
-    fit(captioner, loss, work, steps=steps, lr=1e-3, ema=0.998)
+    fit(shown, loss, work, steps=steps, lr=1e-3, ema=0.998)
     return captioner
 
 

@@ -30,6 +30,7 @@ class Captions:
         llm_words: [B, M] False at padding and at tokens that write nothing, such as [/IMG].
         clip_ids: [B, N] the same caption in the text encoder's vocabulary.
         clip_words: [B, N] False at start, end and padding tokens.
+        text: The B captions as text.
     """
 
     logits: Tensor
@@ -39,6 +40,7 @@ class Captions:
     llm_words: Tensor
     clip_ids: Tensor
     clip_words: Tensor
+    text: tuple[str, ...] = ()
 
 
 class Bridge(Protocol):

@@ -62,7 +62,7 @@ class EndToEnd(System):
         text = text_loss(self.llm, hidden, batch)  # L^t (Eq. 2)
         if not batch.captions:
             return Losses(text, text.new_zeros(()))
-        captions, words = self.write(hidden, batch, seed)  # o, g, r̃ (Eqs. 1, 4, 7)
+        captions = self.write(hidden, batch, seed)  # o, g, r̃ (Eqs. 1, 4, 7)
         table = self.generator.text_encoder.get_input_embeddings().weight
         residual = self.bridge(captions, table, tau)  # R^SD - R̃^SD (Eqs. 5-11)
         noise = self.generator.draw_noise(
@@ -82,11 +82,8 @@ class EndToEnd(System):
         place = ids == self.llm.tokenizer.convert_tokens_to_ids(PHOTO)
         return embeddings.masked_scatter(place[..., None], visual)
 
-    def write(self, hidden: Tensor, batch: Batch, seed: str) -> tuple[Captions, list[str]]:
-        """The captions of the response photos as the LLM writes them, teacher-forced (Eqs. 1-7).
-
-        Returns the captions in both vocabularies, and as text.
-        """
+    def write(self, hidden: Tensor, batch: Batch, seed: str) -> Captions:
+        """The captions of the response photos as the LLM writes them, teacher-forced (Eqs. 1-7)."""
         tokenizer = self.llm.tokenizer
         # The token at position i is predicted by the hidden state at i - 1.
         states = [hidden[row, span.start - 1 : span.end - 1] for row, span in batch.captions]
@@ -112,7 +109,7 @@ class EndToEnd(System):
         ]
         clip_ids = self.generator.tokenize(words)  # R̃^SD
         marks = torch.tensor(self.generator.tokenizer.all_special_ids, device=ids.device)
-        captions = Captions(
+        return Captions(
             logits=logits,
             noise=noise,
             llm_ids=ids,
@@ -120,8 +117,8 @@ class EndToEnd(System):
             llm_words=mask & ~torch.isin(ids, special),
             clip_ids=clip_ids,
             clip_words=~torch.isin(clip_ids, marks),
+            text=tuple(words),
         )
-        return captions, words
 
     def prompts(self, questions: Sequence[Question], max_length: int) -> list[Tensor]:
         """[L, D] embeddings of each context, up to where the reply begins."""

@@ -17,6 +17,7 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
 from PIL.Image import Image
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 # B photos, N CLIP tokens, D text width, C×H×W latents
 
@@ -174,7 +175,9 @@ class Generator(nn.Module):
 
 
 @contextlib.contextmanager
-def added_to_token_embedding(text_encoder: nn.Module, residual: Tensor | None) -> Iterator[None]:
+def added_to_token_embedding(
+    text_encoder: PreTrainedModel, residual: Tensor | None
+) -> Iterator[None]:
     """Adds `residual` [B, N, D] to the output of the token embedding while the context is open.
 
     CLIP's text model takes ids only; its token embedding is the smallest seam for the bridge.

@@ -82,12 +82,19 @@ ANSWER_FORMS: dict[str, dict[str, tuple[tuple[str, int], ...]]] = {
 }
 
 FILLERS: dict[str, tuple[str, ...]] = {
-    "friend": tuple(
-        ["Nora", "Emil", "Carla", "Victor", "Paula", "Felix", "Greta", "Hugo", "Irene", "Jonas", "Karen", "Louis", "Mona", "Nils", "Olga", "Pedro", "Rita", "Simon", "Tara", "Urs", "Vera", "Walter", "Yusuf", "Zoe"]
+    "friend": (
+        "Nora", "Emil", "Carla", "Victor", "Paula", "Felix", "Greta", "Hugo", "Irene", "Jonas",
+        "Karen", "Louis", "Mona", "Nils", "Olga", "Pedro", "Rita", "Simon", "Tara", "Urs",
+        "Vera", "Walter", "Yusuf", "Zoe",
     ),
-    "pet": tuple(["puppy", "kitten", "hamster", "parrot", "pony", "goldfish", "turtle", "lizard", "guinea-pig"]),
-    "petname": tuple(
-        ["Bella", "Rocky", "Luna", "Coco", "Max", "Daisy", "Oscar", "Milo", "Ruby", "Buddy", "Pepper", "Biscuit", "Ginger", "Toffee", "Waffles", "Noodle", "Pickles", "Socks", "Patch", "Fudge"]
+    "pet": (
+        "puppy", "kitten", "hamster", "parrot", "pony", "goldfish", "turtle", "lizard",
+        "guinea-pig",
+    ),
+    "petname": (
+        "Bella", "Rocky", "Luna", "Coco", "Max", "Daisy", "Oscar", "Milo", "Ruby", "Buddy",
+        "Pepper", "Biscuit", "Ginger", "Toffee", "Waffles", "Noodle", "Pickles", "Socks",
+        "Patch", "Fudge",
     ),
     "petdoes": (
         "sleeps all afternoon", "eats far too much", "barks at the postman", "hides under the sofa",
@@ -171,8 +178,13 @@ FILLERS: dict[str, tuple[str, ...]] = {
     "veg": ("onions", "eggs", "flour", "butter", "lemons", "garlic", "yogurt", "cereal", "honey"),
 }
 
-NAMES: tuple[str, ...] = tuple(
-    ["Anna", "Tom", "Lena", "Ben", "Maria", "Paul", "Sara", "Jack", "Emma", "Leo", "Julia", "Sam", "Clara", "David", "Nina", "Peter", "Lucy", "Mark", "Alice", "Oliver", "Sofia", "Daniel", "Eva", "Martin", "Laura", "Adam", "Kate", "Henry", "Rosa", "George", "Ida", "Frank", "Helen", "Omar", "Grace", "Ivan", "Molly", "Luis", "Tina", "Robert", "Amy", "Chris", "Diana", "Eric", "Fiona", "Gina", "Harry", "Jane", "Kevin", "Linda", "Marco", "Nadia", "Otto", "Priya", "Ravi", "Stella", "Theo", "Uma", "Wendy", "Yara"]
+NAMES: tuple[str, ...] = (
+    "Anna", "Tom", "Lena", "Ben", "Maria", "Paul", "Sara", "Jack", "Emma", "Leo", "Julia", "Sam",
+    "Clara", "David", "Nina", "Peter", "Lucy", "Mark", "Alice", "Oliver", "Sofia", "Daniel",
+    "Eva", "Martin", "Laura", "Adam", "Kate", "Henry", "Rosa", "George", "Ida", "Frank", "Helen",
+    "Omar", "Grace", "Ivan", "Molly", "Luis", "Tina", "Robert", "Amy", "Chris", "Diana", "Eric",
+    "Fiona", "Gina", "Harry", "Jane", "Kevin", "Linda", "Marco", "Nadia", "Otto", "Priya",
+    "Ravi", "Stella", "Theo", "Uma", "Wendy", "Yara",
 )
 
 # ---------------------------------------------------------------- greetings, openers, closers
