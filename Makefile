@@ -1,9 +1,13 @@
 PYTHON ?= python3
+comma := ,
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: demo test check foundations clean
+SEEDS ?= 0 1 2
+RESULTS ?= runs/results
+
+.PHONY: demo results test check foundations clean
 
 demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten minutes on two cores
 	$(BIN)/pscli train-e2e --dataset photoworld --preset demo --run $(DEMO)/e2e --overwrite
@@ -12,6 +16,15 @@ demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten
 	$(BIN)/pscli generate --dataset photoworld --split test --count 60 --agent $(DEMO)/pipeline --out $(DEMO)/preds/pipeline --overwrite
 	$(BIN)/pscli score $(DEMO)/preds/e2e $(DEMO)/preds/pipeline
 	$(BIN)/pscli report $(DEMO)/preds/e2e $(DEMO)/preds/pipeline --out $(DEMO)/conversations.png
+
+results: $(VENV)/installed  ## the table of the README: both systems, three seeds; hours; resumes where it stopped
+	for seed in $(SEEDS); do for system in e2e pipeline; do \
+	  run=$(RESULTS)/$$system-$$seed; preds=$(RESULTS)/preds/$$system-$$seed; \
+	  if [ -e $$run ]; then again=--resume; else again="--preset tiny --seed $$seed"; fi; \
+	  $(BIN)/pscli train-$$system --dataset photoworld --run $$run $$again || exit 1; \
+	  $(BIN)/pscli generate --dataset photoworld --split test --agent $$run --out $$preds || exit 1; \
+	done; done
+	$(BIN)/pscli score $(foreach s,e2e pipeline,--group $(s)=$(subst $() ,$(comma),$(foreach i,$(SEEDS),$(RESULTS)/preds/$(s)-$(i))))
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest

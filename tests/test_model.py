@@ -438,7 +438,12 @@ def test_photos_reach_the_reply_that_named_them(
 ) -> None:
     system = build.end_to_end()
     tokenizer = system.llm.tokenizer
-    raws = [" Yes", " a[IMG] red dog[/IMG] b[IMG] blue boat[/IMG]", "[IMG][/IMG]", "[IMG] red dog"]
+    raws = [
+        " Yes",
+        " a[IMG] red dog[/IMG] b[IMG] blue boat[/IMG]",
+        "[IMG][/IMG]",
+        " c[IMG] red dog",
+    ]
 
     def respond(prompts: Sequence[Tensor], **options: Any) -> list[list[int]]:
         chosen = raws if len(prompts) == 4 else raws[1:2]
@@ -447,12 +452,12 @@ def test_photos_reach_the_reply_that_named_them(
     monkeypatch.setattr(system.llm, "respond", respond)
     asked = questions(dialogues[:4])
     replies = answer(system, asked, seed=1)
-    assert [r.text for r in replies] == ["Yes", "a b", "", ""]
+    assert [r.text for r in replies] == ["Yes", "a b", "", "c"]
     assert [r.captions for r in replies] == [[], ["red dog", "blue boat"], [], ["red dog"]]
     assert [len(r.notes) for r in replies] == [0, 0, 1, 1]
     first, second, third = (np.asarray(p, np.int16) for r in replies for p in r.photos)
     assert first.shape == (16, 16, 3)
-    assert (first != third).any()  # the same words, seeded by another dialogue
+    assert (first != third).any()  # the same words in the same place of another dialogue
     (again,) = answer(system, asked[1:2], seed=1)
     for photo, expected in zip(again.photos, (first, second), strict=True):
         assert np.abs(np.asarray(photo, np.int16) - expected).max() <= 1  # rounding to 8 bits
@@ -472,6 +477,8 @@ def test_sampling_is_seeded_and_leaves_the_global_generator_alone(
         for s in (0, 0, 1)
     ]
     assert raws[0] == raws[1] != raws[2]
+    alone = [answer(system, [q], temperature=1.0, max_new_tokens=8)[0].raw for q in asked]
+    assert alone == raws[0]
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -12,7 +12,7 @@ from pscli.generate import Settings, instances, open_predictions, predict
 from pscli.model.agent import Agent, build
 from pscli.model.system import System
 from pscli.registry import find
-from pscli.sheet import curves, sheet
+from pscli.sheet import curves, metrics, sheet
 from pscli.training.loop import train
 
 
@@ -28,7 +28,7 @@ def run_training(config: Config, run: Path, *, resume: bool = False) -> None:
     dataset = find("dataset", config.dataset)()
     system = build(config.system, config.model)
     dev = instances(dataset.load("dev", config.train.eval_dialogues))
-    best = 0.0
+    best = max((line.get("bleu2", 0.0) for line in metrics(run)), default=0.0) if resume else 0.0
 
     def evaluate(system: System, step: int) -> dict[str, float]:
         nonlocal best

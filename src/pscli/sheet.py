@@ -99,17 +99,29 @@ def curves(run: Path, out: Path) -> None:
     """Draws metrics.jsonl of a run.
 
     Raises:
-        DataError: if a line is broken; one that a run is still writing is left out.
+        DataError: if it has no lines yet, or a broken one.
     """
-    metrics: list[dict[str, Any]] = []
+    lines = metrics(run)
+    if not lines:
+        raise DataError(f"{run} has logged nothing yet.", "Wait for its first steps.")
+    loss_plot(lines, out)
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """Lines of a run's metrics.jsonl, if there is one; a line that is being written is left out.
+
+    Raises:
+        DataError: if a line is broken.
+    """
     path = run / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    values: list[dict[str, Any]] = []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
-            metrics.append(json.loads(line))
+            values.append(json.loads(line))
         except ValueError as error:
             if line.endswith("\n"):
                 raise DataError(f"{path}:{number} is not JSON: {error}.") from error
-    if not metrics:
-        raise DataError(f"{run} has logged nothing yet.", "Wait for its first steps.")
-    loss_plot(metrics, out)
+    return values

@@ -12,10 +12,17 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+)
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from pscli.data.sequence import END_IMG, IMG, PHOTO
+from pscli.model.noise import gumbel
 
 # B sequences, L tokens, D width, V vocabulary
 
@@ -84,13 +91,14 @@ class LanguageModel(nn.Module):
         *,
         max_new_tokens: int,
         temperature: float = 0.0,
-        seed: int = 0,
+        generators: Sequence[torch.Generator] = (),
     ) -> list[list[int]]:
         """Token ids that follow each prompt, up to and without the end token.
 
         Args:
             prompts: B tensors [L_b, D] of input embeddings.
             temperature: 0 takes the likeliest token; above 0 samples.
+            generators: One seeded generator a prompt, for sampling.
         """
         lengths = torch.tensor([len(p) for p in prompts], device=self.device)
         # Left padding: every prompt ends where its reply begins.
@@ -98,17 +106,26 @@ class LanguageModel(nn.Module):
         mask = torch.arange(padded.shape[1], device=self.device) >= (
             padded.shape[1] - lengths[:, None]
         )
-        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {
-            "do_sample": False
-        }  # fmt: skip
-        state = torch.get_rng_state()
-        torch.manual_seed(seed)
+        noise = LogitsProcessorList([GumbelNoise(temperature, generators)] if temperature else [])
         ids = self.model.generate(
             inputs_embeds=padded, attention_mask=mask.long(), max_new_tokens=max_new_tokens,
             eos_token_id=self.tokenizer.eos_token_id, pad_token_id=self.tokenizer.pad_token_id,
-            **sampling,
+            do_sample=False, logits_processor=noise,
         )  # fmt: skip
-        torch.set_rng_state(state)
         end = self.tokenizer.eos_token_id
         rows = ids.tolist()
         return [row[: row.index(end)] if end in row else row for row in rows]
+
+
+class GumbelNoise(LogitsProcessor):
+    """Makes the likeliest token a sample: argmax(o / T + g) ~ softmax(o / T).
+
+    With one generator a prompt, what is sampled does not depend on the batch.
+    """
+
+    def __init__(self, temperature: float, generators: Sequence[torch.Generator]) -> None:
+        self.temperature, self.generators = temperature, generators
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        noise = torch.stack([gumbel(scores.shape[1:], g) for g in self.generators])
+        return scores / self.temperature + noise.to(scores.device)

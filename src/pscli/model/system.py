@@ -85,7 +85,10 @@ def answer(
     """Replies to several questions at once: words first, then all their photos together (§2.5)."""
     prompts = system.prompts(questions, max_length)
     generated = system.llm.respond(
-        prompts, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
+        prompts,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        generators=[seeded(seed, question.key, "words") for question in questions],
     )
     parsed = [parse(ids, system.llm.tokenizer) for ids in generated]
     wanted = [

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
@@ -136,7 +137,7 @@ def train(
             log.write(force=evaluated)
 
             if evaluated:
-                scores = evaluate(system, step + 1)
+                (scores,) = broadcast_object_list([evaluate(system, step + 1) if chief else {}])
                 state["history"].append({"step": step + 1, **scores})
                 log.note(step=step, **scores)
                 log.write(force=True)

@@ -1,0 +1,124 @@
+"""What is in the package: foundations and the bundled agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from pscli.config import changed, tiny
+from pscli.data.photoworld.source import Photoworld
+from pscli.data.schema import Photo
+from pscli.foundations import WEIGHTS
+from pscli.foundations.extractor import load_extractor
+from pscli.foundations.pool import kind_labels, scenes
+from pscli.foundations.seeing import as_pixels
+from pscli.generate import read_dialogue
+from pscli.model.agent import BUNDLED, Agent, build
+from pscli.model.batch import collate
+from pscli.model.pipeline import Captioner
+from pscli.training.loop import Gradient
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_they_are_small_and_hold_no_pickle() -> None:
+    assert size(WEIGHTS) <= 16_000_000
+    assert size(WEIGHTS) + size(BUNDLED) <= 40_000_000
+    kinds = {p.suffix for f in (WEIGHTS, BUNDLED) for p in f.rglob("*") if p.is_file()}
+    assert kinds <= {".safetensors", ".json", ".txt", ".jinja"}
+
+
+def test_the_judge_is_as_good_as_its_scores_say() -> None:
+    """Oracle: the scenes themselves; scores.json was computed on other dev scenes."""
+    said = json.loads((WEIGHTS / "scores.json").read_text())["extractor"]["things"]
+    some = scenes("dev", 400, seed=9)
+    with torch.no_grad():
+        output = load_extractor()(torch.stack([as_pixels(s.draw()) for s in some]))
+    right = (output.kinds.argmax(-1) == kind_labels(some)).all(1).float().mean()
+    assert float(right) == pytest.approx(said, abs=0.04)  # four standard errors of 400 at 0.96
+
+
+def test_the_captioner_is_as_good_as_its_scores_say() -> None:
+    said = json.loads((WEIGHTS / "scores.json").read_text())["qformer"]["captions"]
+    captioner = build("pipeline", tiny("pipeline").model).captioner
+    assert isinstance(captioner, Captioner)
+    some = scenes("dev", 100, seed=9)
+    words = captioner.eval().describe([Photo(s) for s in some])
+    right = sum(w == s.caption() for w, s in zip(words, some, strict=True)) / len(some)
+    assert right == pytest.approx(said, abs=0.2)  # four standard errors of 100 at 0.5
+
+
+@pytest.mark.parametrize(("bridge", "reaches"), [("dvtm", True), ("none", False)])
+def test_the_image_loss_reaches_llm_and_q_former_by_the_bridge(bridge: str, reaches: bool) -> None:
+    config = changed(tiny("e2e"), "model.bridge", bridge)
+    system = build("e2e", config.model)
+    template = system.template(400)
+    packed = [s for d in Photoworld().load("train", 4) for s in template.pack(d)]
+    losses = system(collate(packed, template.tokenizer.pad_token_id), 1.0, "test")
+    for part in (system.llm, system.perceptron):
+        gradient = Gradient(part)
+        gradient.add(losses.image)
+        assert (gradient.norm() > 0) == reaches
+
+
+def test_the_bundled_agent_answers_at_once() -> None:
+    agent = Agent.from_pretrained()
+    dialogue = read_dialogue(EXAMPLES / "dialog.json")
+    reply = agent.respond(dialogue, seed=1)
+    assert reply.text or reply.photos
+    assert (
+        reply == agent.respond(dialogue, seed=1) or reply.raw == agent.respond(dialogue, seed=1).raw
+    )
+    assert all(photo.size == (64, 64) for photo in reply.photos)
+
+
+def command(run: Path) -> list[str]:
+    small = ["train.dialogues=64", "train.batch=8", "train.micro_batch=8", "train.epochs=2"]
+    small += ["train.save_minutes=0", "train.eval_dialogues=2"]
+    sets = [word for pair in small for word in ("--set", pair)]
+    return [
+        sys.executable,
+        "-m",
+        "pscli",
+        "train-e2e",
+        "--preset",
+        "demo",
+        "--run",
+        str(run),
+        *sets,
+    ]
+
+
+def curve(run: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "tokens_per_second"} for line in lines]
+
+
+@pytest.mark.slow
+def test_kill_9_in_mid_epoch_and_resume_is_bit_identical(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command(whole), check=True, env=environment)
+    process = subprocess.Popen(command(killed), env=environment)
+    deadline = time.monotonic() + 600
+    while not list(killed.glob("checkpoints/step-0000000[3-9]")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    resume = [sys.executable, "-m", "pscli", "train-e2e", "--run", str(killed), "--resume"]
+    subprocess.run(resume, check=True, env=environment)
+    assert curve(killed) == curve(whole)
