@@ -15,6 +15,8 @@ from pscli.registry import find
 from pscli.sheet import curves, metrics, sheet
 from pscli.training.loop import train
 
+SHOWN = ("BLEU-2", "FID-photoworld", "FID", "sharing F1", "answer accuracy", "photo faithfulness")
+
 
 def run_training(config: Config, run: Path, *, resume: bool = False) -> None:
     """Trains a system and leaves a run folder.
@@ -45,7 +47,8 @@ def run_training(config: Config, run: Path, *, resume: bool = False) -> None:
             best = scores["BLEU-2"]
             agent.save_pretrained(run / "agent")
         system.train()
-        stderr.print(f"step {step}: " + "  ".join(f"{k} {v:.2f}" for k, v in scores.items()))
+        shown = (f"{name} {scores[name]:.2f}" for name in SHOWN if name in scores)
+        stderr.print(f"dev after step {step}: " + "  ".join(shown))
         fid = next((v for k, v in scores.items() if k.startswith("FID")), float("inf"))
         return {"bleu2": scores["BLEU-2"], "fid": fid}
 

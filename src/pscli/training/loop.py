@@ -133,6 +133,8 @@ def train(
                 **norms,
             )  # fmt: skip
             progress.update(task, completed=step + 1, description=log.line())
+            if chief and not stderr.is_terminal and step % max(1, steps // 10) == 0:
+                stderr.print(f"step {step + 1}/{steps}  {log.line()}")
             evaluated = (step + 1) % pause == 0 or step + 1 == steps
             log.write(force=evaluated)
 
