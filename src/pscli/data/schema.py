@@ -70,7 +70,7 @@ def _open_image(path: Path) -> Image:
                     f"{MAX_PIXELS // 1_000_000} million pixels.",
                     "Scale it down and try again.",
                 )
-            return image.convert("RGB")
+            return _as_seen(image)
     except Image.DecompressionBombError as error:
         raise DataError(
             f"Photo {path} has far too many pixels ({error}).", "Scale it down and try again."
@@ -80,6 +80,20 @@ def _open_image(path: Path) -> Image:
             f"Photo {path} is not an image that can be decoded.",
             "Expected PNG, JPEG, WebP or another format that Pillow reads.",
         ) from error
+
+
+def _as_seen(image: Image) -> Image:
+    """RGB as a viewer shows it: turned as the camera says, on white, 16 bits scaled to 8."""
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        return image.point(lambda value: value / 256).convert("L").convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
 
 
 @dataclass(frozen=True)
@@ -111,8 +125,14 @@ class Truth:
 
     @classmethod
     def from_json(cls, pairs: dict[str, Any]) -> Truth:
-        things = tuple((colour, kind) for colour, kind in pairs.get("things", ()))
-        return cls(**{**pairs, "things": things})
+        """Raises DataError if it is not a truth that `to_json` wrote."""
+        try:
+            things = tuple((colour, kind) for colour, kind in pairs.get("things", ()))
+            return cls(**{**pairs, "things": things})
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"The truth of a turn cannot be read: {error}.", "Expected what photoworld writes."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -253,6 +273,8 @@ def read_json(path: Path) -> Any:
             f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
             "Mend the file and try again.",
         ) from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise DataError(f"{path} cannot be read: {error}.", "Expected a dialogue.") from error
     except RecursionError as error:
         raise DataError(f"{path} is nested too deeply.", "Expected a dialogue.") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -9,8 +10,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
-
-import torch
 
 from pscli.config import Config, ModelConfig
 from pscli.data.schema import Dialogue, Reply
@@ -77,14 +76,12 @@ class Agent:
         temporary = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        system = self.system
-        kind = torch.float16 if half else torch.float32
-        system.to(kind)
+        # A copy, lest the agent's own weights be rounded.
+        system = copy.deepcopy(self.system).half() if half else self.system
         system.llm.save_pretrained(temporary / "llm")
         system.generator.pipeline().save_pretrained(temporary / "generator")
         if isinstance(system, EndToEnd):
             system.perceptron.save_pretrained(temporary / "vision")
-        system.to(torch.float32)
         pairs = json.dumps(self.config.to_json(), indent=1)
         (temporary / "agent_config.json").write_text(pairs, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
@@ -117,6 +114,8 @@ class Agent:
         self, questions: Sequence[Question], *, seed: int = 0, temperature: float = 0.0
     ) -> list[Reply]:
         """Replies to several questions at once."""
+        if not questions:
+            return []
         lengths = dataclasses.asdict(self.config.sequence)
         return answer(self.system, questions, temperature=temperature, seed=seed, **lengths)
 

@@ -19,6 +19,8 @@ from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from pscli.errors import ConfigError
+
 # B photos, N CLIP tokens, D text width, C×H×W latents
 
 
@@ -62,6 +64,12 @@ class Generator(nn.Module):
         self.unet = pipeline.unet
         self.vae = pipeline.vae
         self.scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+        predicted = self.scheduler.config.prediction_type
+        if predicted not in ("epsilon", "v_prediction"):
+            raise ConfigError(
+                f"The generator predicts '{predicted}'.", "Expected 'epsilon' or 'v_prediction'."
+            )
+        self.velocity = predicted == "v_prediction"
         self.snr_gamma, self.guidance, self.steps = snr_gamma, guidance, steps
         self.caption_dropout = caption_dropout
 
@@ -74,7 +82,7 @@ class Generator(nn.Module):
             str(folder), revision=revision, safety_checker=None, requires_safety_checker=False,
             use_safetensors=True,
         )  # fmt: skip
-        return cls(pipeline, **options)
+        return cls(pipeline.to(dtype=torch.float32), **options)
 
     @property
     def size(self) -> int:
@@ -135,7 +143,7 @@ class Generator(nn.Module):
             text = self.text_encoder(ids)[0]
         noisy = self.scheduler.add_noise(latents, noise.noise, noise.timesteps)
         predicted = self.unet(noisy, noise.timesteps, text).sample
-        if self.scheduler.config.prediction_type == "v_prediction":
+        if self.velocity:
             wanted = self.scheduler.get_velocity(latents, noise.noise, noise.timesteps)
         else:
             wanted = noise.noise
@@ -147,8 +155,7 @@ class Generator(nn.Module):
             return torch.ones_like(timesteps, dtype=torch.float32)
         alphas = self.scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
         snr = alphas / (1 - alphas)
-        velocity = self.scheduler.config.prediction_type == "v_prediction"
-        return snr.clamp(max=self.snr_gamma) / (snr + 1 if velocity else snr)
+        return snr.clamp(max=self.snr_gamma) / (snr + 1 if self.velocity else snr)
 
     # -- drawing -----------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pscli.data.schema import Photo
 from pscli.data.sequence import END_IMG, IMG, PHOTO, Template, told
@@ -19,7 +19,7 @@ from pscli.model.generator import Generator
 from pscli.model.llm import LanguageModel
 from pscli.model.noise import seeded
 from pscli.model.perceptron import QFormerPerceptron
-from pscli.model.system import Losses, Question, System, drawn_photos, text_loss
+from pscli.model.system import Losses, Prompt, Question, System, drawn_photos, text_loss
 
 CAPTION, DESCRIBE = "Caption:", "Describe:"  # what the captioner is asked for
 
@@ -81,11 +81,14 @@ class Pipeline(System):
         latents = self.generator.latents(drawn_photos(batch))
         return Losses(text, self.generator.losses(ids, latents, noise).sum())  # Eq. 12
 
-    def prompts(self, questions: Sequence[Question], max_length: int) -> list[Tensor]:
-        """[L, D] embeddings of each context, its photos told by the captioner."""
+    def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
+        """What the LLM reads of each dialogue, its photos told by the captioner."""
         photos = [photo for q in questions for r in q.responses for photo in r.photos]
         words = dict(zip(map(id, photos), self.captioner.describe(photos), strict=True))
         see = told(self.llm.tokenizer, lambda photo: words[id(photo)])
         template = Template(self.llm.tokenizer, see, max_length)
         packed = [template.prompt(q.responses, q.speaker) for q in questions]
-        return [self.llm.embed(torch.tensor(p.ids, device=self.llm.device)) for p in packed]
+        device = self.llm.device
+        return [
+            Prompt(self.llm.embed(torch.tensor(p.ids, device=device)), p.dropped) for p in packed
+        ]

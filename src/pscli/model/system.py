@@ -40,6 +40,14 @@ class Question:
     key: str = ""
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """[L, D] embeddings of a context, and how many of its oldest responses did not fit."""
+
+    embeddings: Tensor
+    dropped: int
+
+
 class System(nn.Module):
     """A dialogue agent that can be trained and asked: see `EndToEnd` and `Pipeline`."""
 
@@ -54,8 +62,8 @@ class System(nn.Module):
         """Losses of a micro-batch."""
         raise NotImplementedError
 
-    def prompts(self, questions: Sequence[Question], max_length: int) -> list[Tensor]:
-        """[L, D] embeddings of each context, up to where the reply begins."""
+    def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
+        """What the LLM reads of each dialogue, up to where the reply begins."""
         raise NotImplementedError
 
 
@@ -85,7 +93,7 @@ def answer(
     """Replies to several questions at once: words first, then all their photos together (§2.5)."""
     prompts = system.prompts(questions, max_length)
     generated = system.llm.respond(
-        prompts,
+        [prompt.embeddings for prompt in prompts],
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         generators=[seeded(seed, question.key, "words") for question in questions],
@@ -99,7 +107,9 @@ def answer(
     ]
     photos = iter(system.generator.draw([w for w, _ in wanted], [g for _, g in wanted]))
     replies = []
-    for (parts, notes), ids in zip(parsed, generated, strict=True):
+    for (parts, notes), ids, prompt in zip(parsed, generated, prompts, strict=True):
+        if prompt.dropped:
+            notes.append(f"The oldest {prompt.dropped} messages did not fit and were left out.")
         drawn = [Photo(next(photos), p.words) if isinstance(p, Caption) else p for p in parts]
         raw = system.llm.tokenizer.decode(ids)
         replies.append(Reply(tuple(drawn), raw, tuple(notes)))
