@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from pscli.console import stderr
 from pscli.data.photoworld.source import Photoworld
+from pscli.data.photoworld.talk import quiz
 from pscli.data.schema import Dialogue, Photo
 from pscli.errors import ConfigError
 from pscli.foundations import drawing, seeing, speaking
@@ -56,7 +57,9 @@ class Build:
 
     @cached_property
     def dialogues(self) -> list[Dialogue]:
-        return Photoworld().load("train")
+        """What the LLM reads: the training split, and as many quizzes."""
+        split = Photoworld().load("train")
+        return split + [quiz("train", index) for index in range(len(split))]
 
     @cached_property
     def pool(self) -> Pool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pscli.data.photoworld.phrases import ANSWER_WORDS
 from pscli.data.photoworld.scene import Scene, Thing, sample_scene, split_of
-from pscli.data.photoworld.talk import DEFAULT_SIZES, answered, dialogue, dialogues
+from pscli.data.photoworld.talk import DEFAULT_SIZES, answered, dialogue, dialogues, quiz
 
 __all__ = [
     "ANSWER_WORDS",
@@ -14,6 +14,7 @@ __all__ = [
     "answered",
     "dialogue",
     "dialogues",
+    "quiz",
     "sample_scene",
     "split_of",
 ]

@@ -72,6 +72,18 @@ def dialogue(split: str, index: int, seed: int = 0) -> Dialogue:
     return Dialogue(tuple(talk.turns), f"photoworld-{split}-{index:05d}")
 
 
+def quiz(split: str, index: int, seed: int = 0) -> Dialogue:
+    """A dialogue of nothing but photos and questions about them, to practise reading with.
+
+    In a dialogue one response in five is an answer; here it is nearly one in two.
+    """
+    rng = random.Random(f"photoworld|quiz|{seed}|{split}|{index}")
+    talk = _Talk(rng, split)
+    for block in _QUIZ:
+        _BLOCKS[block](talk)
+    return Dialogue(tuple(talk.turns), f"photoworld-{split}-quiz-{index:05d}")
+
+
 def answered(text: str, about: str) -> str | None:
     """The one value of a detail that a text commits to; None if it names none or several.
 
@@ -141,6 +153,9 @@ def _plan(rng: random.Random) -> list[str]:
         middle += ["chat"] if left() > 1 else []
         ending += ["bye"] if left() == 1 else []
     return opening + seen + middle + ending
+
+
+_QUIZ = ("first", "look", "look", "look", "vary", "look", "look", "share_asked", "look", "look")
 
 
 # ---------------------------------------------------------------- the talk so far
