@@ -19,7 +19,7 @@ from pscli.model.generator import Generator
 from pscli.model.llm import LanguageModel
 from pscli.model.noise import gumbel, seeded
 from pscli.model.perceptron import LinearPerceptron, QFormerPerceptron
-from pscli.model.system import Losses, Question, System, drawn_photos, text_loss
+from pscli.model.system import Losses, Prompt, Question, System, drawn_photos, text_loss
 
 # B sequences, L tokens, D LLM width, V LLM vocabulary; C captions of M LLM and N CLIP tokens
 
@@ -120,12 +120,15 @@ class EndToEnd(System):
             text=tuple(words),
         )
 
-    def prompts(self, questions: Sequence[Question], max_length: int) -> list[Tensor]:
-        """[L, D] embeddings of each context, up to where the reply begins."""
+    def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
+        """What the LLM reads of each dialogue, its photos seen."""
         template = self.template(max_length)
         packed = [template.prompt(q.responses, q.speaker) for q in questions]
         with torch.no_grad():
             return [
-                self.embed(torch.tensor([p.ids], device=self.llm.device), p.photos)[0]
+                Prompt(
+                    self.embed(torch.tensor([p.ids], device=self.llm.device), p.photos)[0],
+                    p.dropped,
+                )
                 for p in packed
             ]
