@@ -34,13 +34,13 @@ class Recipe:
 
     seed: int = 0
     scenes: int = 40_000
-    vae: int = 2400
-    vision: int = 2400
     extractor: int = 5000
-    llm: int = 800
-    qformer: int = 1600
-    text: int = 600
-    generator: int = 6000
+    vision: int = 2400
+    llm: int = 4000
+    qformer: int = 3000
+    vae: int = 6000
+    text: int = 700
+    generator: int = 20_000
 
 
 STAGES = ("extractor", "vision", "llm", "qformer", "vae", "generator")
