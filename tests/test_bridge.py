@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,37 +15,148 @@ from torch.nn import functional as F
 
 from pscli.errors import ConfigError
 from pscli.model.bridge import (
+    Bridge,
     Captions,
     distinct,
     dvtm,
+    dvtm_word,
+    dvtm_word_position,
     gumbel_argmax,
     gumbel_softmax_at,
     none,
+    soft,
     straight_through,
+    vtm,
 )
 from pscli.model.noise import gumbel, seeded
 
 # B captions, M LLM tokens, V LLM vocabulary, N CLIP tokens, W CLIP vocabulary, D CLIP width
 
+# -- the literal forms: one-hot vectors and matrices, one caption at a time, as in the paper ------
 
-def literal_dvtm(captions: Captions, e: Tensor, tau: float, row: int) -> Tensor:
-    """[N, D] R^SD E of one caption, with one-hot vectors and the matrix M, as in the paper."""
+
+def rows_of_r(captions: Captions, tau: float, row: int) -> tuple[Tensor, Tensor]:
+    """R^LLM [m, V], one-hot in value (Eq. 7), and p^GS (Eq. 6, with /τ inside)."""
     m = int(captions.llm_mask[row].sum())
     o, g = captions.logits[row, :m], captions.noise[row, :m]
-    v, w = o.shape[1], len(e)
-    p_gs = torch.softmax((o + g) / tau, dim=-1)  # Eq. 6, with /τ inside
-    r_hard = F.one_hot(captions.llm_ids[row, :m], v).to(o.dtype)
-    r = r_hard - p_gs.detach() + p_gs  # Eq. 7
+    p_gs = torch.softmax((o + g) / tau, dim=-1)
+    r_hard = F.one_hot(captions.llm_ids[row, :m], o.shape[1]).to(o.dtype)
+    return r_hard - p_gs.detach() + p_gs, p_gs
+
+
+def matrix_of(pairs: list[tuple[int, int]], v: int, w: int, kind: torch.dtype) -> Tensor:
+    """The sparse M [V, W] with ones at the pairs."""
+    index = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
+    ones = torch.ones(len(pairs), dtype=kind)
+    return torch.sparse_coo_tensor(index, ones, (v, w), check_invariants=True).coalesce()
+
+
+def times(r: Tensor, matrix: Tensor) -> Tensor:
+    """R M for a sparse M (Eq. 9)."""
+    return torch.sparse.mm(matrix.t(), r.t()).t()
+
+
+def product(left: set[int], right: set[int]) -> list[tuple[int, int]]:
+    return [(i, j) for i in left for j in right]
+
+
+def literal_dvtm(captions: Captions, e: Tensor, tau: float, row: int) -> Tensor:
+    """[N, D] R^SD E of one caption by Eqs. 7 and 9-11."""
+    r, _ = rows_of_r(captions, tau, row)
     t_llm = set(captions.llm_ids[row][captions.llm_words[row]].tolist())
     t_sd = set(captions.clip_ids[row][captions.clip_words[row]].tolist())
-    matrix = torch.zeros(v, w, dtype=o.dtype)
-    for i in t_llm:
-        for j in t_sd:
-            matrix[i, j] = 1  # Eq. 10
-    pooled = (r @ matrix).mean(0)  # Eqs. 9 and 11
-    r_sd_hard = F.one_hot(captions.clip_ids[row], w).to(o.dtype)
-    r_sd = r_sd_hard - pooled.detach() + pooled  # Eq. 11
-    return r_sd @ e
+    matrix = matrix_of(product(t_llm, t_sd), r.shape[1], len(e), r.dtype)  # Eq. 10
+    pooled = times(r, matrix).mean(0)
+    r_sd_hard = F.one_hot(captions.clip_ids[row], len(e)).to(r.dtype)
+    return (r_sd_hard - pooled.detach() + pooled) @ e  # Eq. 11
+
+
+def words_of(captions: Captions, row: int, e: Tensor) -> dict[int, tuple[list[int], Tensor]]:
+    """The LLM's positions of each word, and the word's own matrix M_w."""
+    llm, clip = (side[row].tolist() for side in captions.words())
+    found = {}
+    for w in {*llm, *clip} - {-1}:
+        t_llm = {
+            i for i, word in zip(captions.llm_ids[row].tolist(), llm, strict=True) if word == w
+        }
+        t_sd = {
+            j for j, word in zip(captions.clip_ids[row].tolist(), clip, strict=True) if word == w
+        }
+        v = captions.logits.shape[2]
+        matrix = matrix_of(product(t_llm, t_sd), v, len(e), captions.logits.dtype)
+        found[w] = ([i for i, word in enumerate(llm) if word == w], matrix)
+    return found
+
+
+def literal_dvtm_word(captions: Captions, e: Tensor, tau: float, row: int) -> Tensor:
+    """Rows of R^LLM times the matrix of their word, averaged over the caption."""
+    r, _ = rows_of_r(captions, tau, row)
+    converted = [times(r[i], m) for i, m in each_row(words_of(captions, row, e))]
+    pooled = (torch.stack(converted).sum(0) if converted else r.new_zeros(len(e))) / len(r)
+    r_sd_hard = F.one_hot(captions.clip_ids[row], len(e)).to(r.dtype)
+    return (r_sd_hard - pooled.detach() + pooled) @ e
+
+
+def each_row(words: dict[int, tuple[list[int], Tensor]]) -> list[tuple[slice, Tensor]]:
+    return [(slice(i, i + 1), m) for positions, m in words.values() for i in positions]
+
+
+def literal_dvtm_word_position(captions: Captions, e: Tensor, tau: float, row: int) -> Tensor:
+    """Eq. 11 with the average over one word's rows, at the positions of that word alone."""
+    r, _ = rows_of_r(captions, tau, row)
+    words = words_of(captions, row, e)
+    r_sd = []
+    clip = captions.words()[1][row].tolist()
+    for j, word in zip(captions.clip_ids[row].tolist(), clip, strict=True):
+        hard = F.one_hot(torch.tensor(j), len(e)).to(r.dtype)
+        positions, matrix = words.get(word, ([], r))
+        pooled = times(r[positions], matrix).mean(0) if positions else torch.zeros_like(hard)
+        r_sd.append(hard - pooled.detach() + pooled)
+    return torch.stack(r_sd) @ e
+
+
+def literal_vtm(captions: Captions, e: Tensor, tau: float, row: int) -> Tensor:
+    """Eqs. 8-9, where a CLIP position takes the average of the rows of its word."""
+    r, _ = rows_of_r(captions, tau, row)
+    pairs = [(i, j) for i, j in captions.pairs().tolist()]
+    converted = times(r, matrix_of(pairs, r.shape[1], len(e), r.dtype))
+    words = words_of(captions, row, e)
+    r_sd = []
+    clip = captions.words()[1][row].tolist()
+    for j, word in zip(captions.clip_ids[row].tolist(), clip, strict=True):
+        hard = F.one_hot(torch.tensor(j), len(e)).to(r.dtype)
+        positions = words[word][0] if word >= 0 else []
+        mean = converted[positions].mean(0) if positions else torch.zeros_like(hard)
+        r_sd.append(hard - mean.detach() + mean)
+    return torch.stack(r_sd) @ e
+
+
+def literal_soft(captions: Captions, e: Tensor, tau: float, row: int) -> Tensor:
+    """p^GS times a matrix that maps every token of a word to the position's own token."""
+    _, p = rows_of_r(captions, tau, row)
+    words = words_of(captions, row, e)
+    r_sd = []
+    clip = captions.words()[1][row].tolist()
+    for j, word in zip(captions.clip_ids[row].tolist(), clip, strict=True):
+        positions = words[word][0] if word >= 0 else []
+        if not positions:
+            r_sd.append(F.one_hot(torch.tensor(j), len(e)).to(p.dtype))
+            continue
+        t_llm = {int(captions.llm_ids[row, i]) for i in positions}
+        matrix = matrix_of(product(t_llm, {j}), p.shape[1], len(e), p.dtype)
+        r_sd.append(times(p[positions], matrix).mean(0))
+    return torch.stack(r_sd) @ e
+
+
+LITERAL: list[tuple[Bridge, Callable[[Captions, Tensor, float, int], Tensor]]] = [
+    (dvtm, literal_dvtm),
+    (dvtm_word, literal_dvtm_word),
+    (dvtm_word_position, literal_dvtm_word_position),
+    (vtm, literal_vtm),
+    (soft, literal_soft),
+]
+STRAIGHT = [dvtm, dvtm_word, dvtm_word_position, vtm]
+BRIDGES = [*STRAIGHT, soft]
 
 
 def example(
@@ -58,32 +171,40 @@ def example(
     ids = torch.randint(v, (b, m), generator=random)
     if sampled:
         ids = gumbel_argmax(logits.detach(), noise)
+    llm = torch.randint(-1, 3, (b, m), generator=random).masked_fill(~mask, -1)
+    clip = torch.randint(-1, 3, (b, n), generator=random)
+    same = torch.stack([torch.arange(v), torch.randint(-1, w, (v,), generator=random)], 1)
     captions = Captions(
         logits=logits,
         noise=noise,
         llm_ids=ids,
         llm_mask=mask,
-        llm_words=mask & (torch.rand(b, m, generator=random) < 0.8),
+        llm_words=llm >= 0,
         clip_ids=torch.randint(w, (b, n), generator=random),
-        clip_words=torch.rand(b, n, generator=random) < 0.7,
+        clip_words=clip >= 0,
+        words=lambda: (llm, clip),
+        pairs=lambda: same[same[:, 1] >= 0],
     )
-    table = torch.randn(w, 5, generator=random).to(kind).requires_grad_()
+    table = (0.1 * torch.randn(w, 5, generator=random)).to(kind).requires_grad_()
     return captions, table
 
 
 def both(
-    captions: Captions, table: Tensor, tau: float
+    form: tuple[Bridge, Callable[..., Tensor]], captions: Captions, table: Tensor, tau: float
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Value and gradients of the bridge and of the literal form under one curved loss."""
-    read = F.embedding(captions.clip_ids, table) + dvtm(captions, table, tau)
+    bridge, literal = form
+    residual = bridge(captions, table, tau)
+    assert residual is not None
+    read = F.embedding(captions.clip_ids, table) + residual
     written = torch.stack(
-        [literal_dvtm(captions, table, tau, row) for row in range(len(captions.clip_ids))]
+        [literal(captions, table, tau, row) for row in range(len(captions.clip_ids))]
     )
     weights = torch.randn(read.shape, generator=torch.Generator().manual_seed(3)).to(read.dtype)
-    results = []
+    results, inputs = [], (captions.logits, table)
     for value in (read, written):
         loss = (weights * value + value.sin()).sum()
-        results.append((value.detach(), *torch.autograd.grad(loss, (captions.logits, table))))
+        results.append((value.detach(), *torch.autograd.grad(loss, inputs, materialize_grads=True)))
     return results[0], results[1]
 
 
@@ -100,49 +221,184 @@ sizes = st.fixed_dictionaries(
 )
 
 
-@given(sizes, st.sampled_from([0.01, 0.1, 0.5, 1.0, 3.0]))
-def test_dvtm_is_the_matrix_of_eq_10_in_float64(shape: dict[str, int], tau: float) -> None:
+@pytest.mark.parametrize("form", LITERAL, ids=lambda form: form[0].__name__)
+@given(shape=sizes, tau=st.sampled_from([0.01, 0.1, 0.5, 1.0, 3.0]))
+def test_bridges_are_their_matrices_in_float64(
+    form: tuple[Bridge, Callable[..., Tensor]], shape: dict[str, int], tau: float
+) -> None:
     captions, table = example(**shape, kind=torch.float64)
-    for ours, paper in zip(*both(captions, table, tau), strict=True):
+    for ours, paper in zip(*both(form, captions, table, tau), strict=True):
         assert ours.dtype == torch.float64
         torch.testing.assert_close(ours, paper, rtol=1e-10, atol=1e-10)
 
 
-@given(sizes, st.sampled_from([0.3, 1.0, 3.0]))
-def test_dvtm_is_the_matrix_of_eq_10_in_float32(shape: dict[str, int], tau: float) -> None:
+@pytest.mark.parametrize("form", LITERAL, ids=lambda form: form[0].__name__)
+@given(shape=sizes, tau=st.sampled_from([0.3, 1.0, 3.0]))
+def test_bridges_are_their_matrices_in_float32(
+    form: tuple[Bridge, Callable[..., Tensor]], shape: dict[str, int], tau: float
+) -> None:
     captions, table = example(**shape, kind=torch.float32)
-    ours, paper = both(captions, table, tau)
+    ours, paper = both(form, captions, table, tau)
     for a, b in zip(ours, paper, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * max(1.0, float(b.abs().max())))
 
 
-@given(sizes, st.sampled_from([0.01, 1.0]))
+@pytest.mark.parametrize("bridge", STRAIGHT)
+@given(shape=sizes, tau=st.sampled_from([0.01, 1.0]))
 def test_the_text_encoder_reads_exactly_the_one_hot_embeddings(
-    shape: dict[str, int], tau: float
+    bridge: Bridge, shape: dict[str, int], tau: float
 ) -> None:
     captions, table = example(**shape, kind=torch.float32)
-    residual = dvtm(captions, table, tau)
-    assert torch.equal(residual, torch.zeros_like(residual))
+    residual = bridge(captions, table, tau)
+    assert residual is not None and torch.equal(residual, torch.zeros_like(residual))
     read = F.embedding(captions.clip_ids, table) + residual
     assert torch.equal(read, table[captions.clip_ids])
 
 
-def test_dvtm_in_half_precision_logits_stays_finite() -> None:
+@pytest.mark.parametrize("tau", [0.5, 1.0])
+def test_the_soft_path_has_the_gradient_of_its_value(tau: float) -> None:
+    """Finite differences; the straight-through bridges have none, their value is constant."""
+    captions, table = example(1, 2, 4, 5, 5, 6, torch.float64, False)
+
+    def value(logits: Tensor, e: Tensor) -> Tensor:
+        residual = soft(replace(captions, logits=logits), e, tau)
+        assert residual is not None
+        return residual
+
+    assert torch.autograd.gradcheck(value, (captions.logits, table))
+
+
+@pytest.mark.parametrize("tau", [0.2, 1.0])
+def test_the_gumbel_softmax_has_the_gradient_of_its_value(tau: float) -> None:
+    captions, _ = example(2, 2, 3, 6, 4, 6, torch.float64, False)
+
+    def value(logits: Tensor) -> Tensor:
+        return gumbel_softmax_at(logits, captions.noise, tau, captions.llm_ids)
+
+    assert torch.autograd.gradcheck(value, captions.logits)
+
+
+def test_soft_tends_to_the_caption() -> None:
+    """As τ → 0 the sampled tokens have all the probability, and every E_j its own weight."""
+    captions, table = example(3, 3, 5, 9, 6, 9, torch.float64, True)
+    gaps = []
+    for tau in (1.0, 0.1, 1e-4):
+        residual = soft(captions, table, tau)
+        assert residual is not None
+        gaps.append(float(residual.detach().abs().max()))
+    assert gaps[0] > gaps[1] > gaps[2] and gaps[2] < 1e-9
+
+
+@given(shape=sizes)
+def test_position_wise_gradients_reach_the_tokens_of_the_word_alone(shape: dict[str, int]) -> None:
+    captions, table = example(**shape, kind=torch.float64)
+    llm, clip = captions.words()
+    for row in range(len(llm)):
+        for n in range(clip.shape[1]):
+            residual = dvtm_word_position(captions, table, 1.0)
+            assert residual is not None
+            (gradient,) = torch.autograd.grad(residual[row, n].sum(), captions.logits)
+            reached = gradient.abs().sum(-1) > 0
+            outside = (llm != clip[row, n]) | (llm < 0)
+            outside[torch.arange(len(llm)) != row] = True
+            assert not (reached & outside).any()
+
+
+@pytest.mark.parametrize("bridge", BRIDGES)
+def test_bridges_work_in_float32_under_autocast(bridge: Bridge) -> None:
+    captions, table = example(0, 2, 4, 9, 4, 9, torch.float32, True)
+    results = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            residual = bridge(captions, table, 0.5)
+        assert residual is not None and residual.dtype == torch.float32
+        loss = (residual * torch.arange(residual.numel()).view_as(residual)).sum()
+        results.append((residual, *torch.autograd.grad(loss, captions.logits)))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("bridge", BRIDGES)
+@pytest.mark.parametrize("tau", [0.01, 1.0])
+def test_half_precision_logits_and_embeddings(bridge: Bridge, tau: float) -> None:
+    """The result has the embeddings' precision; inside, it is that of the same float32 numbers."""
     captions, table = example(0, 2, 4, 9, 4, 9, torch.bfloat16, True)
-    residual = dvtm(captions, table, 0.01)
-    (gradient,) = torch.autograd.grad(residual.float().sum(), captions.logits)
-    assert not residual.any() and gradient.isfinite().all()
+    residual = bridge(captions, table, tau)
+    exact = bridge(
+        replace(captions, logits=captions.logits.float(), noise=captions.noise.float()),
+        table.float(),
+        tau,
+    )
+    assert residual is not None and exact is not None and residual.dtype == torch.bfloat16
+    (ours,) = torch.autograd.grad(residual.float().sum(), captions.logits)
+    (theirs,) = torch.autograd.grad(exact.sum(), captions.logits)
+    assert ours.isfinite().all()
+    torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.02, atol=1e-6)
 
 
-def test_the_gradient_of_a_caption_by_hand() -> None:
-    """One token of two, τ = 1, p = (1/4, 3/4); T^SD = {1}: ds/do_1 = p_1 (1 - p_1) = 3/16."""
+@pytest.mark.parametrize("bridge", BRIDGES)
+@pytest.mark.parametrize("m", [0, 3])
+def test_captions_without_a_word_bring_no_gradient(bridge: Bridge, m: int) -> None:
+    """Empty captions, and captions of special tokens alone."""
+    captions, table = example(0, 2, 4, 9, 5, 9, torch.float32, True)
+    nothing = torch.zeros(2, m, dtype=torch.bool)
+    logits = captions.logits[:, :m].detach().requires_grad_()
+    empty = replace(
+        captions,
+        logits=logits,
+        noise=captions.noise[:, :m],
+        llm_ids=captions.llm_ids[:, :m],
+        llm_mask=~nothing,
+        llm_words=nothing,
+        clip_words=torch.zeros(2, 5, dtype=torch.bool),
+        words=lambda: (torch.full((2, m), -1), torch.full((2, 5), -1)),
+    )
+    residual = bridge(empty, table, 0.5)
+    assert residual is not None and residual.shape == (2, 5, 5) and not residual.any()
+    (gradient,) = torch.autograd.grad(residual.sum(), logits)
+    assert not gradient.any()
+
+
+def test_sentence_level_says_one_number_and_word_level_one_a_word() -> None:
+    """Rank of the map from losses at the CLIP positions to the LLM's gradient (Eq. 10)."""
+    captions, table = example(5, 1, 6, 9, 6, 20, torch.float64, True)
+    words = torch.tensor([[0, 0, 1, 1, 2, 2]])
+    captions = replace(
+        captions, llm_mask=words >= 0, llm_words=words >= 0, clip_words=words >= 0,
+        words=lambda: (words, words),
+    )  # fmt: skip
+    ranks = []
+    for bridge in (dvtm, dvtm_word, dvtm_word_position):
+        residual = bridge(captions, table, 1.0)
+        assert residual is not None
+        gradients = [
+            torch.autograd.grad(x, captions.logits, retain_graph=True)[0].flatten()
+            for x in residual.flatten()
+        ]
+        ranks.append(int(torch.linalg.matrix_rank(torch.stack(gradients))))
+    assert ranks == [1, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("bridge", "scale"),
+    [(dvtm, 10), (dvtm_word, 10), (dvtm_word_position, 10), (soft, 10), (vtm, 10 - 7)],
+)
+def test_the_gradient_of_a_caption_by_hand(bridge: Bridge, scale: float) -> None:
+    """One token of two, τ = 1, p = (1/4, 3/4); T^SD = {1}: ds/do_1 = p_1 (1 - p_1) = 3/16.
+
+    E = (7, 10): `vtm` knows both tokens, d(7 p_0 + 10 p_1)/do_1 = (10 - 7) p_0 p_1.
+    """
     logits = torch.tensor([[[0.0, math.log(3.0)]]], requires_grad=True)
     one = torch.ones(1, 1, dtype=torch.bool)
     captions = Captions(
-        logits, torch.zeros(1, 1, 2), torch.tensor([[1]]), one, one, torch.tensor([[1]]), one
-    )
-    dvtm(captions, torch.tensor([[7.0], [10.0]]), 1.0).sum().backward()
-    torch.testing.assert_close(logits.grad, torch.tensor([[[-10 * 3 / 16, 10 * 3 / 16]]]))
+        logits, torch.zeros(1, 1, 2), torch.tensor([[1]]), one, one, torch.tensor([[1]]), one,
+        words=lambda: (torch.zeros(1, 1).long(), torch.zeros(1, 1).long()),
+        pairs=lambda: torch.tensor([[0, 0], [1, 1]]),
+    )  # fmt: skip
+    residual = bridge(captions, torch.tensor([[7.0], [10.0]]), 1.0)
+    assert residual is not None
+    residual.sum().backward()
+    expected = torch.tensor([[[-scale * 3 / 16, scale * 3 / 16]]])
+    torch.testing.assert_close(logits.grad, expected)
 
 
 def test_none_adds_nothing() -> None:
@@ -169,7 +425,7 @@ def test_straight_through_is_zero_with_the_gradient_of_its_argument() -> None:
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=8))
 def test_distinct_marks_each_element_of_the_set_once(row: list[tuple[int, bool]]) -> None:
     ids, mask = [i for i, _ in row], [k for _, k in row]
-    marked = distinct(torch.tensor([ids]), torch.tensor([mask]))[0].tolist()
+    marked = distinct(torch.tensor([ids]), torch.tensor([mask]).long() - 1)[0].tolist()
     expected = [k and i not in [j for j, u in row[:n] if u] for n, (i, k) in enumerate(row)]
     assert marked == expected
 

@@ -163,7 +163,7 @@ def test_noise_and_captions_do_not_depend_on_the_micro_batch(
 ) -> None:
     system = build.end_to_end(caption_dropout=0.5)
     packed = sequences(system, dialogues)
-    written: list[tuple[Captions, list[str]]] = []
+    written: list[Captions] = []
     drawn: list[DiffusionNoise] = []
     write, draw_noise = system.write, system.generator.draw_noise
 
@@ -184,10 +184,8 @@ def test_noise_and_captions_do_not_depend_on_the_micro_batch(
             drawn.clear()
             for start in range(0, 8, size):
                 system(collate(packed[start : start + size], 0), 0.5, "0/3")
-            noise = [
-                c.noise[row][c.llm_mask[row]] for c, _ in written for row in range(len(c.noise))
-            ]
-            words = [w for _, ws in written for w in ws]
+            noise = [c.noise[row][c.llm_mask[row]] for c in written for row in range(len(c.noise))]
+            words = [w for c in written for w in c.text]
             diffusion = [
                 torch.cat([getattr(d, k) for d in drawn]) for k in ("noise", "timesteps", "dropped")
             ]
@@ -244,7 +242,7 @@ def test_gold_captions_are_the_dialogue_s_own(
         embeddings = system.embed(batch.ids, batch.photos)
         hidden = system.llm.hidden(embeddings, batch.mask, batch.positions)
         words = system.write(hidden, batch, "0/0").text
-    assert words == [span.photo.caption for _, span in batch.captions]
+    assert list(words) == [span.photo.caption for _, span in batch.captions]
 
 
 def test_each_photo_s_embeddings_stand_in_its_own_place(
@@ -419,7 +417,7 @@ def test_answers_follow_the_likeliest_tokens(
     """Against a loop that re-reads the whole context for every token."""
     system = build.end_to_end()
     (asked,) = questions(dialogues[:1])
-    (prompt,) = system.prompts([asked], 200)
+    prompt = system.prompts([asked], 200)[0].embeddings
     ids: list[int] = []
     with torch.no_grad():
         for _ in range(10):
@@ -494,7 +492,8 @@ def test_the_pipeline_tells_photos_in_its_captioner_s_words(
     numbers = {id(p): n for n, p in enumerate(photos)}
     see = told(system.llm.tokenizer, lambda photo: f"dog {numbers[id(photo)]}")
     template = Template(system.llm.tokenizer, see, 400)
-    for prompt, q in zip(system.prompts(asked, 400), asked, strict=True):
+    prompts = [prompt.embeddings for prompt in system.prompts(asked, 400)]
+    for prompt, q in zip(prompts, asked, strict=True):
         ids = torch.tensor(template.prompt(q.responses, q.speaker).ids)
         assert torch.equal(prompt, system.llm.embed(ids))
 

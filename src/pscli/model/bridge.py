@@ -2,20 +2,25 @@
 
 Guo et al. (2024), §2.4.1-2.4.2; "Eq. n" refers to it. A bridge is a function of the captions on
 both sides. It returns what is added to the text encoder's input embeddings: exactly zero in
-value, so that the encoder reads the caption R̃^SD, and with the gradient of R^SD (Eq. 11).
+value (but for `soft`), so that the encoder reads the caption R̃^SD, and with the gradient of R^SD
+(Eq. 11). As that value is zero, no gradient of the embeddings passes through it.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pscli.errors import ConfigError
 
-# B captions, M LLM tokens, V LLM vocabulary, N CLIP tokens, W CLIP vocabulary, D CLIP width
+# B captions, M LLM tokens, V LLM vocabulary, N CLIP tokens, W CLIP vocabulary, D CLIP width,
+# K pairs of tokens
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,9 @@ class Captions:
         llm_words: [B, M] False at padding and at tokens that write nothing, such as [/IMG].
         clip_ids: [B, N] the same caption in the text encoder's vocabulary.
         clip_words: [B, N] False at start, end and padding tokens.
+        words: Gives [B, M] and [B, N] the number of the word that a token writes or reads, -1 for
+            none. Called only by bridges that align words.
+        pairs: Gives [K, 2] LLM and CLIP tokens that are the same (Eq. 8).
         text: The B captions as text.
     """
 
@@ -40,6 +48,8 @@ class Captions:
     llm_words: Tensor
     clip_ids: Tensor
     clip_words: Tensor
+    words: Callable[[], tuple[Tensor, Tensor]]
+    pairs: Callable[[], Tensor]
     text: tuple[str, ...] = ()
 
 
@@ -47,6 +57,17 @@ class Bridge(Protocol):
     """Captions, the text encoder's embeddings [W, D] and τ to a residual [B, N, D], or None."""
 
     def __call__(self, captions: Captions, embeddings: Tensor, tau: float) -> Tensor | None: ...
+
+
+def in_float32(bridge: Bridge) -> Bridge:
+    """The bridge without autocast: probabilities near 0 and 1 are lost in half precision."""
+
+    @functools.wraps(bridge)
+    def run(captions: Captions, embeddings: Tensor, tau: float) -> Tensor | None:
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return bridge(captions, embeddings, tau)
+
+    return run
 
 
 def gumbel_argmax(logits: Tensor, noise: Tensor) -> Tensor:
@@ -64,8 +85,8 @@ def gumbel_softmax_at(logits: Tensor, noise: Tensor, tau: float, ids: Tensor) ->
         raise ConfigError(f"The temperature τ is {tau}.", "Expected a number above 0.")
     # Deviation, Eqs. 5-6: the paper writes /τ outside the exponential in the denominator; there
     # p would not sum to one. We divide inside, as Jang et al. (2017) do.
-    x = logits + noise
-    x = x.to(torch.promote_types(x.dtype, torch.float32)) / tau
+    kind = torch.promote_types(logits.dtype, torch.float32)
+    x = (logits.to(kind) + noise) / tau
     chosen = x.gather(2, ids[:, None, :].expand(-1, x.shape[1], -1))
     return (chosen - x.logsumexp(dim=-1, keepdim=True)).exp()
 
@@ -75,14 +96,18 @@ def straight_through(soft: Tensor) -> Tensor:
     return soft - soft.detach()
 
 
-def distinct(ids: Tensor, mask: Tensor) -> Tensor:
-    """[B, T] bool: True at the first occurrence of every unmasked id of a row, a set T."""
-    same = ids[:, :, None] == ids[:, None, :]
-    earlier = same & mask[:, None, :]
-    first = ~earlier.tril(diagonal=-1).any(dim=-1)
-    return first & mask
+def distinct(ids: Tensor, group: Tensor) -> Tensor:
+    """[B, T] bool: True at the first occurrence of a token in its group, a set T.
+
+    Args:
+        ids: [B, T] tokens.
+        group: [B, T] number of the set that each belongs to; -1 for none.
+    """
+    same = (ids[:, :, None] == ids[:, None, :]) & (group[:, :, None] == group[:, None, :])
+    return ~same.tril(diagonal=-1).any(dim=-1) & (group >= 0)
 
 
+@in_float32
 def dvtm(captions: Captions, embeddings: Tensor, tau: float) -> Tensor:
     """Sentence-level dynamic vocabulary transformation matrix (Eqs. 9-11), without the matrix.
 
@@ -90,17 +115,125 @@ def dvtm(captions: Captions, embeddings: Tensor, tau: float) -> Tensor:
     one, and avg(R^LLM M) = s · 1(T^SD) with s = 1/m Σ_i Σ_{k ∈ T^LLM} r_{i,k}. The product with
     the embeddings E is s · Σ_{j ∈ T^SD} E_j. Eq. 11 adds it to all N positions alike.
     """
-    llm_set = distinct(captions.llm_ids, captions.llm_words)
-    clip_set = distinct(captions.clip_ids, captions.clip_words)
     p = gumbel_softmax_at(captions.logits, captions.noise, tau, captions.llm_ids)
-    inside = llm_set[:, None, :] & captions.llm_mask[:, :, None]
-    length = captions.llm_mask.sum(dim=1).clamp(min=1)
-    s = (p * inside).sum(dim=(1, 2)) / length
-    words = (embeddings[captions.clip_ids] * clip_set[:, :, None]).sum(dim=1)  # Σ_j E_j, [B, D]
-    residual = straight_through(s)[:, None, None] * words[:, None, :]
-    return residual.expand(-1, captions.clip_ids.shape[1], -1)
+    return sentence(p, captions, embeddings)
+
+
+def sentence(p: Tensor, captions: Captions, embeddings: Tensor) -> Tensor:
+    """`dvtm` after the Gumbel-softmax: p [B, M, T] of the caption's tokens to [B, N, D]."""
+    t_llm = distinct(captions.llm_ids, captions.llm_words.long() - 1)
+    t_sd = distinct(captions.clip_ids, captions.clip_words.long() - 1)
+    inside = t_llm[:, None, :] & captions.llm_mask[:, :, None]
+    s = (p * inside).sum(dim=(1, 2)) / _count(captions.llm_mask, 1)
+    e = F.embedding_bag(  # Σ_{j ∈ T^SD} E_j, [B, D], without [B, N, D]
+        captions.clip_ids, embeddings.detach(), mode="sum",
+        per_sample_weights=t_sd.to(embeddings.dtype),
+    )  # fmt: skip
+    residual = straight_through(s)[:, None] * e.to(s.dtype)  # (s - sg[s]) · Σ_j E_j
+    return _everywhere(residual, captions, embeddings)
+
+
+@in_float32
+def dvtm_word(captions: Captions, embeddings: Tensor, tau: float) -> Tensor:
+    """Word-level DVTM, pooled over the caption (§2.4.2, "computationally unfeasible").
+
+    A word w has a matrix of its own, M_w = 1(T^LLM_w)·1(T^SD_w)ᵀ, and r_i M_w = s_i · 1(T^SD_w)
+    for its tokens i, with s_i = Σ_{k ∈ T^LLM_w} r_{i,k}. Their average is added to all N positions.
+    """
+    s, llm, clip = _word_mass(captions, tau)
+    one_each = distinct(captions.clip_ids, clip)
+    read = _same(llm, clip) & one_each[:, None, :]  # [B, M, N] j ∈ T^SD of the word of i
+    weight = torch.einsum("bm,bmn->bn", straight_through(s), read.to(s.dtype))
+    weight = weight / _count(captions.llm_mask, 1)[:, None]
+    e = _rows(embeddings, captions.clip_ids, s)
+    return _everywhere(torch.einsum("bn,bnd->bd", weight, e), captions, embeddings)
+
+
+@in_float32
+def dvtm_word_position(captions: Captions, embeddings: Tensor, tau: float) -> Tensor:
+    """Word-level DVTM, position by position: avg over i ∈ w of r_i M_w is added where w is read.
+
+    So the gradient at a CLIP position of a word reaches only the LLM's tokens of that word.
+    """
+    s, llm, clip = _word_mass(captions, tau)
+    s_w = torch.einsum("bnm,bm->bn", _mean_of_word(clip, llm, s), straight_through(s))
+    read = _same(clip, clip) & distinct(captions.clip_ids, clip)[:, None, :]
+    e = _rows(embeddings, captions.clip_ids, s)
+    e_w = torch.einsum("bnj,bjd->bnd", read.to(e.dtype), e)  # Σ_{j ∈ T^SD_w} E_j at each position
+    return (s_w[:, :, None] * e_w).to(embeddings.dtype)
+
+
+@in_float32
+def vtm(captions: Captions, embeddings: Tensor, tau: float) -> Tensor:
+    """Static vocabulary transformation matrix of equal tokens (Eqs. 8-9), straight-through.
+
+    Row r_i M holds the probabilities of *all* tokens that both vocabularies have, not only of the
+    caption's own. Deviation, Eq. 9: it presumes one CLIP token for each LLM token; where a word
+    has other numbers of them, the average of its rows stands at each of its positions.
+    """
+    pairs = captions.pairs()
+    llm, clip = captions.words()
+    every = pairs[:, 0].expand(len(llm), -1)
+    p = gumbel_softmax_at(captions.logits, captions.noise, tau, every)  # [B, M, K]
+    rows = p @ _rows(embeddings, pairs[:, 1], p)  # r_i M E, [B, M, D]
+    return straight_through(_mean_of_word(clip, llm, p) @ rows).to(embeddings.dtype)
+
+
+@in_float32
+def soft(captions: Captions, embeddings: Tensor, tau: float) -> Tensor:
+    """Expected embeddings: position j of a word w reads s_w · E_j, not E_j; no straight-through.
+
+    s_w ∈ (0, 1) is the probability, averaged over the LLM's tokens of w, of the word's own tokens.
+    The encoder reads E_j itself only as s_w → 1, and training differs from drawing.
+    """
+    s, llm, clip = _word_mass(captions, tau)
+    mean = _mean_of_word(clip, llm, s)
+    s_w = torch.einsum("bnm,bm->bn", mean, s)
+    lost = torch.where(mean.any(dim=2), s_w - 1, 0.0)
+    e = embeddings[captions.clip_ids]  # here E has a gradient
+    return (lost[:, :, None] * e).to(embeddings.dtype)
 
 
 def none(captions: Captions, embeddings: Tensor, tau: float) -> None:
     """No bridge: the caption crosses as text, and no gradient comes back, as in the pipeline."""
     return
+
+
+# -- parts of the word-level bridges -----------------------------------------------------------
+
+
+def _word_mass(captions: Captions, tau: float) -> tuple[Tensor, Tensor, Tensor]:
+    """[B, M] s_i = Σ_{k ∈ T^LLM_w} p_{i,k}^GS of the word w of token i; 0 outside words.
+
+    Also the numbers of the words on both sides, [B, M] and [B, N].
+    """
+    llm, clip = captions.words()
+    p = gumbel_softmax_at(captions.logits, captions.noise, tau, captions.llm_ids)
+    own = _same(llm, llm) & distinct(captions.llm_ids, llm)[:, None, :]
+    return (p * own).sum(dim=2), llm, clip
+
+
+def _same(a: Tensor, b: Tensor) -> Tensor:
+    """[B, S, T] whether token s of one side [B, S] and t of the other [B, T] share their word."""
+    return (a[:, :, None] == b[:, None, :]) & (a >= 0)[:, :, None]
+
+
+def _mean_of_word(clip: Tensor, llm: Tensor, like: Tensor) -> Tensor:
+    """[B, N, M] weights: 1/|w| from each of the |w| LLM tokens of a word to its CLIP positions."""
+    same = _same(clip, llm).to(like.dtype)
+    return same / _count(same, 2)[:, :, None]
+
+
+def _everywhere(residual: Tensor, captions: Captions, embeddings: Tensor) -> Tensor:
+    """[B, N, D] the residual [B, D] at all positions, in the embeddings' own precision."""
+    n = captions.clip_ids.shape[1]
+    return residual.to(embeddings.dtype)[:, None, :].expand(-1, n, -1)
+
+
+def _count(mask: Tensor, dim: int) -> Tensor:
+    return mask.sum(dim=dim).clamp(min=1)
+
+
+def _rows(embeddings: Tensor, ids: Tensor, like: Tensor) -> Tensor:
+    """E[ids] outside the graph: the gradient of E through a straight-through zero is zero."""
+    return embeddings.detach()[ids].to(like.dtype)

@@ -6,6 +6,7 @@ Guo et al. (2024), §2; "Eq. n" refers to it. Read `forward` beside Fig. 2.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pscli.data.schema import Photo
 from pscli.data.sequence import PHOTO, Template, seen
+from pscli.errors import ConfigError
+from pscli.model.alignment import exact_matches, word_numbers
 from pscli.model.batch import Batch
 from pscli.model.bridge import Bridge, Captions, gumbel_argmax
 from pscli.model.generator import Generator
@@ -42,6 +45,10 @@ class EndToEnd(System):
     ) -> None:
         super().__init__()
         self.perceptron, self.llm, self.generator = perceptron, llm, generator
+        if caption_source not in ("sampled", "gold"):
+            raise ConfigError(
+                f"Unknown caption_source '{caption_source}'.", "Expected 'sampled' or 'gold'."
+            )
         self.bridge = bridge
         self.caption_source = caption_source
 
@@ -117,6 +124,8 @@ class EndToEnd(System):
             llm_words=mask & ~torch.isin(ids, special),
             clip_ids=clip_ids,
             clip_words=~torch.isin(clip_ids, marks),
+            words=partial(word_numbers, tokenizer, self.generator.tokenizer, ids, mask),
+            pairs=lambda: exact_matches(tokenizer, self.generator.tokenizer).to(ids.device),
             text=tuple(words),
         )
 
