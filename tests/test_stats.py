@@ -12,7 +12,17 @@ from PIL import Image
 from pscli.data.fetch import fetch
 from pscli.data.photoworld.source import Photoworld
 from pscli.data.schema import Dialogue, Photo, Truth, Turn
-from pscli.data.stats import Stats, count, table
+from pscli.data.stats import (
+    Keys,
+    Paper,
+    Spread,
+    Stats,
+    count,
+    picture,
+    rounded,
+    survey,
+    table,
+)
 from pscli.data.store import data_folder, read_split, splits_in, write_split
 from pscli.errors import ConfigError, DataError
 
@@ -39,17 +49,71 @@ def silent(title: str, total: int):
 
 def test_figures_are_those_counted_by_hand() -> None:
     alone = Dialogue((Turn("A", "dog"),), "e")
-    assert count([talk(), alone]) == Stats(
-        dialogues=2,
-        utterances=5,  # Hi there; Look; It's lovely; my dog says hi; dog
-        merged=3,  # A, then B's two (the photo between them is no utterance); dog
-        responses=5,  # A, B, A (the photo), B; dog
+    assert count([talk(), alone, alone]) == Stats(
+        dialogues=3,
+        utterances=6,  # Hi there; Look; It's lovely; my dog says hi; dog; dog
+        merged=4,  # A, then B's two (the photo between them is no utterance); dog; dog
+        responses=6,  # A, B, A (the photo), B; dog; dog
         instances=3,
         photos=2,
         distinct_photos=1,
+        captioned=2,
+        repeated_dialogues=1,
         word_types=8,  # hi there look my dog it's lovely says
         kinds={"chat": 2, "share": 1},
+        turns=Spread({1: 2, 6: 1}),
+        photos_in=Spread({0: 2, 2: 1}),
+        where=(0, 1, 0, 0, 0, 0, 1, 0, 0, 0),  # turns 1 and 4 of 6: tenths 1 and 6
+        # Without the photo turns: Hi | It's, my | dog, dog. The B before the first dog is not A,
+        # but the A before the second one is: the two dialogues leak into one another.
+        paper=Paper(utterances=5, merged=3, distinct_photos=1),
     )
+
+
+def test_labels_missing_photos_and_endings_are_those_counted_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "here.png").touch()
+    here = Photo(
+        tmp_path / "here.png", "The photo has my dog. Objects in the photo: Dog, Ball, Cat"
+    )
+    gone = Photo(tmp_path / "gone.png", "Objects in the photo: Dog")
+    one = Dialogue((Turn("A", "x"), Turn("B", "", gone), Turn("B", "", here)))
+    other = Dialogue((Turn("A", "", gone), Turn("B", "y")))
+    figures = count([one, other])
+    assert figures.labels == Spread({1: 2, 3: 1})
+    assert (figures.missing_photos, figures.distinct_photos, figures.last) == (1, 2, 1)
+
+
+def test_splits_are_added_up_and_what_they_share_is_told() -> None:
+    cat = Photo(Image.new("RGB", (4, 4), "grey"))
+    dialogue = Dialogue((Turn("A", "x"), Turn("B", "", cat)))
+    found = survey("x", {"train": [talk(), dialogue], "dev": [talk()]})
+    assert found.shared == {("train", "dev"): 1}
+    assert [s.distinct_photos for s in found.splits.values()] == [2, 1]
+    assert found.total.distinct_photos == 2
+    assert found.total.paper.distinct_photos == 3  # the splits added up
+    assert (found.total.dialogues, found.total.repeated_dialogues) == (3, 1)
+    assert found.total.word_types == found.splits["train"].word_types == 9
+
+
+def test_halves_are_rounded_up_as_in_table_1() -> None:
+    assert (rounded(9.045), rounded(8.994), rounded(2.5, 0)) == ("9.05", "8.99", "3")
+
+
+def test_keys_are_counted_exactly_and_shared_ones_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pscli.data.stats.FEW", 7)
+    one, other = Keys(), Keys()
+    for number in range(50):
+        one.add(str(number % 20))
+        other.add(str(number % 30))
+    assert (len(one), len(other)) == (20, 30)
+    one.update(other)
+    assert len(one) == 30
+
+
+def test_the_picture_is_a_png(tmp_path: Path) -> None:
+    picture(survey("x", {"train": [talk()], "dev": []}), tmp_path / "new" / "x.png")
+    with Image.open(tmp_path / "new" / "x.png") as image:
+        assert (image.format, image.size) == ("PNG", (1320, 840))
 
 
 def test_rates_are_per_dialogue_and_nothing_is_divided_by_zero() -> None:

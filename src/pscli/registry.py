@@ -19,6 +19,10 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "bridge": {
         "dvtm": "pscli.model.bridge:dvtm",
+        "dvtm-word": "pscli.model.bridge:dvtm_word",
+        "dvtm-word-position": "pscli.model.bridge:dvtm_word_position",
+        "vtm": "pscli.model.bridge:vtm",
+        "soft": "pscli.model.bridge:soft",
         "none": "pscli.model.bridge:none",
     },
     "system": {
@@ -27,6 +31,10 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "dataset": {
         "photoworld": "pscli.data.photoworld.source:Photoworld",
+        "photochat": "pscli.data.sources.photochat:photochat",
+        "dialogcc": "pscli.data.sources.dialogcc:dialogcc",
+        "mmdialog": "pscli.data.sources.mmdialog:mmdialog",
+        "jsonl": "pscli.data.sources.jsonl:jsonl",
     },
     "preset": {
         "demo": "pscli.config:demo",

@@ -7,6 +7,7 @@ data/photoworld/photos/train/00012-0.png
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -14,7 +15,9 @@ import signal
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from pscli import console
 from pscli.data.schema import Dialogue, Photo
 from pscli.errors import CheckpointError, DataError, PscliError
 
@@ -119,11 +122,44 @@ def splits_in(folder: Path) -> list[str]:
 
 
 def parse(pairs: Any, folder: Path, where: str) -> Dialogue:
-    """`Dialogue.from_json`, for which a broken truth is a DataError, too."""
+    """A dialogue in our JSON form, or in that of PhotoChat, DialogCC or MMDialog.
+
+    Photos of the latter lie in `folder/photos`, or in `folder` under the name that their address
+    ends with.
+
+    Raises:
+        DataError: if it has another form.
+    """
+    from pscli.data.sources import dialogcc, mmdialog, photochat
+
+    for reader in (photochat, dialogcc, mmdialog):
+        if reader.matches(pairs):
+            return _theirs(reader.parse, pairs, folder, where)
     try:
         return Dialogue.from_json(pairs, folder, where)
     except (TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{where}: a truth has another form ({error}).", "Leave it out.") from error
+
+
+def _theirs(read: Any, pairs: Any, folder: Path, where: str) -> Dialogue:
+    from pscli.data.sources.records import Dropped
+
+    dropped = Dropped()
+    dialogue = read(pairs, folder / "photos", "dialogue", where, dropped)
+    if dialogue is None:
+        raise DataError(f"{where} is empty: {'; '.join(dropped.reasons)}.", "Give it turns.")
+    for line in dropped.lines():
+        console.note(f"Left out {line}.")
+    turns = (dataclasses.replace(t, photo=_beside(t.photo, folder)) for t in dialogue.turns)
+    return dataclasses.replace(dialogue, turns=tuple(turns))
+
+
+def _beside(photo: Any, folder: Path) -> Photo | None:
+    if photo is None or photo.source.is_file():
+        return photo
+    names = (photo.source.name, *(Path(urlsplit(url).path).name for url in photo.urls))
+    found = (folder / name for name in names if name and (folder / name).is_file())
+    return dataclasses.replace(photo, source=next(found, photo.source))
 
 
 def _json(line: bytes, at: str) -> Any:
@@ -134,7 +170,7 @@ def _json(line: bytes, at: str) -> Any:
             f"{at} is not valid JSON: {error.msg} at column {error.colno}.",
             "Mend the line, or fetch the dataset again with --overwrite.",
         ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, or a number of 5,000 digits
         raise DataError(
             f"{at} cannot be read: {error}.", "Expected one dialogue a line."
         ) from error

@@ -1,0 +1,1 @@
+"""Readers of datasets that others made, and of anyone's own dialogues."""
