@@ -86,7 +86,7 @@ def test_micro_batches_trace_the_same_curve(
         curves.append(curve(run))
     for other in curves[:2]:
         for a, b in zip(other, curves[2], strict=True):
-            assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
+            assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
             for name in ("loss", "text", "image"):
                 assert name not in a or a[name] == pytest.approx(b[name], abs=1e-5)
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pscli import console
 from pscli.data.download import Place, Wanted, check_local, download
@@ -102,7 +102,8 @@ def bring(
     entries: dict[str, Entry] = {}
     if options.photos:
         entries = _photos(corpus, folder, splits, web, progress, options)
-    there, why = {}, {}
+    there: dict[str, int] = {}
+    why: dict[str, int] = {}
     for entry in entries.values():
         there[entry.status] = there.get(entry.status, 0) + 1
         if entry.status not in HERE:
@@ -229,7 +230,7 @@ def _photos(
     progress: Progress,
     options: Options,
 ) -> dict[str, Entry]:
-    known = {}
+    known: dict[str, Any] = {}
     dropped = Dropped()
     for split in splits:
         for dialogue in islice(corpus.read(split, folder, dropped), options.count):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Any
@@ -325,7 +325,7 @@ class Survey:
 
 
 def survey(
-    name: str, splits: dict[str, Iterable[Dialogue]], dropped: Dropped | None = None
+    name: str, splits: Mapping[str, Iterable[Dialogue]], dropped: Dropped | None = None
 ) -> Survey:
     """Figures of a dataset, whose dialogues are read once and not kept."""
     tallies = {}

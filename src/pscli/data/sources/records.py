@@ -139,7 +139,8 @@ def _value(window: _Window, path: Path, number: int) -> Any:
             continue
         except (ValueError, RecursionError) as error:
             _refuse(path, number, str(error), error)
-        if end == len(window.text) and not isinstance(value, dict | list | str) and window.grow():
+        number_like = not isinstance(value, dict | list | str)
+        if number_like and set(window.text[end:]) <= set("0123456789+-.eE") and window.grow():
             continue  # a number may go on
         window.at = end
         return value
