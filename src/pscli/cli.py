@@ -277,7 +277,9 @@ def train_e2e(
     ] = None,
     bridge: Annotated[
         str | None,
-        typer.Option(help="How L^v reaches the LLM: dvtm or none.", show_default="dvtm"),
+        typer.Option(
+            help="How L^v reaches the LLM: dvtm, dvtm-word, vtm, soft, none …", show_default="dvtm"
+        ),
     ] = None,
     seed: Seed = None,
     run: Run = None,

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from pscli import console
 from pscli.data.download import Place, Wanted, check_local, download
+from pscli.data.fetch import check_split
 from pscli.data.manifest import HERE, MANIFEST, Entry, parse_manifest, write_manifest
 from pscli.data.schema import Photo
-from pscli.data.sources.corpus import Corpus, Upstream, check_split
+from pscli.data.sources.corpus import Corpus, Upstream
 from pscli.data.sources.records import Dropped, KnownPhoto
 from pscli.data.store import MARKER, claim
 from pscli.data.web import Fault, Limits, Web
@@ -90,7 +91,7 @@ def bring(
         DataError: if the folder holds something else, or dialogues cannot be had.
     """
     for split in splits:
-        check_split(corpus.name, corpus.splits, split)
+        check_split(corpus, split)
     first = not (folder / MARKER).is_file()
     if first or options.overwrite:
         claim(folder, MARKER, options.overwrite, DataError)

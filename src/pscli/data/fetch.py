@@ -22,9 +22,14 @@ FEW = 100  # dialogues; for fewer, starting processes takes longer than drawing
 class Source(Protocol):
     """A dataset of the registry."""
 
-    name: str
-    licence: str
-    splits: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def licence(self) -> str: ...
+
+    @property
+    def splits(self) -> tuple[str, ...]: ...
 
     def load(self, split: str, count: int | None = None) -> list[Dialogue]: ...
 

@@ -62,17 +62,12 @@ class Packed:
 
     def append(self, tokens: Sequence[int], supervised: Sequence[bool], segment: int) -> None:
         """Adds tokens after the context, which is all that segment-0 positions hold so far."""
-        start = self._context_length()
-        if segment and self.segments and self.segments[-1] == segment:
-            start = self.positions[-1] + 1
+        seen = (p for p, s in zip(self.positions, self.segments, strict=True) if s == 0)
+        start = max(seen, default=-1) + 1
         self.ids += tokens
         self.labels += [t if s else IGNORE for t, s in zip(tokens, supervised, strict=True)]
         self.positions += range(start, start + len(tokens))
         self.segments += [segment] * len(tokens)
-
-    def _context_length(self) -> int:
-        seen = (p for p, s in zip(self.positions, self.segments, strict=True) if s == 0)
-        return max(seen, default=-1) + 1
 
 
 @dataclass(frozen=True)

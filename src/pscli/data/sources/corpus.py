@@ -13,7 +13,7 @@ from pscli import console
 from pscli.data.schema import Dialogue, Photo
 from pscli.data.sources.records import Dropped, records
 from pscli.data.store import data_folder
-from pscli.errors import ConfigError, DataError
+from pscli.errors import DataError
 
 Parse = Callable[[Any, Path, str, str, Dropped], Dialogue | None]
 OTHER_NAMES = {"dev": ("valid", "validation", "val")}
@@ -180,10 +180,3 @@ def _json_files(folder: Path) -> list[Path]:
         return []
     found = (p for p in folder.iterdir() if p.suffix in SUFFIXES and p.name not in FILES_OF_OURS)
     return sorted(p for p in found if p.is_file() and not p.name.startswith("."))
-
-
-def check_split(name: str, splits: tuple[str, ...], split: str) -> str:
-    """Returns `split` if the dataset has it. Raises ConfigError if not."""
-    if split not in splits:
-        raise ConfigError(f"{name} has no split '{split}'.", f"Known: {', '.join(splits)}.")
-    return split
