@@ -11,11 +11,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Any
 
+from pscli.data.keys import FEW, Keys
 from pscli.data.schema import Dialogue
 from pscli.data.sources.corpus import on_disk
 from pscli.data.sources.records import Dropped
@@ -24,48 +25,15 @@ from pscli.data.store import identity
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from rich.table import Table
 
 TENTHS = 10  # parts of a dialogue, for where photos are shared
 LABELS = "Objects in the photo:"  # PhotoChat's captions list what is seen after this
-FEW = 1 << 15  # keys that are collected before they are sorted in
 PAPER = (
     "Paper's convention: photo turns are dropped before merging, the previous speaker is never "
     "reset between dialogues, and the splits' distinct photos are added up."
 )
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
-
-
-class Keys:
-    """A set of hashable things that keeps eight bytes of each."""
-
-    def __init__(self) -> None:
-        self._recent: set[int] = set()
-        self._sorted: np.ndarray | None = None
-
-    def add(self, key: Hashable) -> None:
-        self._recent.add(hash(key) & 0xFFFFFFFFFFFFFFFF)
-        if len(self._recent) >= FEW:
-            self.values()
-
-    def values(self) -> np.ndarray:
-        """The hashes, sorted."""
-        import numpy as np
-
-        recent = np.fromiter(self._recent, np.uint64, len(self._recent))
-        self._recent = set()
-        known = np.empty(0, np.uint64) if self._sorted is None else self._sorted
-        self._sorted = np.union1d(known, recent) if len(recent) else known
-        return self._sorted
-
-    def update(self, other: Keys) -> None:
-        import numpy as np
-
-        self._sorted = np.union1d(self.values(), other.values())
-
-    def __len__(self) -> int:
-        return len(self.values())
 
 
 @dataclass(frozen=True)
@@ -184,8 +152,7 @@ class Stats:
 
 
 class Tally:
-    """Counts dialogues one after another, in memory that does not grow with them: eight bytes for
-    each distinct photo and dialogue, and every different word once."""
+    """Counts dialogues one after another; only the different words stay in memory."""
 
     def __init__(self) -> None:
         self.sums: Counter[str] = Counter()
@@ -336,19 +303,14 @@ def survey(
     total = Tally()
     for tally in tallies.values():
         total.merge(tally)
+    photos = {split: tally.photos for split, tally in tallies.items()}
     return Survey(
         name,
         {split: tally.stats() for split, tally in tallies.items()},
         total.stats(),
-        {(a, b): _shared(tallies[a], tallies[b]) for a, b in itertools.combinations(tallies, 2)},
+        {(a, b): photos[a].common(photos[b]) for a, b in itertools.combinations(photos, 2)},
         dict(dropped.reasons) if dropped else {},
     )
-
-
-def _shared(one: Tally, other: Tally) -> int:
-    import numpy as np
-
-    return len(np.intersect1d(one.photos.values(), other.photos.values(), assume_unique=True))
 
 
 def count(dialogues: Iterable[Dialogue]) -> Stats:
