@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pscli.data.photoworld.scene import COLOURS, KINDS, SETTINGS
 from pscli.errors import ConfigError
 from pscli.evaluation.predictions import append
-from pscli.evaluation.score import Scores, score_folder, table
+from pscli.evaluation.score import REAL, Scores, score_folder, table
 
 
 class Blind(nn.Module):
@@ -93,6 +93,23 @@ def test_a_dataset_without_truth_has_text_photos_and_sharing(tmp_path: Path) -> 
         "sharing recall",
         "sharing F1",
         "sharing accuracy",
+    ]
+
+
+def test_instances_with_filled_in_photos_are_also_left_out(tmp_path: Path) -> None:
+    assert REAL not in score_folder(write(tmp_path), network=Blind()).by_kind
+    lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    records[2]["filled"] = True  # one of the two that share
+    (tmp_path / "predictions.jsonl").write_text("\n".join(map(json.dumps, records)))
+    scores = score_folder(tmp_path, network=Blind())
+    assert (scores.n, scores.sizes[REAL]) == (5, 4)
+    whole, real = scores.overall, scores.by_kind[REAL]
+    assert (whole["sharing F1"].n, real["sharing F1"].n) == (2, 1)
+    assert [s.name for s in real.scores] == [
+        s.name
+        for s in whole.scores
+        if s.name in real  # FID needs two photos
     ]
 
 

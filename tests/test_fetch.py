@@ -27,7 +27,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import pscli
-from pscli.cli import app
+from pscli.cli import _brush, app
 from pscli.data import bring as bring_module
 from pscli.data import web as web_module
 from pscli.data.bring import Options, bring, placeholder
@@ -487,6 +487,21 @@ def test_what_nobody_has_is_filled_in_and_flagged(
     (entry,) = read_manifest(tmp_path / "s").values()
     assert entry.provenance == "synthetic:brush"
     assert Image.open(tmp_path / "s" / entry.path).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_filled_in_photos_are_known_when_the_dataset_is_read(
+    server: Server, tmp_path: Path, loopback_is_public: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn by the shipped generator, as `--missing synthesise` does."""
+    monkeypatch.setenv("PSCLI_DATA", str(tmp_path))
+    origin = write_dialogues(tmp_path / "o", server.address, range(1))
+    options = Options(str(origin), missing="synthesise", limits=FAST, draw=_brush(), model="own")
+    bring(jsonl(), tmp_path / "jsonl", ["test"], silent, options)
+    (dialogue,) = jsonl().load("test")
+    (photo,) = dialogue.photos
+    assert photo.filled == "synthetic:own"
+    assert photo.open().size == (64, 64)
+    assert len(photo.open().getcolors(4096)) > 30  # something was drawn
 
 
 def test_a_mirror_serves_dialogues_photos_and_their_checksums(

@@ -161,6 +161,7 @@ def _record(instance: Instance, reply: Reply, out: Path) -> dict[str, Any]:
     """One line of predictions.jsonl. The photos are written first."""
     key, gold = instance.question.key, instance.gold
     drawn = [part for part in reply.parts if isinstance(part, Photo)]
+    known = [photo for r in (*instance.question.responses, gold) for photo in r.photos]
     return {
         "id": key,
         "kind": gold.truth.kind if gold.truth else None,
@@ -177,6 +178,7 @@ def _record(instance: Instance, reply: Reply, out: Path) -> dict[str, Any]:
             "notes": list(reply.notes),
         },
         "truth": gold.truth.to_json() if gold.truth else None,
+        "filled": any(photo.filled for photo in known),
     }
 
 

@@ -22,7 +22,8 @@ from pscli.errors import DataError
 
 MANIFEST = "manifest.jsonl"
 JOURNAL = "manifest.part.jsonl"
-HERE = ("ok", "synthetic", "placeholder")  # statuses of photos that are on disk
+FILLED = ("synthetic", "placeholder")
+HERE = ("ok", *FILLED)  # statuses of photos that are on disk
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,12 @@ def read_manifest(folder: Path) -> dict[str, Entry]:
                 entry = _entry(line, f"{path}, line {number}")
                 entries[entry.path] = entry
     return entries
+
+
+def filled_in(folder: Path) -> dict[Path, str]:
+    """Photo files that were filled in, and by what."""
+    entries = read_manifest(folder).values()
+    return {folder / e.path: e.provenance for e in entries if e.status in FILLED}
 
 
 def parse_manifest(data: bytes, where: str) -> dict[str, Entry]:

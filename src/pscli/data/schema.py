@@ -37,10 +37,12 @@ class Photo:
     Args:
         source: A file, an image in memory, or something that draws itself.
         caption: What the photo shows, in words; None if nobody said.
+        filled: What it was filled in by if the real photo could not be had; else empty.
     """
 
     source: Path | Image | Drawable
     caption: str | None = None
+    filled: str = ""
 
     def open(self) -> Image:
         """The pixels as an RGB image.

@@ -5,12 +5,13 @@
          "reference": {"text": "…", "captions": ["…"], "photos": ["gold/….png"]},
          "prediction": {"text": "…", "captions": ["…"], "photos": ["images/….png"],
                         "raw": "…", "notes": []},
-         "truth": {"kind": "look", …}}
+         "truth": {"kind": "look", …}, "filled": false}
     preds/images/  drawn photos
     preds/gold/    photos of the references
 
 Photo paths are relative to the folder and stay inside it, so a folder can be moved and shared.
-`kind` and `truth` may be null.
+`kind` and `truth` may be null; `filled`, which may be left out, says that a photo of the context or
+the reference is not the real one.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Prediction:
     reference: Side
     prediction: Side
     truth: Truth | None = None
+    filled: bool = False
 
 
 def read_predictions(folder: Path) -> list[Prediction]:
@@ -184,6 +186,7 @@ def _prediction(record: dict[str, Any], folder: Path, at: str) -> Prediction:
         reference=_side(record, "reference", folder, at),
         prediction=_side(record, "prediction", folder, at),
         truth=_truth(record.get("truth"), at),
+        filled=record.get("filled") is True,
     )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ABOUT_PHOTOS = ("share", "vary")
 ABOUT_ANSWERS = ("look", "recall")
 KINDS = ("chat", *ABOUT_ANSWERS[:1], *ABOUT_PHOTOS, *ABOUT_ANSWERS[1:])
+REAL = "without filled-in photos"
 NO_DIRECTION = ("answer chance", "answer majority")
 
 
@@ -37,7 +38,8 @@ class Scores:
     Args:
         n: Instances.
         overall: Over all instances.
-        by_kind: Per instance type, in the order chat, look, share, vary, recall, others.
+        by_kind: Per instance type, in the order chat, look, share, vary, recall, others; where
+            photos are filled in, also over the instances without any.
         sizes: Instances of each type.
     """
 
@@ -85,13 +87,17 @@ def score_folder(
         return faithful_scores(some, network)
 
     known = any(p.truth for p in predictions)
-    metrics = (text_scores, images, sharing_scores, sharing_accuracy)
-    overall = _joined(predictions, metrics + ((answer_scores, faithful) if known else ()))
+    metrics: tuple[Metric, ...] = (text_scores, images, sharing_scores, sharing_accuracy)
+    metrics += (answer_scores, faithful) if known else ()
     groups = _groups(predictions) if by_kind else {}
+    scored = {k: _joined(some, _metrics(k, images, faithful)) for k, some in groups.items()}
+    real = [p for p in predictions if not p.filled]
+    if len(real) < len(predictions):
+        groups[REAL], scored[REAL] = real, _joined(real, metrics)
     return Scores(
         n=len(predictions),
-        overall=overall,
-        by_kind={k: _joined(some, _metrics(k, images, faithful)) for k, some in groups.items()},
+        overall=_joined(predictions, metrics),
+        by_kind=scored,
         sizes={kind: len(some) for kind, some in groups.items()},
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
+from transformers import Blip2VisionModel
 
 from pscli.console import stderr
 from pscli.data.photoworld.source import Photoworld
@@ -102,8 +103,7 @@ class Build:
         model.save_pretrained(self.work / "llm" / "model")
 
     def qformer(self) -> None:
-        probed = seeing.Probed()
-        vision = type(probed.vision).from_pretrained(self.work / "vision" / "model")
+        vision = Blip2VisionModel.from_pretrained(self.work / "vision" / "model")
         llm = LanguageModel.from_pretrained(self.work / "llm" / "model")
         captioner = speaking.train_qformer(
             vision, llm, self.pool, self.dialogues, self.work / "qformer", steps=self.recipe.qformer
@@ -124,10 +124,10 @@ class Build:
         vae = AutoencoderKL.from_pretrained(self.work / "vae" / "model").eval()
         words = [w for s in self.pool.scenes for w in (s.caption(), s.description())]
         clip = speaking.train_clip_tokenizer(words)
+        vision = Blip2VisionModel.from_pretrained(self.work / "vision" / "model").eval()
         text = drawing.train_text_encoder(
-            load_extractor(self.out / "extractor"), clip, self.pool, self.work / "text",
-            steps=self.recipe.text,
-        )  # fmt: skip
+            vision, clip, self.pool, self.work / "text", steps=self.recipe.text
+        )
         model = drawing.train_generator(
             vae, text, clip, self.pool, self.work / "generator", steps=self.recipe.generator
         )  # fmt: skip

@@ -19,10 +19,9 @@ from diffusers import (
 )
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import Blip2VisionModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from pscli.data.photoworld.scene import Scene
-from pscli.foundations.extractor import Extractor
 from pscli.foundations.fit import Losses, fit
 from pscli.foundations.pool import Pool
 from pscli.model.generator import Generator
@@ -43,7 +42,7 @@ def autoencoder() -> AutoencoderKL:
 
 
 def train_autoencoder(
-    pool: Pool, work: Path, *, steps: int, batch: int = 32, seed: int = 0
+    pool: Pool, work: Path, *, steps: int, batch: int = 8, seed: int = 0
 ) -> AutoencoderKL:
     """Mean absolute and squared error, sharp edges, and a breath of KL.
 
@@ -71,7 +70,7 @@ def train_autoencoder(
             "kl": 1e-6 * posterior.kl().mean(),
         }
 
-    fit(vae, loss, work, steps=steps, lr=2e-3, ema=0.995, weight_decay=0.0)
+    fit(vae, loss, work, steps=steps, lr=2e-3, ema=0.998, weight_decay=0.0)
     return vae
 
 
@@ -135,6 +134,11 @@ def normalise(vae: AutoencoderKL, latents: np.ndarray) -> np.ndarray:
     return (latents - mean.numpy()[:, None, None]) / std.numpy()[:, None, None]
 
 
+def words_for(pool: Pool) -> list[str]:
+    """A caption for every other photo, the full description for the others."""
+    return [s.caption() if i % 2 else s.description() for i, s in enumerate(pool.scenes)]
+
+
 def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     """An untrained CLIP text encoder of 0.4 M parameters."""
     return CLIPTextModel(
@@ -148,7 +152,7 @@ def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 class Contrast(nn.Module):
-    """CLIP's two towers: the text encoder, and what the extractor sees, projected to its width."""
+    """CLIP's two towers: the text encoder, and what the ViT sees, projected to its width."""
 
     def __init__(self, text: CLIPTextModel, features: int) -> None:
         super().__init__()
@@ -168,8 +172,8 @@ class Contrast(nn.Module):
 
 
 def train_text_encoder(
-    extractor: Extractor, tokenizer: CLIPTokenizer, pool: Pool, work: Path,
-    *, steps: int, batch: int = 128, seed: int = 0,
+    vision: Blip2VisionModel, tokenizer: CLIPTokenizer, pool: Pool, work: Path,
+    *, steps: int, batch: int = 64, seed: int = 0,
 ) -> CLIPTextModel:  # fmt: skip
     """The text encoder learns which words go with which photos before it guides the drawing.
 
@@ -177,14 +181,14 @@ def train_text_encoder(
     slow to become shapes.
     """
     torch.manual_seed(seed)
-    contrast = Contrast(text_encoder(tokenizer), 2 * extractor.widths[-1])
-    words = [s.caption() if i % 3 else s.description() for i, s in enumerate(pool.scenes)]
-    ids = tokenizer(words, padding="max_length", return_tensors="pt").input_ids
+    contrast = Contrast(text_encoder(tokenizer), 2 * vision.config.hidden_size)
+    ids = tokenizer(words_for(pool), padding="max_length", return_tensors="pt").input_ids
 
     def loss(step: int) -> Losses:
         rows = pool.pick(seed + 4, step, batch)
         with torch.no_grad():
-            features = extractor(pool.batch(rows)).features
+            seen = vision(pool.batch(rows)).last_hidden_state
+        features = torch.cat([seen[:, 0], seen[:, 1:].mean(1)], dim=1)
         return {"contrast": contrast(ids[rows], features)}
 
     fit(contrast, loss, work, steps=steps, lr=1e-3)
@@ -215,24 +219,26 @@ def pipeline(
 
 def train_generator(
     vae: AutoencoderKL, text: CLIPTextModel, tokenizer: CLIPTokenizer, pool: Pool, work: Path,
-    *, steps: int, batch: int = 32, seed: int = 0,
+    *, steps: int, batch: int = 16, seed: int = 0,
 ) -> Generator:  # fmt: skip
-    """Text encoder and U-Net together, on captions and, for a third of the photos, descriptions."""
+    """Text encoder and U-Net together, on captions and descriptions; things weigh double."""
     torch.manual_seed(seed)
     work.mkdir(parents=True, exist_ok=True)
     latents = normalise(vae, encode(vae, pool, work / "latents.npy"))
     generator = Generator(pipeline(vae, text, tokenizer), snr_gamma=5.0, guidance=3.0)
     generator.vae.requires_grad_(False)
     generator.unet.to(memory_format=torch.channels_last)
-    captions = [s.caption() if i % 3 else s.description() for i, s in enumerate(pool.scenes)]
+    words, weights = words_for(pool), things_weigh_more(pool)
 
     def loss(step: int) -> Losses:
         rows = pool.pick(seed, step, batch)
+        places = F.avg_pool2d(weights(rows), 64 // latents.shape[-1])
         noise = generator.draw_noise([seeded(seed, step, i) for i in range(batch)])
-        ids = generator.tokenize([captions[i] for i in rows])
-        return {"v": generator.losses(ids, torch.from_numpy(latents[rows]), noise).mean()}
+        ids = generator.tokenize([words[i] for i in rows])
+        target = torch.from_numpy(latents[rows])
+        return {"v": generator.losses(ids, target, noise, weights=places).mean()}
 
-    fit(generator, loss, work, steps=steps, lr=1.5e-3, ema=0.999)
+    fit(generator, loss, work, steps=steps, lr=1.2e-3, ema=0.999)
     return generator
 
 

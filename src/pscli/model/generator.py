@@ -123,8 +123,9 @@ class Generator(nn.Module):
         return DiffusionNoise(*(torch.stack(x).to(self.device) for x in (noise, times, dropped)))
 
     def losses(
-        self, ids: Tensor, latents: Tensor, noise: DiffusionNoise, residual: Tensor | None = None
-    ) -> Tensor:
+        self, ids: Tensor, latents: Tensor, noise: DiffusionNoise,
+        residual: Tensor | None = None, weights: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """[B] squared error of the predicted noise (or velocity), a mean per photo: L^v (Eq. 12).
 
         Args:
@@ -132,6 +133,7 @@ class Generator(nn.Module):
             latents: [B, C, H, W] of the gold photos.
             residual: [B, N, D] from the bridge, added to the input embeddings; zero in value, it
                 carries the gradient of R^SD (Eq. 11).
+            weights: [B, 1, H, W] of the places of a photo; all alike if None.
         """
         # Deviation, Eq. 12: the paper writes ||I_hat - I|| on images; Stable Diffusion is trained
         # by noise (or velocity) prediction on latents, so L^v follows scheduler.prediction_type.
@@ -147,9 +149,12 @@ class Generator(nn.Module):
             wanted = self.scheduler.get_velocity(latents, noise.noise, noise.timesteps)
         else:
             wanted = noise.noise
-        return self._weights(noise.timesteps) * (predicted - wanted).pow(2).mean((1, 2, 3))
+        error = (predicted - wanted).pow(2)
+        if weights is not None:
+            error = weights * error
+        return self._snr_weights(noise.timesteps) * error.mean((1, 2, 3))
 
-    def _weights(self, timesteps: Tensor) -> Tensor:
+    def _snr_weights(self, timesteps: Tensor) -> Tensor:
         """[B] min-SNR weights (Hang et al. 2023, §3.4), or ones."""
         if self.snr_gamma is None:
             return torch.ones_like(timesteps, dtype=torch.float32)

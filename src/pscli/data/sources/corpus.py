@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pscli import console
+from pscli.data.manifest import filled_in
 from pscli.data.schema import Dialogue, Photo
 from pscli.data.sources.records import Dropped, records
 from pscli.data.store import data_folder
@@ -118,8 +119,11 @@ class Corpus:
         whole = itertools.islice(self.read(split, None, drop), count)
         ids: dict[str, int] = {}
         kept, all_instances, instances, missing, photos = [], 0, 0, 0, 0
+        fillers, filled = filled_in(data_folder(self.name)), 0
         for dialogue in whole:
             usable, gone = available(dialogue)
+            usable = marked(usable, fillers)
+            filled += sum(bool(photo.filled) for photo in usable.photos)
             photos += len(dialogue.photos)
             missing += gone
             all_instances += max(0, len(dialogue.responses) - 1)
@@ -135,6 +139,11 @@ class Corpus:
                 f"{self.name} {split}: {missing:,} of {photos:,} photos are not on disk, which "
                 f"leaves out {all_instances - instances:,} of {all_instances:,} instances. "
                 f"Bring them with `pscli fetch {self.name}`."
+            )
+        if filled:
+            console.note(
+                f"{self.name} {split}: {filled:,} of {photos:,} photos are filled in; "
+                "`pscli score` gives its figures without them too."
             )
         if not kept:
             raise DataError(
@@ -156,6 +165,23 @@ def available(dialogue: Dialogue) -> tuple[Dialogue, int]:
     )
     turns = tuple(turn for response in here for turn in response.turns)
     return replace(dialogue, turns=turns), sum(id(photo) in gone for photo in dialogue.photos)
+
+
+def marked(dialogue: Dialogue, fillers: Mapping[Path, str]) -> Dialogue:
+    """A dialogue whose photos say by what they were filled in.
+
+    Args:
+        fillers: What a file was filled in by; files that came from upstream are not in it.
+    """
+    if not fillers:
+        return dialogue
+    turns = (
+        replace(turn, photo=replace(turn.photo, filled=fillers.get(turn.photo.source, "")))
+        if turn.photo is not None and isinstance(turn.photo.source, Path)
+        else turn
+        for turn in dialogue.turns
+    )
+    return replace(dialogue, turns=tuple(turns))
 
 
 def on_disk(photo: Photo) -> bool:

@@ -93,5 +93,5 @@ def _photo(images: Any, photos: Path, at: str, drop: Dropped) -> KnownPhoto | No
                 caption = None
             name = digest(url)
             path = photos / name[:2] / f"{name}.jpg"
-            found = KnownPhoto(path, caption and clean(caption, at, drop), (url,))
+            found = KnownPhoto(path, caption and clean(caption, at, drop), urls=(url,))
     return found

@@ -82,7 +82,8 @@ def _photo(photo: Photo, value: Any, photos: Path, at: str, drop: Dropped) -> Ph
     if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
         drop(at, "a sha256 of another form")
         sha256 = None
-    return KnownPhoto(photo.source, photo.caption, (url,) if url else (), sha256)
+    urls = (url,) if url else ()
+    return KnownPhoto(photo.source, photo.caption, urls=urls, sha256=sha256)
 
 
 def _writable(name: str) -> bool:

@@ -108,4 +108,4 @@ def _photo(value: dict[str, Any], photos: Path, at: str, drop: Dropped) -> Known
     if not urls:
         return None
     path = f"{name}.jpg" if known else f"by-url/{digest(urls[0])}.jpg"
-    return KnownPhoto(photos / path, caption, urls)
+    return KnownPhoto(photos / path, caption, urls=urls)
