@@ -55,6 +55,7 @@ def ours(captions: Captions, e: Tensor, bridge_only: bool) -> Callable[[int], No
     if bridge_only:
         shape = (*captions.llm_ids.shape, captions.llm_ids.shape[1])
         p = torch.rand(shape, device=e.device, requires_grad=True)
+        p.grad = torch.zeros_like(p)
 
         def step(rows: int) -> None:
             sentence(p, captions, e).backward(upstream)
@@ -75,6 +76,7 @@ def literal(captions: Captions, e: Tensor, bridge_only: bool, dense: bool) -> Ca
     if not bridge_only:
         captions.logits.requires_grad_()
     given = torch.rand(captions.logits.shape[1:], device=e.device, requires_grad=True)
+    given.grad = torch.zeros_like(given)
 
     def one(row: int) -> Tensor:
         if bridge_only:
@@ -113,7 +115,7 @@ def measure(form: str, part: str, batch: int, length: int, device: str) -> dict[
         ours(captions, e, only) if form == "ours" else literal(captions, e, only, form == "dense")
     )
     cuda = device != "cpu"
-    # The gradient of the logits is an output that every form has, so it is made beforehand.
+    # The gradient of what a form begins with is an output of each, so it is made beforehand.
     if captions.logits.requires_grad:
         captions.logits.grad = torch.zeros_like(captions.logits)
     step(1)  # what is made once: kernels, threads

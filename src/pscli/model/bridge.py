@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -121,16 +121,31 @@ def dvtm(captions: Captions, embeddings: Tensor, tau: float) -> Tensor:
 
 def sentence(p: Tensor, captions: Captions, embeddings: Tensor) -> Tensor:
     """`dvtm` after the Gumbel-softmax: p [B, M, T] of the caption's tokens to [B, N, D]."""
-    t_llm = distinct(captions.llm_ids, captions.llm_words.long() - 1)
+    t_llm = distinct(captions.llm_ids, captions.llm_words.long() - 1).to(p.dtype)
     t_sd = distinct(captions.clip_ids, captions.clip_words.long() - 1)
-    inside = t_llm[:, None, :] & captions.llm_mask[:, :, None]
-    s = (p * inside).sum(dim=(1, 2)) / _count(captions.llm_mask, 1)
+    s = torch.einsum("bm,bmt,bt->b", captions.llm_mask.to(p.dtype), p, t_llm)
+    s = s / _count(captions.llm_mask, 1)
     e = F.embedding_bag(  # Σ_{j ∈ T^SD} E_j, [B, D], without [B, N, D]
         captions.clip_ids, embeddings.detach(), mode="sum",
         per_sample_weights=t_sd.to(embeddings.dtype),
     )  # fmt: skip
-    residual = straight_through(s)[:, None] * e.to(s.dtype)  # (s - sg[s]) · Σ_j E_j
-    return _everywhere(residual, captions, embeddings)
+    residual: Tensor = _Everywhere.apply(s, e, captions.clip_ids.shape[1])
+    return residual
+
+
+class _Everywhere(torch.autograd.Function):
+    """(s - sg[s]) · e at N positions, for s [B] and e [B, D]: zeros that take no memory."""
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, e: Tensor, positions: int) -> Tensor:
+        ctx.save_for_backward(s, e)
+        return e.new_zeros(()).expand(len(e), positions, e.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        s, e = ctx.saved_tensors
+        at_positions = (gradient @ e[:, :, None]).squeeze(2)  # [B, N]
+        return at_positions.to(s.dtype).sum(dim=1), None, None
 
 
 @in_float32
@@ -146,7 +161,8 @@ def dvtm_word(captions: Captions, embeddings: Tensor, tau: float) -> Tensor:
     weight = torch.einsum("bm,bmn->bn", straight_through(s), read.to(s.dtype))
     weight = weight / _count(captions.llm_mask, 1)[:, None]
     e = _rows(embeddings, captions.clip_ids, s)
-    return _everywhere(torch.einsum("bn,bnd->bd", weight, e), captions, embeddings)
+    residual = torch.einsum("bn,bnd->bd", weight, e).to(embeddings.dtype)
+    return residual[:, None, :].expand(-1, captions.clip_ids.shape[1], -1)
 
 
 @in_float32
@@ -222,12 +238,6 @@ def _mean_of_word(clip: Tensor, llm: Tensor, like: Tensor) -> Tensor:
     """[B, N, M] weights: 1/|w| from each of the |w| LLM tokens of a word to its CLIP positions."""
     same = _same(clip, llm).to(like.dtype)
     return same / _count(same, 2)[:, :, None]
-
-
-def _everywhere(residual: Tensor, captions: Captions, embeddings: Tensor) -> Tensor:
-    """[B, N, D] the residual [B, D] at all positions, in the embeddings' own precision."""
-    n = captions.clip_ids.shape[1]
-    return residual.to(embeddings.dtype)[:, None, :].expand(-1, n, -1)
 
 
 def _count(mask: Tensor, dim: int) -> Tensor:
