@@ -220,7 +220,8 @@ def train_qformer(
         captions = collate(told, reading.pad)
         visual = captioner.perceptron(pool.batch(rows))
         place = (captions.ids == photo)[..., None]
-        embeddings = llm.embed(captions.ids).masked_scatter(place, visual.flatten(0, 1))
+        words = llm.embed(captions.ids)
+        embeddings = words.masked_scatter(place, visual.flatten(0, 1).to(words.dtype))
         return {
             "caption": mean_text_loss(llm, captions, embeddings),
             "probes": 0.2 * shown.probes(visual, scenes),

@@ -96,7 +96,8 @@ def train(
 
             began = time.monotonic()
             rows = batch_of(len(sequences), t.batch, step, config.seed)
-            whole = [sequences[i] for i in rows]
+            # Those of a length together, so that little is padded; their order does not matter.
+            whole = sorted((sequences[i] for i in rows), key=lambda packed: len(packed.ids))
             tokens = sum(label >= 0 for s in whole for label in s.labels)
             photos = max(1, sum(len(s.captions) for s in whole))
             mine = [
