@@ -6,6 +6,7 @@ DEMO ?= runs/demo
 
 SEEDS ?= 0 1 2
 RESULTS ?= runs/results
+COUNT ?= 500
 
 .PHONY: demo results test check foundations clean
 
@@ -17,12 +18,12 @@ demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten
 	$(BIN)/pscli score $(DEMO)/preds/e2e $(DEMO)/preds/pipeline
 	$(BIN)/pscli report $(DEMO)/preds/e2e $(DEMO)/preds/pipeline --out $(DEMO)/conversations.png
 
-results: $(VENV)/installed  ## the table of the README: both systems, three seeds; hours; resumes where it stopped
+results: $(VENV)/installed  ## the table of the README: both systems, three seeds; resumes where it stopped
 	for seed in $(SEEDS); do for system in e2e pipeline; do \
 	  run=$(RESULTS)/$$system-$$seed; preds=$(RESULTS)/preds/$$system-$$seed; \
 	  if [ -e $$run ]; then again=--resume; else again="--preset tiny --seed $$seed"; fi; \
 	  $(BIN)/pscli train-$$system --dataset photoworld --run $$run $$again || exit 1; \
-	  $(BIN)/pscli generate --dataset photoworld --split test --agent $$run --out $$preds || exit 1; \
+	  $(BIN)/pscli generate --dataset photoworld --split test --count $(COUNT) --agent $$run --out $$preds || exit 1; \
 	done; done
 	$(BIN)/pscli score $(foreach s,e2e pipeline,--group $(s)=$(subst $() ,$(comma),$(foreach i,$(SEEDS),$(RESULTS)/preds/$(s)-$(i))))
 

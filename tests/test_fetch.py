@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -487,6 +488,15 @@ def test_what_nobody_has_is_filled_in_and_flagged(
     (entry,) = read_manifest(tmp_path / "s").values()
     assert entry.provenance == "synthetic:brush"
     assert Image.open(tmp_path / "s" / entry.path).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_two_fetches_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    origin = write_dialogues(tmp_path / "o", "http://10.0.0.1", range(1))
+    options = Options(str(origin), photos=False)
+    with FileLock(tmp_path / ".d.lock"), pytest.raises(DataError, match="Another process"):
+        bring(jsonl(), tmp_path / "d", ["test"], silent, options)
+    assert not (tmp_path / "d").exists()
+    assert bring(jsonl(), tmp_path / "d", ["test"], silent, options).files == 1
 
 
 def test_filled_in_photos_are_known_when_the_dataset_is_read(

@@ -123,11 +123,12 @@ def tiny(system: str = "e2e") -> Config:
         model=ModelConfig(snr_gamma=5.0),
         train=TrainConfig(
             lr=5e-4,  # ten times the paper's: the parts are a thousand times smaller
-            warmup=40,  # of some 560 steps, as 1,000 are of the paper's
+            warmup=15,  # of 188 steps, as 1,000 are of the paper's
             micro_batch=16,
-            epochs=3.0,
-            tau_epochs=2.0,
+            epochs=1.0,
+            tau_epochs=0.67,  # as three are of the epochs before the paper's runs stop
             evaluations_per_epoch=1.0,
+            eval_dialogues=60,
             decay=True,
         ),
     )

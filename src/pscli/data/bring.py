@@ -14,6 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from pscli import console
 from pscli.data.download import Place, Wanted, check_local, download
 from pscli.data.fetch import check_split
@@ -88,10 +90,24 @@ def bring(
 
     Raises:
         ConfigError: if there is no such split.
-        DataError: if the folder holds something else, or dialogues cannot be had.
+        DataError: if the folder holds something else, another process brings it, or dialogues
+            cannot be had.
     """
     for split in splits:
         check_split(corpus, split)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
+            return _bring(corpus, folder, splits, progress, options)
+    except Timeout as error:
+        raise DataError(
+            f"Another process is bringing {corpus.name} to {folder}.", "Wait until it has ended."
+        ) from error
+
+
+def _bring(
+    corpus: Corpus, folder: Path, splits: Sequence[str], progress: Progress, options: Options
+) -> Brought:
     first = not (folder / MARKER).is_file()
     if first or options.overwrite:
         claim(folder, MARKER, options.overwrite, DataError)

@@ -37,11 +37,11 @@ class Recipe:
     scenes: int = 40_000
     extractor: int = 5000
     vision: int = 2400
-    llm: int = 4000
-    qformer: int = 3000
-    vae: int = 6000
-    text: int = 700
-    generator: int = 20_000
+    llm: int = 5000
+    qformer: int = 3500
+    vae: int = 12_000
+    text: int = 1000
+    generator: int = 16_000
 
 
 STAGES = ("extractor", "vision", "llm", "qformer", "vae", "generator")
