@@ -122,3 +122,9 @@ def test_kill_9_in_mid_epoch_and_resume_is_bit_identical(tmp_path: Path) -> None
     resume = [sys.executable, "-m", "pscli", "train-e2e", "--run", str(killed), "--resume"]
     subprocess.run(resume, check=True, env=environment)
     assert curve(killed) == curve(whole)
+
+
+def test_what_is_shipped_names_no_folder_of_its_makers() -> None:
+    for root in (BUNDLED, WEIGHTS):
+        for path in root.rglob("*.json"):
+            assert "_name_or_path" not in path.read_text(encoding="utf-8"), path

@@ -41,7 +41,7 @@ class Recipe:
     qformer: int = 3500
     vae: int = 12_000
     text: int = 1000
-    generator: int = 16_000
+    generator: int = 14_600
 
 
 STAGES = ("extractor", "vision", "llm", "qformer", "vae", "generator")
@@ -131,7 +131,7 @@ class Build:
         model = drawing.train_generator(
             vae, text, clip, self.pool, self.work / "generator", steps=self.recipe.generator
         )  # fmt: skip
-        model.half().pipeline().save_pretrained(self.out / "generator")
+        model.half().save_pretrained(self.out / "generator")
         again = Generator.from_pretrained(self.out / "generator", guidance=3.0)
         self.note(
             "generator", drawing_accuracy(again, load_extractor(self.out / "extractor"), self.dev)

@@ -79,7 +79,7 @@ class Agent:
         # A copy, lest the agent's own weights be rounded.
         system = copy.deepcopy(self.system).half() if half else self.system
         system.llm.save_pretrained(temporary / "llm")
-        system.generator.pipeline().save_pretrained(temporary / "generator")
+        system.generator.save_pretrained(temporary / "generator")
         if isinstance(system, EndToEnd):
             system.perceptron.save_pretrained(temporary / "vision")
         pairs = json.dumps(self.config.to_json(), indent=1)

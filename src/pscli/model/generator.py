@@ -7,6 +7,7 @@ library's own: a diffusers Stable Diffusion pipeline folder goes in and comes ou
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,15 @@ class Generator(nn.Module):
             use_safetensors=True,
         )  # fmt: skip
         return cls(pipeline.to(dtype=torch.float32), **options)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Writes a diffusers pipeline folder, without the paths that its parts were loaded from."""
+        self.pipeline().save_pretrained(folder)
+        for part in ("unet", "vae"):
+            path = folder / part / "config.json"
+            pairs = json.loads(path.read_text(encoding="utf-8"))
+            pairs.pop("_name_or_path", None)
+            path.write_text(json.dumps(pairs, indent=2) + "\n", encoding="utf-8")
 
     @property
     def size(self) -> int:
