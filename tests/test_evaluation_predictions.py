@@ -65,6 +65,7 @@ def test_an_empty_folder_says_what_is_missing(folder: Path) -> None:
     ("changes", "message"),
     [
         ({"id": 7}, "line 2: `id` is missing or not a string"),
+        ({"filled": 1}, "line 2: `filled` is neither true nor false"),
         ({"kind": 7}, "line 2: `kind` is neither a string nor null"),
         ({"prediction": None}, "line 2: `prediction` is missing or not an object"),
         ({"prediction": {"captions": []}}, "line 2, prediction: `text` is missing"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
@@ -203,6 +204,19 @@ def test_every_response_after_the_first_is_supervised_exactly_once(
         keys = [s.key for p in packed for s in p.captions]
         assert len(set(keys)) == len(keys)
     assert len(template.pack(dialogue)) == 1
+
+
+@pytest.mark.parametrize("limit", [10_000, 40])
+def test_a_photo_without_a_caption_is_context_only(
+    template: Template, dog: Photo, limit: int
+) -> None:
+    bare = replace(dog, caption=None)
+    turns = [Turn("X", "a"), Turn("Y", "b", bare), Turn("X", "c"), Turn("Y", photo=dog)]
+    packed = Template(template.tokenizer, template.see, limit).pack(Dialogue(turns))
+    learnt = [written(template.tokenizer, run).strip() for p in packed for run in runs(p)]
+    assert learnt == ["c</s>", "[IMG] A red dog[/IMG]</s>"]
+    assert [s.photo for p in packed for s in p.captions] == [dog]
+    assert bare in packed[0].photos
 
 
 @pytest.mark.parametrize("seed", range(6))

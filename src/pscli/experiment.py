@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pscli.config import Config
 from pscli.console import stderr
+from pscli.data.sequence import learnable
 from pscli.evaluation.score import score_folder
 from pscli.generate import Settings, instances, open_predictions, predict
 from pscli.model.agent import Agent, build
@@ -52,7 +53,9 @@ def run_training(config: Config, run: Path, *, resume: bool = False) -> None:
         fid = next((v for k, v in scores.items() if k.startswith("FID")), float("inf"))
         return {"bleu2": scores["BLEU-2"], "fid": fid}
 
-    history = train(
-        system, dataset.load("train", config.train.dialogues), config, run, evaluate, resume=resume
-    )
+    dialogues = dataset.load("train", config.train.dialogues)
+    mute = sum(not learnable(r) for dialogue in dialogues for r in dialogue.responses[1:])
+    if mute:
+        stderr.print(f"{mute:,} responses have a photo without a caption: context only.")
+    history = train(system, dialogues, config, run, evaluate, resume=resume)
     stderr.print(f"{len(history)} evaluations; the agent is in {run / 'agent'}.")

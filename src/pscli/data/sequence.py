@@ -142,19 +142,21 @@ class Template:
         """All instances of a dialogue in as few sequences as fit, each supervised once.
 
         The first sequence holds as many responses as fit; each later response gets a sequence of
-        its own, with the newest context that fits.
+        its own, with the newest context that fits. A response with a photo that nobody captioned
+        is context only: it would teach the agent to send empty captions.
         """
         responses = dialogue.responses
-        count = len(responses)
-        while count > 1:
-            packed = self._sequence(responses[:count], range(1, count), dialogue.id)
+        wanted = [i for i in range(1, len(responses)) if learnable(responses[i])]
+        for count in range(len(responses), 1, -1):
+            together = [i for i in wanted if i < count]
+            packed = self._sequence(responses[:count], together, dialogue.id)
             if len(packed) <= self.max_length:
                 break
-            count -= 1
-        sequences = [packed] if count > 1 else []
-        for index in range(max(count, 1), len(responses)):
-            sequences.append(self.single(responses, index, dialogue.id))
-        return sequences
+        else:
+            together = []
+        sequences = [packed] if together else []
+        later = [i for i in wanted if i not in together]
+        return sequences + [self.single(responses, i, dialogue.id) for i in later]
 
     def single(self, responses: Sequence[Response], index: int, key: str = "") -> Packed:
         """One instance: response `index` supervised, with the newest context that fits.
@@ -215,6 +217,11 @@ class Template:
     def _placed(self, response: Response) -> list[Photo]:
         """Photos of a response that take visual embeddings (none where they are told in words)."""
         return [p for p in response.photos if self.id(PHOTO) in self.see(p)]
+
+
+def learnable(response: Response) -> bool:
+    """Whether an agent can learn to give this response: all its photos have captions."""
+    return all(photo.caption for photo in response.photos)
 
 
 def seen(tokenizer: Any, count: int) -> Callable[[Photo], list[int]]:

@@ -180,13 +180,16 @@ def _prediction(record: dict[str, Any], folder: Path, at: str) -> Prediction:
     kind = record.get("kind")
     if not isinstance(kind, str | None):
         raise DataError(f"{at}: `kind` is neither a string nor null.", FORM)
+    filled = record.get("filled", False)
+    if not isinstance(filled, bool):
+        raise DataError(f"{at}: `filled` is neither true nor false.", FORM)
     return Prediction(
         id=_text(record, "id", at),
         kind=kind,
         reference=_side(record, "reference", folder, at),
         prediction=_side(record, "prediction", folder, at),
         truth=_truth(record.get("truth"), at),
-        filled=record.get("filled") is True,
+        filled=filled,
     )
 
 
