@@ -17,7 +17,7 @@ from transformers import Blip2VisionModel
 
 from pscli.console import stderr
 from pscli.data.photoworld.source import Photoworld
-from pscli.data.photoworld.talk import quiz
+from pscli.data.photoworld.talk import questions, quiz
 from pscli.data.schema import Dialogue, Photo
 from pscli.errors import ConfigError
 from pscli.foundations import drawing, seeing, speaking
@@ -31,20 +31,22 @@ from pscli.model.pipeline import DESCRIBE, Captioner
 
 @dataclass(frozen=True)
 class Recipe:
-    """Scenes of the training split, optimiser steps per stage, and the seed of everything."""
+    """Scenes and questions of the training split, optimiser steps per stage, and the one seed."""
 
     seed: int = 0
     scenes: int = 40_000
     extractor: int = 5000
-    vision: int = 2400
+    vision: int = 12_000
     llm: int = 5000
-    qformer: int = 3500
+    qformer: int = 4500
+    questions: int = 20_000
     vae: int = 12_000
     text: int = 1000
     generator: int = 14_600
+    refine: int = 8000
 
 
-STAGES = ("extractor", "vision", "llm", "qformer", "vae", "generator")
+STAGES = ("extractor", "vision", "llm", "qformer", "vae", "generator", "refine")
 
 
 class Build:
@@ -105,8 +107,10 @@ class Build:
     def qformer(self) -> None:
         vision = Blip2VisionModel.from_pretrained(self.work / "vision" / "model")
         llm = LanguageModel.from_pretrained(self.work / "llm" / "model")
+        asked = [questions("train", index) for index in range(self.recipe.questions)]
         captioner = speaking.train_qformer(
-            vision, llm, self.pool, self.dialogues, self.work / "qformer", steps=self.recipe.qformer
+            vision, llm, self.pool, self.dialogues, asked, self.work / "qformer",
+            steps=self.recipe.qformer,
         )  # fmt: skip
         captioner.half().perceptron.save_pretrained(self.out / "vision")
         captioner.llm.save_pretrained(self.out / "llm")
@@ -131,6 +135,15 @@ class Build:
         model = drawing.train_generator(
             vae, text, clip, self.pool, self.work / "generator", steps=self.recipe.generator
         )  # fmt: skip
+        self.keep_generator(model)
+
+    def refine(self) -> None:
+        folder, work = self.out / "generator", self.work / "refine"
+        self.keep_generator(
+            drawing.refine_generator(folder, self.pool, work, steps=self.recipe.refine)
+        )
+
+    def keep_generator(self, model: Generator) -> None:
         model.half().save_pretrained(self.out / "generator")
         again = Generator.from_pretrained(self.out / "generator", guidance=3.0)
         self.note(

@@ -92,7 +92,7 @@ class Probed(nn.Module):
         return self.patch_kind(patches), self.patch_colour(patches), heads
 
 
-def train_vision(pool: Pool, work: Path, *, steps: int, batch: int = 64, seed: int = 0) -> Probed:
+def train_vision(pool: Pool, work: Path, *, steps: int, batch: int = 16, seed: int = 0) -> Probed:
     torch.manual_seed(seed)
     probed = Probed()
     labels, facts = patch_labels(pool.scenes), global_labels(pool.scenes)

@@ -23,13 +23,13 @@ from transformers import (
 
 from pscli.data.photoworld.scene import COLOURS, KINDS, SIDES, Scene
 from pscli.data.schema import Dialogue, Photo
-from pscli.data.sequence import END_IMG, IGNORE, IMG, PHOTO, Packed, Template, told
+from pscli.data.sequence import END_IMG, IGNORE, IMG, PHOTO, Packed, Template, seen, told
 from pscli.foundations.fit import Losses, fit
 from pscli.foundations.pool import Pool, global_labels, kind_labels, side_labels
 from pscli.foundations.seeing import GLOBALS
 from pscli.model.batch import Batch, collate
 from pscli.model.llm import LanguageModel
-from pscli.model.perceptron import QFormerPerceptron
+from pscli.model.perceptron import QFormerPerceptron, in_place
 from pscli.model.pipeline import CAPTION, DESCRIBE, Captioner
 from pscli.model.system import text_loss
 
@@ -104,16 +104,24 @@ def mean_text_loss(llm: LanguageModel, batch: Batch, embeddings: Tensor | None =
 
 
 class _Reading:
-    """Dialogues as running text, all of it supervised, with full descriptions for photos."""
+    """Dialogues as running text, all of it supervised.
 
-    def __init__(self, llm: LanguageModel, dialogues: Sequence[Dialogue]) -> None:
-        template = Template(llm.tokenizer, told(llm.tokenizer, describe))
+    Photos are told by their full descriptions, or are `length` visual embeddings.
+    """
+
+    def __init__(
+        self, llm: LanguageModel, dialogues: Sequence[Dialogue], length: int | None = None
+    ) -> None:
+        see = seen(llm.tokenizer, length) if length else told(llm.tokenizer, describe)
+        template = Template(llm.tokenizer, see)
         self.sequences = [s for d in dialogues for s in template.pack(d)]
-        self.pad = llm.tokenizer.pad_token_id
+        self.pad, photo = llm.tokenizer.pad_token_id, template.id(PHOTO)
         for s in self.sequences:
             # The first token of a segment does not follow the token before it.
             same = [a == b for a, b in zip(s.segments, s.segments[1:], strict=False)]
-            s.labels = [IGNORE] + [t if k else IGNORE for t, k in zip(s.ids[1:], same, strict=True)]
+            s.labels = [IGNORE] + [
+                t if k and t != photo else IGNORE for t, k in zip(s.ids[1:], same, strict=True)
+            ]
 
     def batch(self, step: int, count: int, window: int = 8) -> Batch:
         """The batch of a step; the batches of a window share out its sequences by length."""
@@ -199,13 +207,23 @@ class Shown(nn.Module):
 
 def train_qformer(
     vision: Blip2VisionModel, llm: LanguageModel, pool: Pool, dialogues: Sequence[Dialogue],
-    work: Path, *, steps: int, batch: int = 24, seed: int = 0,
+    asked: Sequence[Dialogue], work: Path, *, steps: int, batch: int = 16, seed: int = 0,
 ) -> Captioner:  # fmt: skip
-    """Captions and full descriptions of photos; dialogues beside them lest they be forgotten."""
+    """Captions and full descriptions of photos, questions about them, and whole dialogues."""
     torch.manual_seed(seed)
     captioner = Captioner(perceptron(vision, llm.width), llm)
-    shown, reading = Shown(captioner), _Reading(llm, dialogues)
+    shown, length = Shown(captioner), captioner.perceptron.length
+    reading, looking = _Reading(llm, dialogues, length), _Reading(llm, asked, length)
     photo = llm.tokenizer.convert_tokens_to_ids(PHOTO)
+
+    def see(pixels: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Visual embeddings of photos, and the text loss of a batch that looks at them."""
+        visual = captioner.perceptron(pixels)
+        embeddings = in_place(llm.embed(batch.ids), batch.ids == photo, visual)
+        return visual, mean_text_loss(llm, batch, embeddings)
+
+    def dialogue_loss(batch: Batch) -> Tensor:
+        return see(captioner.perceptron.pixels([p.open() for p in batch.photos]), batch)[1]
 
     @torch.autocast("cpu", torch.bfloat16)
     def loss(step: int) -> Losses:
@@ -217,15 +235,12 @@ def train_qformer(
             else caption_sequence(captioner, CAPTION, s.caption())
             for n, s in enumerate(scenes)
         ]
-        captions = collate(told, reading.pad)
-        visual = captioner.perceptron(pool.batch(rows))
-        place = (captions.ids == photo)[..., None]
-        words = llm.embed(captions.ids)
-        embeddings = words.masked_scatter(place, visual.flatten(0, 1).to(words.dtype))
+        visual, captions = see(pool.batch(rows), collate(told, reading.pad))
         return {
-            "caption": mean_text_loss(llm, captions, embeddings),
+            "caption": captions,
             "probes": 0.2 * shown.probes(visual, scenes),
-            "text": mean_text_loss(llm, reading.batch(step, 2)),
+            "questions": dialogue_loss(looking.batch(step, 6)),
+            "text": dialogue_loss(reading.batch(step, 2)),
         }
 
     fit(shown, loss, work, steps=steps, lr=1e-3, ema=0.998)

@@ -21,7 +21,7 @@ from pscli.model.bridge import Bridge, Captions, gumbel_argmax
 from pscli.model.generator import Generator
 from pscli.model.llm import LanguageModel
 from pscli.model.noise import gumbel, seeded
-from pscli.model.perceptron import LinearPerceptron, QFormerPerceptron
+from pscli.model.perceptron import LinearPerceptron, QFormerPerceptron, in_place
 from pscli.model.system import Losses, Prompt, Question, System, drawn_photos, text_loss
 
 # B sequences, L tokens, D LLM width, V LLM vocabulary; C captions of M LLM and N CLIP tokens
@@ -84,10 +84,9 @@ class EndToEnd(System):
         embeddings = self.llm.embed(ids)
         if not photos:
             return embeddings
-        pixels = self.perceptron.pixels([photo.open() for photo in photos])
-        visual = self.perceptron(pixels).flatten(0, 1).to(embeddings.dtype)
+        visual = self.perceptron(self.perceptron.pixels([photo.open() for photo in photos]))
         place = ids == self.llm.tokenizer.convert_tokens_to_ids(PHOTO)
-        return embeddings.masked_scatter(place[..., None], visual)
+        return in_place(embeddings, place, visual)
 
     def write(self, hidden: Tensor, batch: Batch, seed: str) -> Captions:
         """The captions of the response photos as the LLM writes them, teacher-forced (Eqs. 1-7)."""

@@ -54,6 +54,11 @@ class Perceptron(nn.Module):
     own: tuple[str, ...] = ("projection",)
 
 
+def in_place(words: Tensor, place: Tensor, visual: Tensor) -> Tensor:
+    """[B, L, D] embeddings of words, with H^v [P, Q, D] where `place` [B, L] is true (Eq. 3)."""
+    return words.masked_scatter(place[..., None], visual.flatten(0, 1).to(words.dtype))
+
+
 class QFormerPerceptron(Perceptron):
     """H^v = Q-Former(Q, H̃^v) (Eq. 3), projected to the LLM's width.
 

@@ -18,7 +18,7 @@ from pscli.model.batch import Batch
 from pscli.model.generator import Generator
 from pscli.model.llm import LanguageModel
 from pscli.model.noise import seeded
-from pscli.model.perceptron import QFormerPerceptron
+from pscli.model.perceptron import QFormerPerceptron, in_place
 from pscli.model.system import Losses, Prompt, Question, System, drawn_photos, text_loss
 
 CAPTION, DESCRIBE = "Caption:", "Describe:"  # what the captioner is asked for
@@ -47,8 +47,8 @@ class Captioner(nn.Module):
         visual = self.perceptron(self.perceptron.pixels([p.open() for p in photos]))
         ids = torch.tensor(self.prompt_ids(task), device=self.llm.device)
         words = self.llm.embed(ids).expand(len(photos), -1, -1)
-        place = (ids == self.llm.tokenizer.convert_tokens_to_ids(PHOTO))[None, :, None]
-        prompts = words.masked_scatter(place, visual.flatten(0, 1))
+        place = (ids == self.llm.tokenizer.convert_tokens_to_ids(PHOTO)).expand(len(photos), -1)
+        prompts = in_place(words, place, visual)
         generated = self.llm.respond(list(prompts), max_new_tokens=40)
         decode = self.llm.tokenizer.decode
         return [decode(row, skip_special_tokens=True).strip() for row in generated]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pscli.data.photoworld.phrases import ANSWER_WORDS
 from pscli.data.photoworld.scene import Scene, Thing, sample_scene, split_of
-from pscli.data.photoworld.talk import DEFAULT_SIZES, answered, dialogue, dialogues, quiz
+from pscli.data.photoworld.talk import (
+    DEFAULT_SIZES,
+    answered,
+    dialogue,
+    dialogues,
+    questions,
+    quiz,
+)
 
 __all__ = [
     "ANSWER_WORDS",
@@ -14,6 +21,7 @@ __all__ = [
     "answered",
     "dialogue",
     "dialogues",
+    "questions",
     "quiz",
     "sample_scene",
     "split_of",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -77,11 +78,20 @@ def quiz(split: str, index: int, seed: int = 0) -> Dialogue:
 
     In a dialogue one response in five is an answer; here it is nearly one in two.
     """
-    rng = random.Random(f"photoworld|quiz|{seed}|{split}|{index}")
+    return _practice("quiz", _QUIZ, split, index, seed)
+
+
+def questions(split: str, index: int, seed: int = 0) -> Dialogue:
+    """One photo and everything that may be asked about it, to practise looking with."""
+    return _practice("questions", ("first", "look", "look", "look"), split, index, seed)
+
+
+def _practice(name: str, plan: Sequence[str], split: str, index: int, seed: int) -> Dialogue:
+    rng = random.Random(f"photoworld|{name}|{seed}|{split}|{index}")
     talk = _Talk(rng, split)
-    for block in _QUIZ:
+    for block in plan:
         _BLOCKS[block](talk)
-    return Dialogue(tuple(talk.turns), f"photoworld-{split}-quiz-{index:05d}")
+    return Dialogue(tuple(talk.turns), f"photoworld-{split}-{name}-{index:05d}")
 
 
 def answered(text: str, about: str) -> str | None:
