@@ -6,9 +6,10 @@ DEMO ?= runs/demo
 
 SEEDS ?= 0 1 2
 RESULTS ?= runs/results
+ABLATION ?= runs/ablation
 COUNT ?= 500
 
-.PHONY: demo results test check foundations clean
+.PHONY: demo results ablation test check foundations clean
 
 demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten minutes on two cores
 	$(BIN)/pscli train-e2e --dataset photoworld --preset demo --run $(DEMO)/e2e --overwrite
@@ -26,6 +27,16 @@ results: $(VENV)/installed  ## the table of the README: both systems, three seed
 	  $(BIN)/pscli generate --dataset photoworld --split test --count $(COUNT) --agent $$run --out $$preds || exit 1; \
 	done; done
 	$(BIN)/pscli score $(foreach s,e2e pipeline,--group $(s)=$(subst $() ,$(comma),$(foreach i,$(SEEDS),$(RESULTS)/preds/$(s)-$(i))))
+
+ablation: $(VENV)/installed  ## the bridges of docs/bridge.md, three seeds each; resumes where it stopped
+	for seed in $(SEEDS); do for bridge in none dvtm dvtm-word vtm soft; do \
+	  run=$(ABLATION)/$$bridge-$$seed; preds=$(ABLATION)/preds/$$bridge-$$seed; \
+	  if [ -e $$run ]; then again=--resume; else again="--preset tiny --seed $$seed --bridge $$bridge"; fi; \
+	  $(BIN)/pscli train-e2e --dataset photoworld --run $$run $$again || exit 1; \
+	  $(BIN)/pscli generate --dataset photoworld --split test --count 200 --agent $$run --out $$preds || exit 1; \
+	  $(BIN)/pscli score $$preds || exit 1; \
+	done; done
+	$(BIN)/python benchmarks/ablation.py $(ABLATION) --seeds $(SEEDS) --plot docs/images/bridge-ablation.png
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
