@@ -294,7 +294,7 @@ def some_latents() -> Tensor:
 def test_a_residual_is_added_to_the_input_embeddings(build: SimpleNamespace) -> None:
     """Oracle: a copy of the encoder whose vocabulary has a row for every changed embedding."""
     generator = build.generator()
-    ids = generator.tokenize(CAPTIONS)
+    ids, _ = generator.tokenize(CAPTIONS)
     residual = torch.randn(*ids.shape, 16, generator=seeded("residual"))
     noise, latents = some_noise(generator), some_latents()
     found = generator.losses(ids, latents, noise, residual)
@@ -308,15 +308,26 @@ def test_a_residual_is_added_to_the_input_embeddings(build: SimpleNamespace) -> 
     assert not torch.allclose(found, generator.losses(ids, latents, noise), rtol=1e-3)
 
 
+def test_an_exclamation_mark_is_read_where_padding_is_one_too(build: SimpleNamespace) -> None:
+    """As Stable Diffusion 2 pads: "!" is a word of the caption before its end, none after it."""
+    generator = build.generator()
+    generator.tokenizer = copy.deepcopy(generator.tokenizer)
+    generator.tokenizer.pad_token = "!"
+    ids, words = generator.tokenize(["a dog!?", ""])
+    plain = generator.tokenizer(["a dog!?", ""], add_special_tokens=False).input_ids
+    assert [row[kept].tolist() for row, kept in zip(ids, words, strict=True)] == plain
+    assert plain[0][-2] == ids[1][-1] == generator.tokenizer.convert_tokens_to_ids("!")
+
+
 def test_a_dropped_caption_is_the_empty_one_and_carries_no_gradient(
     build: SimpleNamespace,
 ) -> None:
     generator = build.generator()
-    ids = generator.tokenize(CAPTIONS)
+    ids, _ = generator.tokenize(CAPTIONS)
     residual = torch.randn(*ids.shape, 16, generator=seeded("residual")).requires_grad_()
     noise, latents = some_noise(generator, (True, False, True)), some_latents()
     found = generator.losses(ids, latents, noise, residual)
-    empty = generator.tokenize(["", CAPTIONS[1], ""])
+    empty, _ = generator.tokenize(["", CAPTIONS[1], ""])
     plain = dataclasses.replace(noise, dropped=torch.tensor([False] * 3))
     expected = generator.losses(empty, latents, plain)
     torch.testing.assert_close(found[[0, 2]], expected[[0, 2]], rtol=1e-6, atol=1e-6)
@@ -342,7 +353,7 @@ def test_image_loss_is_the_literal_formula(
 ) -> None:
     """z_t = √ᾱ z + √(1-ᾱ) ε; the target is ε or v = √ᾱ ε - √(1-ᾱ) z; min-SNR weights."""
     generator = build.generator(prediction, snr_gamma=gamma)
-    ids, latents, noise = generator.tokenize(CAPTIONS), some_latents(), some_noise(generator)
+    ids, latents, noise = generator.tokenize(CAPTIONS)[0], some_latents(), some_noise(generator)
     noise = dataclasses.replace(noise, timesteps=torch.tensor([3, 400, 990]))
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).square()
     bars = (1 - betas).cumprod(0)[noise.timesteps]
@@ -379,7 +390,7 @@ def test_latents_are_the_scaled_mode_of_the_posterior(
 
 def test_the_hook_is_removed_after_an_error(build: SimpleNamespace) -> None:
     generator = build.generator()
-    ids = generator.tokenize(CAPTIONS)
+    ids, _ = generator.tokenize(CAPTIONS)
     embedding = generator.text_encoder.get_input_embeddings()
     before = generator.text_encoder(ids)[0]
     with added_to_token_embedding(generator.text_encoder, torch.ones(3, 16, 16)):

@@ -252,7 +252,7 @@ def teach_drawing(
         rows = pool.pick(seed, step, batch)
         places = F.avg_pool2d(weights(rows), 64 // latents.shape[-1])
         noise = generator.draw_noise([seeded(seed, step, i) for i in range(batch)])
-        ids = generator.tokenize([words[i] for i in rows])
+        ids, _ = generator.tokenize([words[i] for i in rows])
         target = torch.from_numpy(latents[rows])
         return {"v": generator.losses(ids, target, noise, weights=places).mean()}
 

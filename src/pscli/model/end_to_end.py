@@ -113,8 +113,7 @@ class EndToEnd(System):
             tokenizer.decode(row[keep], skip_special_tokens=True).strip()
             for row, keep in zip(ids, mask, strict=True)
         ]
-        clip_ids = self.generator.tokenize(words)  # R̃^SD
-        marks = torch.tensor(self.generator.tokenizer.all_special_ids, device=ids.device)
+        clip_ids, clip_words = self.generator.tokenize(words)  # R̃^SD
         return Captions(
             logits=logits,
             noise=noise,
@@ -122,7 +121,7 @@ class EndToEnd(System):
             llm_mask=mask,
             llm_words=mask & ~torch.isin(ids, special),
             clip_ids=clip_ids,
-            clip_words=~torch.isin(clip_ids, marks),
+            clip_words=clip_words,
             words=partial(word_numbers, tokenizer, self.generator.tokenizer, ids, mask),
             pairs=lambda: exact_matches(tokenizer, self.generator.tokenizer).to(ids.device),
             text=tuple(words),

@@ -107,12 +107,19 @@ class Generator(nn.Module):
 
     # -- training ----------------------------------------------------------------------------
 
-    def tokenize(self, captions: Sequence[str]) -> Tensor:
-        """[B, N] CLIP ids, padded and cut to the encoder's length (77 for Stable Diffusion)."""
-        return self.tokenizer(
+    def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """CLIP ids, padded and cut to the encoder's length (77 for Stable Diffusion), and where
+        they are words: not at start, end and padding. Both [B, N].
+
+        Padding is told by place, not by token: Stable Diffusion 2 pads with "!".
+        """
+        tokens = self.tokenizer(
             list(captions), padding="max_length", truncation=True,
             max_length=self.tokenizer.model_max_length, return_tensors="pt",
-        ).input_ids.to(self.device)  # fmt: skip
+        ).to(self.device)  # fmt: skip
+        ids = tokens.input_ids
+        marks = (ids == self.tokenizer.bos_token_id) | (ids == self.tokenizer.eos_token_id)
+        return ids, tokens.attention_mask.bool() & ~marks
 
     @torch.no_grad()
     def latents(self, photos: Sequence[Image]) -> Tensor:
@@ -147,7 +154,7 @@ class Generator(nn.Module):
         """
         # Deviation, Eq. 12: the paper writes ||I_hat - I|| on images; Stable Diffusion is trained
         # by noise (or velocity) prediction on latents, so L^v follows scheduler.prediction_type.
-        empty = self.tokenize([""])
+        empty, _ = self.tokenize([""])
         ids = torch.where(noise.dropped[:, None], empty, ids)
         if residual is not None:
             residual = residual * (~noise.dropped)[:, None, None]

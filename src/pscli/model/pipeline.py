@@ -74,7 +74,7 @@ class Pipeline(System):
         text = text_loss(self.llm, hidden, batch)  # Eq. 2
         if not batch.captions:
             return Losses(text, text.new_zeros(()))
-        ids = self.generator.tokenize([span.photo.caption or "" for _, span in batch.captions])
+        ids, _ = self.generator.tokenize([span.photo.caption or "" for _, span in batch.captions])
         noise = self.generator.draw_noise(
             [seeded(seed, span.key, "diffusion") for _, span in batch.captions]
         )
