@@ -113,7 +113,10 @@ def test_answers_match_a_hand_count() -> None:
     assert scored["answer accuracy"].interval == wilson(2, 4)
     assert scored["answer chance"].value == pytest.approx(100 * (3 / 3 + 1 / 2) / 4)
     assert scored["answer majority"].value == pytest.approx(100 * (2 + 1) / 4)
-    assert {score.n for score in scored.scores} == {4}
+    assert scored["answer accuracy, side"].value == pytest.approx(100 / 3)
+    assert scored["answer accuracy, size"].value == pytest.approx(100)
+    assert "answer accuracy, light" not in scored
+    assert [score.n for score in scored.scores] == [4, 4, 4, 3, 1]
 
 
 def test_answers_need_questions_and_known_details() -> None:

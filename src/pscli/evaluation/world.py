@@ -103,8 +103,9 @@ def answer_scores(predictions: Sequence[Prediction]) -> Scored:
     """How often the predicted text gives the right answer to a question about a photo.
 
     `answer chance` is what guessing among the values of each detail gives, `answer majority` what
-    always giving each detail's most frequent right answer among these instances gives. Instances
-    whose truth has an answer (look and recall) are scored.
+    always giving each detail's most frequent right answer among these instances gives. Then the
+    accuracy of each detail that is asked for. Instances whose truth has an answer (look and
+    recall) are scored.
 
     Raises:
         DataError: if a truth asks for a detail that photoworld does not know.
@@ -122,8 +123,11 @@ def answer_scores(predictions: Sequence[Prediction]) -> Scored:
             f"The truth asks for {', '.join(unknown)}, which photoworld does not know.",
             f"`about` is one of {', '.join(ANSWER_WORDS)}.",
         )
-    hits = sum(answered(text, about) == answer for text, about, answer in asked)
-    chance = sum(1 / len(ANSWER_WORDS[about]) for _, about, _ in asked)
+    right: dict[str, list[bool]] = {about: [] for about in ANSWER_WORDS}
+    for text, about, answer in asked:
+        right[about].append(answered(text, about) == answer)
+    hits = sum(map(sum, right.values()))
+    chance = sum(len(some) / len(ANSWER_WORDS[about]) for about, some in right.items())
     majority: dict[str, int] = {}
     for (about, _), count in Counter((about, answer) for _, about, answer in asked).items():
         majority[about] = max(majority.get(about, 0), count)
@@ -133,6 +137,11 @@ def answer_scores(predictions: Sequence[Prediction]) -> Scored:
             rate(ANSWERS[0], hits, n, "stated-value"),
             Score(ANSWERS[1], 100 * chance / n, n, f"1/values-of-detail|n:{n}"),
             Score(ANSWERS[2], 100 * most / n, n, f"most-frequent-answer-per-detail|n:{n}"),
+            *(
+                rate(f"{ANSWERS[0]}, {about}", sum(some), len(some), "stated-value")
+                for about, some in right.items()
+                if some
+            ),
         )
     )
 
