@@ -38,7 +38,7 @@ class Recipe:
     extractor: int = 5000
     vision: int = 12_000
     llm: int = 5000
-    qformer: int = 4500
+    qformer: int = 3600
     questions: int = 20_000
     vae: int = 12_000
     text: int = 1000
