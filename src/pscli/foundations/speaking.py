@@ -229,13 +229,13 @@ def train_qformer(
     def loss(step: int) -> Losses:
         rows = pool.pick(seed + 3, step, batch)
         scenes = [pool.scenes[i] for i in rows]
-        told = [
+        asked_for = [
             caption_sequence(captioner, DESCRIBE, s.description())
             if n % 3
             else caption_sequence(captioner, CAPTION, s.caption())
             for n, s in enumerate(scenes)
         ]
-        visual, captions = see(pool.batch(rows), collate(told, reading.pad))
+        visual, captions = see(pool.batch(rows), collate(asked_for, reading.pad))
         return {
             "caption": captions,
             "probes": 0.2 * shown.probes(visual, scenes),
