@@ -70,6 +70,7 @@ def test_every_type_gets_the_metrics_that_make_sense(tmp_path: Path) -> None:
     assert own["share"] == {
         "IS-photoworld",
         "FID-photoworld",
+        "caption faithfulness",
         "photo faithfulness",
         "photo faithfulness (sent)",
         "setting faithfulness",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from pscli.data.photoworld.scene import COLOURS, KINDS, SETTINGS
+from pscli.data.photoworld.scene import COLOURS, KINDS, SETTINGS, sample_scene
 from pscli.data.schema import Truth
 from pscli.errors import DataError
 from pscli.evaluation.predictions import Prediction, Side
@@ -20,6 +21,7 @@ from pscli.evaluation.world import (
     answer_scores,
     faithful_scores,
     look,
+    named,
     sharing_accuracy,
     sharing_scores,
     things_in,
@@ -159,7 +161,8 @@ def test_faithfulness_matches_a_hand_count(tmp_path: Path) -> None:
 
     def due(photos: tuple[Path, ...], setting: str | None, *things: tuple[str, str]) -> Prediction:
         truth = Truth("share", share=True, things=things, setting=setting)
-        return Prediction("x", "share", Side(), Side(photos=photos), truth)
+        captions = tuple(f"A {path.stem} car." for path in photos)
+        return Prediction("x", "share", Side(), Side("", captions, photos), truth)
 
     red = drawn("red", "beach", ("red", "car"))
     blue = drawn("blue", "desert", ("blue", "car"))
@@ -176,6 +179,7 @@ def test_faithfulness_matches_a_hand_count(tmp_path: Path) -> None:
     ]
     scored = faithful_scores(some, Reader())
     assert [(scored[name].value, scored[name].n) for name in FAITHFUL] == [
+        (pytest.approx(100 / 3), 6),  # "A red car." for the first two; "A both car." names nothing
         (pytest.approx(100 / 3), 6),
         (pytest.approx(40), 5),
         (pytest.approx(50), 4),
@@ -183,6 +187,18 @@ def test_faithfulness_matches_a_hand_count(tmp_path: Path) -> None:
     ]
     assert scored["photo faithfulness"].interval == wilson(2, 6)
     assert "|extractor:photoworld|" in scored["photo faithfulness"].signature
+
+
+def test_a_caption_names_what_it_was_written_for() -> None:
+    assert named("Two red cars and a white boat at the beach.") == {
+        ("red", "car"),
+        ("white", "boat"),
+    }
+    assert named("Red. Nothing blue here") == frozenset()
+    rng = random.Random(0)
+    for scene in (sample_scene(rng) for _ in range(300)):
+        things = {(thing.colour, thing.kind) for thing in scene.things}
+        assert named(scene.caption()) == named(scene.description()) == things
 
 
 def test_faithfulness_without_photos_is_left_out_or_zero() -> None:

@@ -6,13 +6,15 @@ All figures are percentages with 95 % Wilson intervals. Sharing needs no truth, 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pscli.data.photoworld.phrases import ANSWER_WORDS
-from pscli.data.photoworld.scene import COLOURS, KINDS, SETTINGS
+from pscli.data.photoworld.scene import COLOURS, KINDS, PLURALS, SETTINGS
 from pscli.data.photoworld.talk import answered
 from pscli.data.schema import Photo
 from pscli.errors import DataError
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 SHARING = ("sharing precision", "sharing recall", "sharing F1")
 ANSWERS = ("answer accuracy", "answer chance", "answer majority")
 FAITHFUL = (
+    "caption faithfulness",
     "photo faithfulness",
     "photo faithfulness (sent)",
     "setting faithfulness",
@@ -149,17 +152,19 @@ def answer_scores(predictions: Sequence[Prediction]) -> Scored:
 def faithful_scores(predictions: Sequence[Prediction], network: nn.Module | None = None) -> Scored:
     """How often the drawn photo shows what the talk has fixed, as the extractor sees it.
 
-    A photo is faithful if it shows exactly the (colour, kind) pairs of the truth; its setting is,
-    if it is the one that the truth fixes. An instance without a photo counts as wrong, except in
-    the figures marked `(sent)`. Of several photos the first counts.
+    A photo is faithful if it shows exactly the (colour, kind) pairs of the truth, and a caption if
+    it names them; the setting is, if it is the one that the truth fixes. An instance without a
+    photo counts as wrong, except in the figures marked `(sent)`. Of several the first counts.
 
     Args:
         predictions: Those whose truth says that a photo is due are scored (share and vary).
         network: Stands in for the shipped photoworld network.
     """
-    due = [(p.prediction.photos, p.truth) for p in predictions if p.truth and p.truth.share]
-    if not due:
+    known = [(p.prediction, p.truth) for p in predictions if p.truth and p.truth.share]
+    if not known:
         return Scored(reasons=dict.fromkeys(FAITHFUL, "no instance whose photo is known"))
+    said = sum(named(s.captions[0]) == frozenset(t.things) for s, t in known if s.captions)
+    due = [(side.photos, truth) for side, truth in known]
     sent = [(photos[0], truth) for photos, truth in due if photos]
     seen = look([Photo(path).open() for path, _ in sent], network)
     judged = [(s, truth) for s, (_, truth) in zip(seen, sent, strict=True)]
@@ -168,19 +173,29 @@ def faithful_scores(predictions: Sequence[Prediction], network: nn.Module | None
     fixed = sum(truth.setting is not None for _, truth in due)
     fixed_sent = sum(truth.setting is not None for _, truth in sent)
     counted = (
-        (FAITHFUL[0], things, len(due), "exact-colours-and-kinds"),
-        (FAITHFUL[1], things, len(sent), "exact-colours-and-kinds"),
-        (FAITHFUL[2], settings, fixed, "setting-fixed-by-talk"),
-        (FAITHFUL[3], settings, fixed_sent, "setting-fixed-by-talk"),
+        (FAITHFUL[1], things, len(due), "exact-colours-and-kinds"),
+        (FAITHFUL[2], things, len(sent), "exact-colours-and-kinds"),
+        (FAITHFUL[3], settings, fixed, "setting-fixed-by-talk"),
+        (FAITHFUL[4], settings, fixed_sent, "setting-fixed-by-talk"),
     )
     judge = "extractor:photoworld|resize:64"
-    scores = tuple(rate(name, hits, n, f"{how}|{judge}") for name, hits, n, how in counted if n)
+    scores = (
+        rate(FAITHFUL[0], said, len(due), "exact-colours-and-kinds|in:words"),
+        *(rate(name, hits, n, f"{how}|{judge}") for name, hits, n, how in counted if n),
+    )
     reasons = {
         name: "no photo was sent" if name.endswith("(sent)") else "the talk fixes no setting"
         for name, _, n, _ in counted
         if not n
     }
     return Scored(scores, reasons)
+
+
+def named(caption: str) -> frozenset[tuple[str, str]]:
+    """(colour, kind) of every thing that a caption names as "red car" or "red cars"."""
+    kinds = {word: kind for kind in KINDS for word in (kind, PLURALS[kind])}
+    words = re.findall(r"[a-z]+", caption.lower())
+    return frozenset((a, kinds[b]) for a, b in pairwise(words) if a in COLOURS and b in kinds)
 
 
 def things_in(
