@@ -31,7 +31,7 @@ results: $(VENV)/installed  ## the table of the README: both systems, three seed
 ablation: $(VENV)/installed  ## the bridges of docs/bridge.md, three seeds each; resumes where it stopped
 	for seed in $(SEEDS); do for bridge in none dvtm dvtm-word vtm soft; do \
 	  run=$(ABLATION)/$$bridge-$$seed; preds=$(ABLATION)/preds/$$bridge-$$seed; \
-	  if [ -e $$run ]; then again=--resume; else again="--preset demo --seed $$seed --bridge $$bridge"; fi; \
+	  if [ -e $$run ]; then again=--resume; else again="--preset demo --set train.eval_dialogues=8 --seed $$seed --bridge $$bridge"; fi; \
 	  $(BIN)/pscli train-e2e --dataset photoworld --run $$run $$again || exit 1; \
 	  $(BIN)/pscli generate --dataset photoworld --split test --count 200 --agent $$run --out $$preds || exit 1; \
 	  $(BIN)/pscli score $$preds || exit 1; \
