@@ -79,18 +79,18 @@ def test_a_killed_run_goes_on_bit_for_bit(
 def test_micro_batches_trace_the_same_curve(
     build: SimpleNamespace, dialogues: list[Any], tmp_path: Path
 ) -> None:
-    """To a relative 1e-5: sums in another order round otherwise, and AdamW divides by what is
-    nearly zero at first, so that a rate of 1e-3 turns 1e-7 into 4e-6 within eight steps."""
+    """A small rate: sums in another order round otherwise, and AdamW divides by what is nearly
+    zero at first, so that a rate of 1e-3 turns 1e-7 into 2e-5 of a loss of 6 in eight steps."""
     curves = []
     for size in (1, 2, 4):
         run = tmp_path / str(size)
-        train(build.end_to_end(), dialogues, config(micro_batch=size, lr=3e-4), run, scores)
+        train(build.end_to_end(), dialogues, config(micro_batch=size, lr=1e-4), run, scores)
         curves.append(curve(run))
     for other in curves[:2]:
         for a, b in zip(other, curves[2], strict=True):
             assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
             for name in ("loss", "text", "image"):
-                assert name not in a or a[name] == pytest.approx(b[name], rel=1e-5)
+                assert name not in a or a[name] == pytest.approx(b[name], abs=1e-5)
 
 
 def test_every_dialogue_is_seen_once_per_epoch() -> None:
