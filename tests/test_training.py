@@ -34,7 +34,6 @@ def curve(run: Path) -> list[dict[str, float]]:
 
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pscli.training.loop.LOG_EVERY", 1)
     monkeypatch.setattr("pscli.training.loop.GRADIENT_EVERY", 2)
 
 

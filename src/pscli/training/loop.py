@@ -30,7 +30,6 @@ from pscli.training.checkpoint import latest_checkpoint, load_checkpoint, save_c
 from pscli.training.memory import keep_freed_memory
 from pscli.training.schedules import out_of_patience, rate, temperature
 
-LOG_EVERY = 5  # steps
 GRADIENT_EVERY = 25  # steps between two looks at what L^v brings to the LLM
 
 Evaluate = Callable[[System, int], dict[str, float]]
@@ -137,13 +136,13 @@ def train(
             if chief and not stderr.is_terminal and step % max(1, steps // 10) == 0:
                 stderr.print(f"step {step + 1}/{steps}  {log.line()}")
             evaluated = (step + 1) % pause == 0 or step + 1 == steps
-            log.write(force=evaluated)
+            log.write()
 
             if evaluated:
                 (scores,) = broadcast_object_list([evaluate(system, step + 1) if chief else {}])
                 state["history"].append({"step": step + 1, **scores})
                 log.note(step=step, **scores)
-                log.write(force=True)
+                log.write()
                 save()
                 if out_of_patience(state["history"], t.patience):
                     break
@@ -227,7 +226,7 @@ class Gradient:
 
 
 class Log:
-    """metrics.jsonl: one line per few steps; a resumed run takes back the lines it repeats."""
+    """metrics.jsonl: a line a step; a resumed run takes back the lines that it repeats."""
 
     def __init__(self, path: Path, step: int, active: bool) -> None:
         self.path, self.active = path, active
@@ -253,10 +252,8 @@ class Log:
             f"∇ {s.get('grad_llm_from_image', 0):.1e}  {s['tokens_per_second']:,.0f} tok/s"
         )
 
-    def write(self, force: bool = False) -> None:
-        if not self.values:
-            return
-        if self.active and (force or self.values["step"] % LOG_EVERY == 0):
+    def write(self) -> None:
+        if self.active:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(self.values) + "\n")
         self.values = {}
