@@ -48,7 +48,7 @@ check: $(VENV)/installed  ## format, lint, types, tests
 	$(BIN)/python -m pytest
 
 foundations: $(VENV)/installed  ## remake the shipped weights: hours; resumes where it stopped
-	$(BIN)/pscli foundations --work runs/foundations --out src/pscli/foundations/weights
+	$(BIN)/pscli foundations --work runs/foundations --out src/pscli/photoworld/weights
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pscli.model.bridge import Captions, dvtm, gumbel_argmax, sentence
+from pscli.components.bridge import Captions, dvtm, gumbel_argmax, sentence
 
 V, W, N, D = 32_000, 49_408, 77, 1_024
 TAU = 0.5

@@ -51,8 +51,8 @@ OURS = """if True:
     import json, sys, time
     from pathlib import Path
     import PIL.JpegImagePlugin
-    from pscli.data.download import Place, Wanted, download
-    from pscli.data.web import Limits, Web
+    from pscli.fetch.photos import Place, Wanted, download
+    from pscli.fetch.web import Limits, Web
     address, folder, (count, jobs) = sys.argv[1], Path(sys.argv[2]), map(int, sys.argv[3:])
     start = time.perf_counter()
     urls = [f"{address}/{number}.jpg" for number in range(count)]

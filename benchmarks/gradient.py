@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from pscli.model.bridge import Bridge
-from pscli.model.diagnostics import Quality, measure, world
+from pscli.components.bridge import Bridge
+from pscli.components.diagnostics import Quality, measure, world
 from pscli.registry import find
 from pscli.training.schedules import temperature
 

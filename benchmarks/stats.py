@@ -47,9 +47,9 @@ OURS = """if True:
     import json, sys, time
     from pathlib import Path
     import numpy
-    from pscli.data.sources.dialogcc import dialogcc
-    from pscli.data.sources.records import Dropped
-    from pscli.data.stats import survey
+    from pscli.datasets.dialogcc import dialogcc
+    from pscli.datasets.records import Dropped
+    from pscli.datasets.stats import survey
     base = high()
     start = time.perf_counter()
     dropped = Dropped()

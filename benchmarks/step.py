@@ -18,10 +18,10 @@ import time
 import torch
 
 from pscli import config
-from pscli.data.photoworld.source import Photoworld
-from pscli.model.agent import build
-from pscli.model.batch import collate
+from pscli.dialogue.batch import collate
+from pscli.photoworld.dataset import Photoworld
 from pscli.registry import find
+from pscli.systems.agent import build
 from pscli.training.loop import batch_of, clip
 from pscli.training.memory import keep_freed_memory
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from pscli.data.schema import Dialogue, Photo, Turn
+from pscli.dialogue.schema import Dialogue, Photo, Turn
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on a network
 # The same examples every time, however slow the machine.
@@ -67,7 +67,7 @@ def tokenizer() -> Any:
     """Byte-level BPE with the marks of the template."""
     import torch
 
-    from pscli.foundations.speaking import train_llm_tokenizer
+    from pscli.photoworld.foundations.speaking import train_llm_tokenizer
 
     torch.set_num_threads(1)
     return train_llm_tokenizer(CORPUS, 320)
@@ -76,7 +76,7 @@ def tokenizer() -> Any:
 @pytest.fixture(scope="session")
 def clip_tokenizer() -> Any:
     """Another BPE, in the form of CLIP's."""
-    from pscli.foundations.speaking import train_clip_tokenizer
+    from pscli.photoworld.foundations.speaking import train_clip_tokenizer
 
     tokenizer = train_clip_tokenizer(CORPUS, 540)
     tokenizer.model_max_length = CLIP_LENGTH
@@ -104,12 +104,12 @@ def build(tokenizer: Any, clip_tokenizer: Any) -> SimpleNamespace:
         LlamaForCausalLM,
     )
 
-    from pscli.model.bridge import dvtm
-    from pscli.model.end_to_end import EndToEnd
-    from pscli.model.generator import Generator
-    from pscli.model.llm import LanguageModel
-    from pscli.model.perceptron import QFormerPerceptron
-    from pscli.model.pipeline import Captioner, Pipeline
+    from pscli.components.bridge import dvtm
+    from pscli.components.generator import Generator
+    from pscli.components.llm import LanguageModel
+    from pscli.components.perceptron import QFormerPerceptron
+    from pscli.systems.end_to_end import EndToEnd
+    from pscli.systems.pipeline import Captioner, Pipeline
 
     def llm(seed: int = 0) -> LanguageModel:
         torch.manual_seed(seed)

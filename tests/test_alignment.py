@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
-from pscli.data.schema import Dialogue
-from pscli.model.alignment import exact_matches, number_words, read, word_numbers, written
-from pscli.model.batch import collate
-from pscli.model.bridge import dvtm_word, dvtm_word_position, soft, vtm
+from pscli.components.alignment import exact_matches, number_words, read, word_numbers, written
+from pscli.components.bridge import dvtm_word, dvtm_word_position, soft, vtm
+from pscli.dialogue.batch import collate
+from pscli.dialogue.schema import Dialogue
 
 PHOTOCHAT = Path(__file__).parents[2] / "shared" / "data" / "photochat"
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from pscli.errors import ConfigError
-from pscli.model.bridge import (
+from pscli.components.bridge import (
     Bridge,
     Captions,
     distinct,
@@ -28,7 +27,8 @@ from pscli.model.bridge import (
     straight_through,
     vtm,
 )
-from pscli.model.noise import gumbel, seeded
+from pscli.components.noise import gumbel, seeded
+from pscli.errors import ConfigError
 
 # B captions, M LLM tokens, V LLM vocabulary, N CLIP tokens, W CLIP vocabulary, D CLIP width
 

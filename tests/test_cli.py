@@ -22,13 +22,13 @@ import pscli
 from pscli import console
 from pscli.cli import app
 from pscli.config import Config, demo, tiny
-from pscli.data.photoworld.source import Photoworld
-from pscli.data.schema import Dialogue, Turn
+from pscli.dialogue.schema import Dialogue, Turn
 from pscli.errors import ConfigError
-from pscli.evaluation import Score, Scored
-from pscli.evaluation.group import grouped
-from pscli.evaluation.predictions import append
-from pscli.evaluation.score import Scores
+from pscli.metrics.base import Score, Scored
+from pscli.metrics.group import grouped
+from pscli.metrics.score import Scores
+from pscli.photoworld.dataset import Photoworld
+from pscli.predictions.folder import append
 
 COMMANDS = [
     "fetch", "stats", "train-e2e", "train-pipeline", "generate", "score", "report", "foundations",
@@ -251,7 +251,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, Path, bool]]:
         calls.append((config, run, resume))
 
     fake = SimpleNamespace(run_training=run_training)
-    monkeypatch.setitem(sys.modules, "pscli.experiment", fake)
+    monkeypatch.setitem(sys.modules, "pscli.training.experiment", fake)
     return calls
 
 
@@ -314,7 +314,7 @@ def test_processes_of_one_run_share_its_name(
 def test_foundations_are_built_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     fake = SimpleNamespace(build_all=lambda *args: calls.append(args))
-    monkeypatch.setitem(sys.modules, "pscli.foundations.build", fake)
+    monkeypatch.setitem(sys.modules, "pscli.photoworld.foundations.build", fake)
     passed(run("foundations", "--work", "w", "--out", "o", "--only", "vae"))
     assert calls == [(Path("w"), Path("o"), "vae")]
 
@@ -400,8 +400,8 @@ def test_report_draws_the_systems_side_by_side(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_report_takes_types_in_turn_and_dialogues_once() -> None:
-    from pscli.evaluation.predictions import Prediction, Side
-    from pscli.sheet import choose
+    from pscli.predictions.folder import Prediction, Side
+    from pscli.report.sheet import choose
 
     kinds = {
         "a/1": "share",

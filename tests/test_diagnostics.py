@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pscli.model.bridge import Bridge, dvtm, dvtm_word, none, soft, vtm
-from pscli.model.diagnostics import (
+from pscli.components.bridge import Bridge, dvtm, dvtm_word, none, soft, vtm
+from pscli.components.diagnostics import (
     CLIP_VOCABULARY,
     LLM_VOCABULARY,
     World,
@@ -17,7 +17,7 @@ from pscli.model.diagnostics import (
     quality,
     world,
 )
-from pscli.model.noise import gumbel
+from pscli.components.noise import gumbel
 
 
 def losses(here: World) -> torch.Tensor:

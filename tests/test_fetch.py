@@ -28,16 +28,17 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import pscli
-from pscli.cli import _brush, app
-from pscli.data import bring as bring_module
-from pscli.data import web as web_module
-from pscli.data.bring import Options, bring, placeholder
-from pscli.data.download import Place, Wanted, download, image_format
-from pscli.data.manifest import JOURNAL, MANIFEST, Entry, open_journal, read_manifest
-from pscli.data.sources.jsonl import jsonl
-from pscli.data.sources.photochat import photochat
-from pscli.data.web import Fault, Limits, Web, is_public, seconds
+from pscli.cli import app
+from pscli.cli.data import _brush
+from pscli.datasets.jsonl import jsonl
+from pscli.datasets.manifest import JOURNAL, MANIFEST, Entry, open_journal, read_manifest
+from pscli.datasets.photochat import photochat
 from pscli.errors import ConfigError, DataError
+from pscli.fetch import corpus as bring_module
+from pscli.fetch import web as web_module
+from pscli.fetch.corpus import Options, bring, placeholder
+from pscli.fetch.photos import Place, Wanted, download, image_format
+from pscli.fetch.web import Fault, Limits, Web, is_public, seconds
 
 FAST = Limits(
     jobs=16,
@@ -250,9 +251,9 @@ SCRIPT = """if True:
     import sys
     from pathlib import Path
     from contextlib import contextmanager
-    from pscli.data import web
-    from pscli.data.bring import Options, bring
-    from pscli.data.sources.jsonl import jsonl
+    from pscli.fetch import web
+    from pscli.fetch.corpus import Options, bring
+    from pscli.datasets.jsonl import jsonl
     whole = web.is_public
     web.is_public = lambda a: a == "127.0.0.1" or whole(a)
     limits = web.Limits(jobs=16, per_host=16, connect=2.0, read=1.0, total=10.0,
@@ -569,7 +570,7 @@ def test_dialogues_with_a_wrong_checksum_are_refused(
 
 
 def test_a_dataset_that_may_not_be_shared_needs_a_folder(tmp_path: Path) -> None:
-    from pscli.data.sources.mmdialog import mmdialog
+    from pscli.datasets.mmdialog import mmdialog
 
     with pytest.raises(ConfigError, match="cannot be downloaded"):
         bring(mmdialog(), tmp_path / "d", ["test"], silent, Options(limits=FAST))

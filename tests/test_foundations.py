@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from pscli.config import ModelConfig
-from pscli.data.photoworld.source import Photoworld
-from pscli.data.photoworld.talk import questions, quiz
-from pscli.data.schema import Photo
-from pscli.foundations.build import STAGES, Build, Recipe
-from pscli.foundations.pool import load_pool
-from pscli.foundations.speaking import _Reading
-from pscli.model import agent
+from pscli.dialogue.schema import Photo
+from pscli.photoworld.dataset import Photoworld
+from pscli.photoworld.foundations.build import STAGES, Build, Recipe
+from pscli.photoworld.foundations.pool import load_pool
+from pscli.photoworld.foundations.speaking import _Reading
+from pscli.photoworld.talk import questions, quiz
+from pscli.systems import agent
 
 
 def test_questions_are_all_about_one_photo() -> None:

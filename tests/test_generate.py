@@ -15,15 +15,16 @@ from typer.testing import CliRunner, Result
 
 from pscli import console
 from pscli.cli import app
-from pscli.data.photoworld.source import Photoworld
-from pscli.data.schema import Dialogue, Photo, Reply, Turn
-from pscli.evaluation.predictions import read_predictions
-from pscli.generate import batches, fingerprint, instances, predict, save_photos
-from pscli.model.agent import BUNDLED, Agent
-from pscli.model.system import Question
+from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
+from pscli.photoworld.dataset import Photoworld
+from pscli.photoworld.shipped import AGENT
+from pscli.predictions.folder import read_predictions
+from pscli.predictions.generate import batches, fingerprint, instances, predict, save_photos
+from pscli.systems.agent import Agent
+from pscli.systems.base import Question
 
 bundled = pytest.mark.skipif(
-    not (BUNDLED / "agent_config.json").is_file(), reason="the bundled agent is not there"
+    not (AGENT / "agent_config.json").is_file(), reason="the bundled agent is not there"
 )
 RED = Image.new("RGB", (4, 4), "red")
 

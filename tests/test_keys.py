@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pscli.data import keys
-from pscli.data.keys import Keys
+from pscli.datasets import keys
+from pscli.datasets.keys import Keys
 
 MEMBERS = st.lists(st.integers(-(2**61), 2**61) | st.text(max_size=3), max_size=60)
 

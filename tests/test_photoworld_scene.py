@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from pscli.data.photoworld import art
-from pscli.data.photoworld.scene import (
+from pscli.photoworld import art
+from pscli.photoworld.scene import (
     COLOURS,
     KINDS,
     LIGHTS,
@@ -85,7 +85,7 @@ def test_the_same_scene_gives_the_same_picture(size):
 
 def test_pictures_do_not_depend_on_the_process():
     code = (
-        "import hashlib, random; from pscli.data.photoworld.scene import sample_scene as s\n"
+        "import hashlib, random; from pscli.photoworld.scene import sample_scene as s\n"
         "x = s(random.Random(7)); print(x.key, hashlib.md5(x.draw().tobytes()).hexdigest())"
     )
     runs = {

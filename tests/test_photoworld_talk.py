@@ -16,10 +16,10 @@ from functools import cache
 
 import pytest
 
-from pscli.data.photoworld import phrases, talk
-from pscli.data.photoworld.scene import PLURALS, Scene, split_of
-from pscli.data.photoworld.talk import answered, dialogue, dialogues
-from pscli.data.schema import Dialogue, Response
+from pscli.dialogue.schema import Dialogue, Response
+from pscli.photoworld import phrases, talk
+from pscli.photoworld.scene import PLURALS, Scene, split_of
+from pscli.photoworld.talk import answered, dialogue, dialogues
 
 SPLITS = ("train", "dev", "test")
 
@@ -66,7 +66,7 @@ def test_a_dialogue_follows_from_its_arguments_alone():
 def test_a_dialogue_is_the_same_in_another_process(hash_seed: str):
     code = (
         "import itertools, json\n"
-        "from pscli.data.photoworld.talk import dialogues\n"
+        "from pscli.photoworld.talk import dialogues\n"
         "for d in dialogues('test', 20, seed=3):\n"
         "    p = d.to_json(f'{n}.png' for n in itertools.count())\n"
         "    print(json.dumps([p, [repr(x.source) for x in d.photos]]))\n"

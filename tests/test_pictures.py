@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
-from pscli import pictures
-from pscli.data.schema import Photo, Response, Turn
-from pscli.pictures import contact_sheet, conversation, loss_figure, loss_plot, wrapped
+from pscli.dialogue.schema import Photo, Response, Turn
+from pscli.report import pictures
+from pscli.report.pictures import contact_sheet, conversation, loss_figure, loss_plot, wrapped
 
 
 def said(speaker: str, text: str = "", colour: str | None = None) -> Response:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pscli.model.reply import Caption, parse
+from pscli.dialogue.reply import Caption, parse
 
 EMPTY = "An [IMG] span was empty; no photo was drawn for it."
 UNCLOSED = "An [IMG] span was not closed; its caption ends with the response."

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pscli.data import schema
-from pscli.data.schema import Dialogue, Photo, Reply, Response, Truth, Turn, read_json
+from pscli.dialogue import schema
+from pscli.dialogue.schema import Dialogue, Photo, Reply, Response, Truth, Turn
 from pscli.errors import DataError
+from pscli.files import read_json
 
 DOG = Photo(Path("dog.png"), "A dog")
 CAT = Photo(Path("cat.png"), "A cat")

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pscli.data.schema import Dialogue, Photo, Response, Turn
-from pscli.data.sequence import IGNORE, Packed, Template, seen, told
+from pscli.dialogue.batch import collate
+from pscli.dialogue.schema import Dialogue, Photo, Response, Turn
+from pscli.dialogue.sequence import IGNORE, Packed, Template, seen, told
 from pscli.errors import ConfigError, DataError
-from pscli.model.batch import collate
 
 Dialogues = Callable[..., Dialogue]
 

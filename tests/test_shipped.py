@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from pscli.config import changed, tiny
-from pscli.data.photoworld.source import Photoworld
-from pscli.data.schema import Photo
-from pscli.foundations import WEIGHTS
-from pscli.foundations.extractor import load_extractor
-from pscli.foundations.pool import kind_labels, scenes
-from pscli.foundations.seeing import as_pixels
-from pscli.generate import read_dialogue
-from pscli.model.agent import BUNDLED, Agent, build
-from pscli.model.batch import collate
-from pscli.model.pipeline import Captioner
+from pscli.dialogue.batch import collate
+from pscli.dialogue.schema import Photo
+from pscli.photoworld.dataset import Photoworld
+from pscli.photoworld.foundations.pool import kind_labels, scenes
+from pscli.photoworld.foundations.seeing import as_pixels
+from pscli.photoworld.judge import load_extractor
+from pscli.photoworld.shipped import AGENT, WEIGHTS
+from pscli.predictions.generate import read_dialogue
+from pscli.systems.agent import Agent, build
+from pscli.systems.pipeline import Captioner
 from pscli.training.loop import Gradient
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -35,8 +35,8 @@ def size(folder: Path) -> int:
 
 def test_they_are_small_and_hold_no_pickle() -> None:
     assert size(WEIGHTS) <= 16_000_000
-    assert size(WEIGHTS) + size(BUNDLED) <= 40_000_000
-    kinds = {p.suffix for f in (WEIGHTS, BUNDLED) for p in f.rglob("*") if p.is_file()}
+    assert size(WEIGHTS) + size(AGENT) <= 40_000_000
+    kinds = {p.suffix for f in (WEIGHTS, AGENT) for p in f.rglob("*") if p.is_file()}
     assert kinds <= {".safetensors", ".json", ".txt", ".jinja"}
 
 
@@ -125,6 +125,6 @@ def test_kill_9_in_mid_epoch_and_resume_is_bit_identical(tmp_path: Path) -> None
 
 
 def test_what_is_shipped_names_no_folder_of_its_makers() -> None:
-    for root in (BUNDLED, WEIGHTS):
+    for root in (AGENT, WEIGHTS):
         for path in root.rglob("*.json"):
             assert "_name_or_path" not in path.read_text(encoding="utf-8"), path

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pscli.cli import app
-from pscli.data.schema import Dialogue
-from pscli.data.sources import dialogcc, mmdialog, photochat
-from pscli.data.sources import jsonl as ours
-from pscli.data.sources.corpus import Corpus, available
-from pscli.data.sources.records import Dropped, KnownPhoto, clean_id, digest, records
-from pscli.data.stats import rounded, survey
+from pscli.datasets import dialogcc, mmdialog, photochat
+from pscli.datasets import jsonl as ours
+from pscli.datasets.corpus import Corpus, available
+from pscli.datasets.records import Dropped, KnownPhoto, clean_id, digest, records
+from pscli.datasets.stats import rounded, survey
+from pscli.dialogue.schema import Dialogue
 from pscli.errors import DataError, PscliError
 
 ROOT = Path(__file__).parents[1]
@@ -298,7 +298,7 @@ def test_records_are_what_json_reads_whatever_the_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[Any], lines: bool, chunk: int
 ) -> None:
     """Oracle: the standard library's parser on the whole file."""
-    from pscli.data.sources import records as module
+    from pscli.datasets import records as module
 
     monkeypatch.setattr(module, "CHUNK", chunk)
     if lines:  # a first line that is a list would be read as the list of all
@@ -316,7 +316,7 @@ def test_records_are_what_json_reads_whatever_the_chunk(
 def test_memory_does_not_grow_with_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pscli.data.sources import records as module
+    from pscli.datasets import records as module
 
     monkeypatch.setattr(module, "CHUNK", 1 << 14)
 
@@ -472,7 +472,7 @@ def test_photos_of_ours_stay_in_their_folder_and_are_photos(path: str) -> None:
 
 @pytest.mark.parametrize("name", ["photochat", "dialogcc", "mmdialog"])
 def test_the_examples_are_dialogues_with_a_photo(name: str) -> None:
-    from pscli.generate import read_dialogue
+    from pscli.predictions.generate import read_dialogue
 
     dialogue = read_dialogue(ROOT / "examples" / f"{name}.json")
     assert len(dialogue.responses) >= 3
@@ -482,7 +482,7 @@ def test_the_examples_are_dialogues_with_a_photo(name: str) -> None:
 
 
 def test_a_context_without_its_photo_is_refused(tmp_path: Path) -> None:
-    from pscli.generate import read_dialogue
+    from pscli.predictions.generate import read_dialogue
 
     (tmp_path / "x.json").write_text(json.dumps(PHOTOCHAT_ONE))
     with pytest.raises(PscliError, match="does not exist"):

@@ -9,22 +9,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pscli.data.fetch import fetch
-from pscli.data.photoworld.source import Photoworld
-from pscli.data.schema import Dialogue, Photo, Truth, Turn
-from pscli.data.stats import (
-    Keys,
-    Paper,
-    Spread,
-    Stats,
-    count,
-    picture,
-    rounded,
-    survey,
-    table,
-)
-from pscli.data.store import data_folder, read_split, splits_in, write_split
+from pscli.datasets.base import data_folder
+from pscli.datasets.folder import read_split, splits_in, write_split
+from pscli.datasets.stats import Keys, Paper, Spread, Stats, count, rounded, survey
+from pscli.dialogue.schema import Dialogue, Photo, Truth, Turn
 from pscli.errors import ConfigError, DataError
+from pscli.fetch.drawn import fetch
+from pscli.photoworld.dataset import Photoworld
+from pscli.report.survey import picture, table
 
 DOG = Photo(Image.new("RGB", (4, 4), "brown"), "A dog.")
 
@@ -100,7 +92,7 @@ def test_halves_are_rounded_up_as_in_table_1() -> None:
 
 
 def test_keys_are_counted_exactly_and_shared_ones_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pscli.data.stats.FEW", 7)
+    monkeypatch.setattr("pscli.datasets.stats.FEW", 7)
     one, other = Keys(), Keys()
     for number in range(50):
         one.add(str(number % 20))

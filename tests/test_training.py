@@ -115,7 +115,7 @@ def test_it_stops_when_nothing_improves(
 def test_the_gradient_from_the_image_loss_is_logged(
     build: SimpleNamespace, dialogues: list[Any], tmp_path: Path
 ) -> None:
-    from pscli.model.bridge import none
+    from pscli.components.bridge import none
 
     train(build.end_to_end(), dialogues, config(epochs=0.4), tmp_path / "dvtm", scores)
     train(build.end_to_end(bridge=none), dialogues, config(epochs=0.4), tmp_path / "none", scores)

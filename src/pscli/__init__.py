@@ -13,18 +13,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pscli.data.schema import Dialogue, Photo, Reply, Turn
-    from pscli.model.agent import Agent
+    from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
+    from pscli.systems.agent import Agent
 
 __version__ = "0.1.0"
 __all__ = ["Agent", "Dialogue", "Photo", "Reply", "Turn", "__version__"]
 
 _HOMES = {
-    "Agent": "pscli.model.agent",
-    "Dialogue": "pscli.data.schema",
-    "Photo": "pscli.data.schema",
-    "Reply": "pscli.data.schema",
-    "Turn": "pscli.data.schema",
+    "Agent": "pscli.systems.agent",
+    "Dialogue": "pscli.dialogue.schema",
+    "Photo": "pscli.dialogue.schema",
+    "Reply": "pscli.dialogue.schema",
+    "Turn": "pscli.dialogue.schema",
 }
 
 

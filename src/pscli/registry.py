@@ -14,27 +14,27 @@ from pscli.errors import ConfigError
 
 TABLES: dict[str, dict[str, str]] = {
     "perceptron": {
-        "qformer": "pscli.model.perceptron:QFormerPerceptron",
-        "linear": "pscli.model.perceptron:LinearPerceptron",
+        "qformer": "pscli.components.perceptron:QFormerPerceptron",
+        "linear": "pscli.components.perceptron:LinearPerceptron",
     },
     "bridge": {
-        "dvtm": "pscli.model.bridge:dvtm",
-        "dvtm-word": "pscli.model.bridge:dvtm_word",
-        "dvtm-word-position": "pscli.model.bridge:dvtm_word_position",
-        "vtm": "pscli.model.bridge:vtm",
-        "soft": "pscli.model.bridge:soft",
-        "none": "pscli.model.bridge:none",
+        "dvtm": "pscli.components.bridge:dvtm",
+        "dvtm-word": "pscli.components.bridge:dvtm_word",
+        "dvtm-word-position": "pscli.components.bridge:dvtm_word_position",
+        "vtm": "pscli.components.bridge:vtm",
+        "soft": "pscli.components.bridge:soft",
+        "none": "pscli.components.bridge:none",
     },
     "system": {
-        "e2e": "pscli.model.agent:EndToEnd",
-        "pipeline": "pscli.model.pipeline:Pipeline",
+        "e2e": "pscli.systems.end_to_end:EndToEnd",
+        "pipeline": "pscli.systems.pipeline:Pipeline",
     },
     "dataset": {
-        "photoworld": "pscli.data.photoworld.source:Photoworld",
-        "photochat": "pscli.data.sources.photochat:photochat",
-        "dialogcc": "pscli.data.sources.dialogcc:dialogcc",
-        "mmdialog": "pscli.data.sources.mmdialog:mmdialog",
-        "jsonl": "pscli.data.sources.jsonl:jsonl",
+        "photoworld": "pscli.photoworld.dataset:Photoworld",
+        "photochat": "pscli.datasets.photochat:photochat",
+        "dialogcc": "pscli.datasets.dialogcc:dialogcc",
+        "mmdialog": "pscli.datasets.mmdialog:mmdialog",
+        "jsonl": "pscli.datasets.jsonl:jsonl",
     },
     "preset": {
         "demo": "pscli.config:demo",
@@ -42,9 +42,16 @@ TABLES: dict[str, dict[str, str]] = {
         "paper": "pscli.config:paper",
     },
     "extractor": {
-        "photoworld": "pscli.foundations.extractor:load_extractor",
+        "photoworld": "pscli.photoworld.judge:load_extractor",
         "inception": ("torch_fidelity.feature_extractor_inceptionv3:FeatureExtractorInceptionV3"),
     },
+    "metric": {
+        "answers": "pscli.photoworld.metrics:answer_scores",
+        "faithfulness": "pscli.photoworld.metrics:faithful_scores",
+    },
+    "weights": {"photoworld": "pscli.photoworld.shipped:part"},
+    "agent": {"bundled": "pscli.photoworld.shipped:agent"},
+    "foundations": {"photoworld": "pscli.photoworld.foundations.build:build_all"},
 }
 
 

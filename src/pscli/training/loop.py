@@ -18,14 +18,14 @@ from accelerate.utils import broadcast_object_list
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
+from pscli.components.noise import seeded
 from pscli.config import Config
 from pscli.console import stderr
-from pscli.data.schema import Dialogue
-from pscli.data.sequence import Packed
+from pscli.dialogue.batch import collate
+from pscli.dialogue.schema import Dialogue
+from pscli.dialogue.sequence import Packed
 from pscli.errors import ConfigError
-from pscli.model.batch import collate
-from pscli.model.noise import seeded
-from pscli.model.system import System
+from pscli.systems.base import System
 from pscli.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from pscli.training.memory import keep_freed_memory
 from pscli.training.schedules import out_of_patience, rate, temperature

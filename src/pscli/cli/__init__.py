@@ -1,0 +1,8 @@
+"""The command line: thin commands over the modules that do the work, in the order of --help."""
+
+# isort: off
+from pscli.cli.app import app, main
+from pscli.cli import data, train, answer, judge, foundations
+
+# isort: on
+__all__ = ["answer", "app", "data", "foundations", "judge", "main", "train"]

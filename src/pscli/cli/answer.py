@@ -1,0 +1,149 @@
+"""`generate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pscli import console
+from pscli.cli.app import Overwrite, app
+from pscli.registry import find
+
+
+@app.command()
+def generate(
+    context: Annotated[
+        Path | None, typer.Option(help="Answer the dialogue in this JSON file.", show_default=False)
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Answer a split of this dataset.", show_default=False)
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test",
+    agent: Annotated[
+        Path | None, typer.Option(help="Folder of an agent or run.", show_default="the bundled one")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write.", show_default="replies, or preds/AGENT"),
+    ] = None,
+    speaker: Annotated[
+        str | None,
+        typer.Option(help="Who replies (--context).", show_default="who did not speak last"),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Dialogues (--dataset).", show_default="all")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Instances at once (--dataset).")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the photos, and of sampling.")] = 0,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="Of sampling; 0 takes the likeliest token.")
+    ] = 0.0,
+    overwrite: Overwrite = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (--context).")] = False,
+) -> None:
+    """Let an agent reply: to one dialogue, or to every instance of a split.
+
+    An interrupted split goes on when the same command is given again.
+    """
+    if (context is None) == (dataset is None):
+        raise typer.BadParameter("give either --context FILE or --dataset NAME.")
+    console.quiet_libraries()
+    if context is not None:
+        _reply(context, agent, out or Path("replies"), speaker, seed, temperature, as_json)
+    elif dataset is not None:
+        source = find("dataset", dataset)()
+        _predict(source, split, agent, out, count, batch, seed, temperature, overwrite)
+
+
+def _agent(folder: Path | None) -> Any:
+    from pscli.systems.agent import Agent
+
+    if folder is None:
+        console.note("Using the bundled agent; --agent names another.")
+    return Agent.from_pretrained(folder)
+
+
+def _reply(
+    context: Path,
+    agent: Path | None,
+    out: Path,
+    speaker: str | None,
+    seed: int,
+    temperature: float,
+    as_json: bool,
+) -> None:
+    from pscli.dialogue.schema import Photo
+    from pscli.predictions.generate import read_dialogue, save_photos
+
+    dialogue = read_dialogue(context)
+    reply = _agent(agent).respond(dialogue, speaker, seed=seed, temperature=temperature)
+    files = save_photos(reply, out)
+    if as_json:
+        pairs = {"text": reply.text, "captions": reply.captions, "photos": list(map(str, files))}
+        console.show_json(pairs | {"raw": reply.raw, "notes": list(reply.notes)})
+        return
+    left = iter(files)
+    for part in reply.parts:
+        if isinstance(part, Photo):
+            console.result(f"[photo] {part.caption} → {next(left)}")
+            if console.stdout.is_terminal:
+                console.show(console.half_blocks(part.open(), min(64, console.stdout.width)))
+        else:
+            console.result(part)
+    if not reply.parts:
+        console.note("The agent has nothing to say.")
+    for note in reply.notes:
+        console.note(f"Note: {note}")
+
+
+def _predict(
+    source: Any,
+    split: str,
+    agent: Path | None,
+    out: Path | None,
+    count: int | None,
+    batch: int,
+    seed: int,
+    temperature: float,
+    overwrite: bool,
+) -> None:
+    from pscli.datasets.base import check_split
+    from pscli.predictions.generate import (
+        Settings,
+        fingerprint,
+        instances,
+        open_predictions,
+        predict,
+    )
+
+    check_split(source, split)
+    loaded = _agent(agent)
+    settings = Settings(
+        agent=str(agent) if agent else "bundled",
+        weights=fingerprint(
+            agent / "agent"
+            if agent and (agent / "agent").is_dir()
+            else agent or find("agent", "bundled")()
+        ),
+        dataset=source.name,
+        split=split,
+        seed=seed,
+        temperature=temperature,
+    )
+    named = agent.parent if agent and agent.name == "agent" else agent
+    out = out or Path("preds") / (named.resolve().name if named else "bundled")
+    done = open_predictions(out, settings, overwrite)
+    if done:
+        console.note(f"Going on with {out}: {len(done):,} instances are there already.")
+    work = instances(source.load(split, count))
+    try:
+        with console.progress("Replying", len(work)) as advance:
+            predict(
+                loaded, work, out, done, advance, size=batch, seed=seed, temperature=temperature
+            )
+    except KeyboardInterrupt:
+        console.note("Stopped. Give the same command again to go on.")
+        raise
+    console.result(f"{out}: {len(work):,} instances")

@@ -1,0 +1,72 @@
+"""The program: how every command fails, and the options that all share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pscli import __version__, console
+from pscli.errors import PscliError
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Commands(TyperGroup):
+    """Expected failures are told without a traceback and exit with 2, Ctrl-C exits with 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            console.note("Interrupted.")
+            raise typer.Exit(130) from error
+        except BrokenPipeError:
+            raise  # whoever read our results has seen enough; Typer closes the stream
+        except (PscliError, OSError) as error:
+            if ctx.params.get("debug"):
+                raise
+            console.show_error(error if isinstance(error, PscliError) else _told(error))
+            raise typer.Exit(2) from error
+
+
+def _told(error: OSError) -> PscliError:
+    """A full disk, a folder that may not be written, and the like."""
+    where = f"{error.filename}: " if error.filename else ""
+    return PscliError(f"{where}{error.strerror or error}.")
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="pscli",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """The `pscli` program."""
+    app(prog_name="pscli")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.result(f"pscli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Photo-sharing dialogue, end to end: train agents that see and send photos, and score them.
+
+    Results go to stdout, progress to stderr.
+    """

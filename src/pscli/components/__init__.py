@@ -1,0 +1,1 @@
+"""The parts that systems are wired from. They never import each other."""

@@ -1,1 +1,0 @@
-"""Datasets of photo-sharing dialogues: schema, sources, statistics."""

@@ -1,0 +1,208 @@
+"""A dataset that others made: who made it, where its files lie, how a record of it is read."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pscli import console
+from pscli.datasets.base import data_folder
+from pscli.datasets.manifest import filled_in
+from pscli.datasets.records import Dropped, records
+from pscli.dialogue.schema import Dialogue, Photo
+from pscli.errors import DataError
+
+Parse = Callable[[Any, Path, str, str, Dropped], Dialogue | None]
+OTHER_NAMES = {"dev": ("valid", "validation", "val")}
+SUFFIXES = (".json", ".jsonl")
+FILES_OF_OURS = ("manifest.jsonl", "manifest.part.jsonl", "dataset.json")
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A file of the dataset where it is published.
+
+    Args:
+        name: Path below the dataset's folder.
+        sha256: None where nobody published one.
+    """
+
+    name: str
+    split: str
+    url: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A dataset on disk, read one dialogue at a time.
+
+    Args:
+        parse: Reads one record; (value, photo folder, split, where, dropped) → dialogue.
+        files: (folder, split) → files of that split, in order.
+        photos: (folder, split) → folder of its photos.
+        upstream: What `fetch` downloads; empty if nobody may.
+    """
+
+    name: str
+    licence: str
+    citation: str
+    splits: tuple[str, ...]
+    parse: Parse = field(repr=False)
+    files: Callable[[Path, str], list[Path]] = field(repr=False)
+    photos: Callable[[Path, str], Path] = field(repr=False)
+    upstream: tuple[Upstream, ...] = field(repr=False, default=())
+
+    def splits_in(self, folder: Path) -> list[str]:
+        """Splits of which a folder holds files.
+
+        Raises:
+            DataError: if there are none.
+        """
+        found = [split for split in self.splits if self.files(folder, split)]
+        if not found:
+            raise DataError(
+                f"{folder} holds no dataset: no files of {self.name} were found there.",
+                f"Bring them with `pscli fetch {self.name}`, or name their folder: --from.",
+            )
+        return found
+
+    def read(
+        self, split: str, folder: Path | None = None, dropped: Dropped | None = None
+    ) -> Iterator[Dialogue]:
+        """Dialogues of a split, one at a time.
+
+        Args:
+            folder: Where the dataset lies; below `$PSCLI_DATA` or `data/` by default.
+            dropped: Collects what could not be read.
+
+        Raises:
+            DataError: if there are no files, a file is broken, or nothing in it is a dialogue.
+        """
+        folder = folder or data_folder(self.name)
+        drop = dropped if dropped is not None else Dropped()
+        files = self.files(folder, split)
+        if not files:
+            raise DataError(
+                f"{folder} has no split '{split}' of {self.name}.",
+                f"Bring it with `pscli fetch {self.name} --split {split}`.",
+            )
+        photos = self.photos(folder, split)
+        for path in files:
+            some = False
+            for number, value in records(path):
+                dialogue = self.parse(value, photos, split, f"{path}, record {number}", drop)
+                if dialogue is not None:
+                    some = True
+                    yield dialogue
+            if not some:
+                why = next(iter(drop.first), "it holds no records")
+                raise DataError(
+                    f"{path}, record 0: nothing in the file is a dialogue ({why}).",
+                    f"Expected the format of {self.name}.",
+                )
+
+    def load(self, split: str, count: int | None = None) -> list[Dialogue]:
+        """The dialogues with which one can train and test; says what is left out.
+
+        A dialogue ends before the first response with a photo that is not on disk: neither that
+        response nor what follows it could be seen as it was.
+
+        Args:
+            count: Only the first dialogues of the split, before any are left out.
+        """
+        drop = Dropped()
+        whole = itertools.islice(self.read(split, None, drop), count)
+        ids: dict[str, int] = {}
+        kept, all_instances, instances, missing, photos = [], 0, 0, 0, 0
+        fillers, filled = filled_in(data_folder(self.name)), 0
+        for dialogue in whole:
+            usable, gone = available(dialogue)
+            usable = marked(usable, fillers)
+            filled += sum(bool(photo.filled) for photo in usable.photos)
+            photos += len(dialogue.photos)
+            missing += gone
+            all_instances += max(0, len(dialogue.responses) - 1)
+            now = max(0, len(usable.responses) - 1)
+            instances += now
+            if now:
+                ids[usable.id] = times = ids.get(usable.id, 0) + 1
+                kept.append(usable if times == 1 else replace(usable, id=f"{usable.id}-{times}"))
+        for line in drop.lines():
+            console.note(f"{self.name} {split}: left out {line}.")
+        if missing:
+            console.note(
+                f"{self.name} {split}: {missing:,} of {photos:,} photos are not on disk, which "
+                f"leaves out {all_instances - instances:,} of {all_instances:,} instances. "
+                f"Bring them with `pscli fetch {self.name}`."
+            )
+        if filled:
+            console.note(
+                f"{self.name} {split}: {filled:,} of {photos:,} photos are filled in; "
+                "`pscli score` gives its figures without them too."
+            )
+        if not kept:
+            raise DataError(
+                f"No instance of {self.name} {split} has all its photos.",
+                f"Bring them with `pscli fetch {self.name} --split {split}`.",
+            )
+        return kept
+
+
+def available(dialogue: Dialogue) -> tuple[Dialogue, int]:
+    """A dialogue up to its first response with a photo that is not on disk, and how many of its
+    photos are not."""
+    gone = {id(photo) for photo in dialogue.photos if not on_disk(photo)}
+    if not gone:
+        return dialogue, 0
+    here = itertools.takewhile(
+        lambda response: not any(id(photo) in gone for photo in response.photos),
+        dialogue.responses,
+    )
+    turns = tuple(turn for response in here for turn in response.turns)
+    return replace(dialogue, turns=turns), sum(id(photo) in gone for photo in dialogue.photos)
+
+
+def marked(dialogue: Dialogue, fillers: Mapping[Path, str]) -> Dialogue:
+    """A dialogue whose photos say by what they were filled in.
+
+    Args:
+        fillers: What a file was filled in by; files that came from upstream are not in it.
+    """
+    if not fillers:
+        return dialogue
+    turns = (
+        replace(turn, photo=replace(turn.photo, filled=fillers.get(turn.photo.source, "")))
+        if turn.photo is not None and isinstance(turn.photo.source, Path)
+        else turn
+        for turn in dialogue.turns
+    )
+    return replace(dialogue, turns=tuple(turns))
+
+
+def on_disk(photo: Photo) -> bool:
+    """Whether a photo needs not be fetched."""
+    return not isinstance(photo.source, Path) or os.path.isfile(photo.source)
+
+
+def split_files(folder: Path, split: str) -> list[Path]:
+    """Files of a split: `SPLIT/*.json`, `SPLIT.json` or `SPLIT_*.json`, or JSON lines likewise."""
+    for name in (split, *OTHER_NAMES.get(split, ())):
+        inside = _json_files(folder / name)
+        if inside:
+            return inside
+        beside = [p for p in _json_files(folder) if p.stem == name or p.stem.startswith(f"{name}_")]
+        if beside:
+            return beside
+    return []
+
+
+def _json_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = (p for p in folder.iterdir() if p.suffix in SUFFIXES and p.name not in FILES_OF_OURS)
+    return sorted(p for p in found if p.is_file() and not p.name.startswith("."))

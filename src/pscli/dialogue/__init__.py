@@ -1,0 +1,1 @@
+"""Dialogues: what they are, how they become token sequences, how replies are read."""

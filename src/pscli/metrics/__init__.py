@@ -1,0 +1,1 @@
+"""Scores of predictions: a value never travels without how it was computed."""

@@ -1,0 +1,19 @@
+"""photoworld as a dataset: drawn from its seed, so that there is nothing to download."""
+
+from __future__ import annotations
+
+from pscli.dialogue.schema import Dialogue
+from pscli.photoworld.talk import DEFAULT_SIZES, dialogues
+
+
+class Photoworld:
+    """The embedded world. Its photos are scenes, drawn when they are opened."""
+
+    name = "photoworld"
+    licence = "Apache-2.0, like this package"
+    splits = tuple(DEFAULT_SIZES)
+
+    def load(self, split: str, count: int | None = None) -> list[Dialogue]:
+        """Dialogues of a split; the first `count`, or 6,000 / 500 / 600 of train / dev / test."""
+        size = DEFAULT_SIZES[split]
+        return dialogues(split, size if count is None else count)

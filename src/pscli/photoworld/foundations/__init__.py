@@ -1,0 +1,1 @@
+"""How the shipped weights are remade: the eyes, the tongue and the brush of photoworld."""

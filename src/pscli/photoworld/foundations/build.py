@@ -1,0 +1,207 @@
+"""Remakes the foundations: every stage seeded, resumable, and scored on the dev split."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import save_file
+from transformers import Blip2VisionModel
+
+from pscli.components.generator import Generator
+from pscli.components.llm import LanguageModel
+from pscli.components.noise import seeded
+from pscli.console import stderr
+from pscli.dialogue.schema import Dialogue, Photo
+from pscli.errors import ConfigError
+from pscli.photoworld.dataset import Photoworld
+from pscli.photoworld.foundations import drawing, seeing, speaking
+from pscli.photoworld.foundations.pool import Pool, kind_labels, load_pool
+from pscli.photoworld.judge import Extractor, load_extractor
+from pscli.photoworld.shipped import WEIGHTS
+from pscli.photoworld.talk import questions, quiz
+from pscli.systems.pipeline import DESCRIBE, Captioner
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Scenes and questions of the training split, optimiser steps per stage, and the one seed."""
+
+    seed: int = 0
+    scenes: int = 40_000
+    extractor: int = 5000
+    vision: int = 12_000
+    llm: int = 5000
+    qformer: int = 3600
+    questions: int = 20_000
+    vae: int = 12_000
+    text: int = 1000
+    generator: int = 14_600
+    refine: int = 8000
+
+
+STAGES = ("extractor", "vision", "llm", "qformer", "vae", "generator", "refine")
+
+
+class Build:
+    """Work in progress below `work`, finished parts below `out`."""
+
+    def __init__(self, work: Path, out: Path, recipe: Recipe) -> None:
+        self.work, self.out, self.recipe = work, out, recipe
+        self.scores: dict[str, Any] = {}
+        if (out / "scores.json").is_file():
+            self.scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def dialogues(self) -> list[Dialogue]:
+        """What the LLM reads: the training split, and as many quizzes."""
+        split = Photoworld().load("train")
+        return split + [quiz("train", index) for index in range(len(split))]
+
+    @cached_property
+    def pool(self) -> Pool:
+        return load_pool(self.work, "train", self.recipe.scenes, self.recipe.seed)
+
+    @cached_property
+    def dev(self) -> Pool:
+        return load_pool(self.work, "dev", 2000, self.recipe.seed)
+
+    def note(self, stage: str, scores: dict[str, float]) -> None:
+        self.scores[stage] = {k: round(v, 4) for k, v in scores.items()}
+        stderr.print(f"{stage}: {self.scores[stage]}")
+        self.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({**self.scores, "recipe": asdict(self.recipe)}, indent=1, sort_keys=True)
+        (self.out / "scores.json").write_text(text + "\n", encoding="utf-8")
+
+    # -- stages, in the order of STAGES --------------------------------------------------------
+
+    def extractor(self) -> None:
+        steps = self.recipe.extractor
+        model = seeing.train_extractor(self.pool, self.work / "extractor", steps=steps)
+        folder = self.out / "extractor"
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {k: v.half().contiguous() for k, v in model.state_dict().items()}
+        save_file(weights, folder / "model.safetensors")
+        self.note("extractor", seeing.judge(load_extractor(folder), self.dev))
+
+    def vision(self) -> None:
+        model = seeing.train_vision(self.pool, self.work / "vision", steps=self.recipe.vision)
+        self.note("vision", seeing.probe(model.eval(), self.dev))
+        model.vision.save_pretrained(self.work / "vision" / "model")
+
+    def llm(self) -> None:
+        tokenizer = speaking.train_llm_tokenizer(speaking.texts(self.dialogues))
+        model = speaking.train_llm(
+            tokenizer, self.dialogues, self.work / "llm", steps=self.recipe.llm
+        )
+        dev = Photoworld().load("dev")
+        self.note("llm", {"dev_perplexity": speaking.perplexity(model, dev)})
+        model.save_pretrained(self.work / "llm" / "model")
+
+    def qformer(self) -> None:
+        vision = Blip2VisionModel.from_pretrained(self.work / "vision" / "model")
+        llm = LanguageModel.from_pretrained(self.work / "llm" / "model")
+        asked = [questions("train", index) for index in range(self.recipe.questions)]
+        captioner = speaking.train_qformer(
+            vision, llm, self.pool, self.dialogues, asked, self.work / "qformer",
+            steps=self.recipe.qformer,
+        )  # fmt: skip
+        captioner.half().perceptron.save_pretrained(self.out / "vision")
+        captioner.llm.save_pretrained(self.out / "llm")
+        scores = caption_accuracy(captioner.float().eval(), self.dev)
+        scores["dev_perplexity"] = speaking.perplexity(llm, Photoworld().load("dev"))
+        self.note("qformer", scores)
+
+    def vae(self) -> None:
+        model = drawing.train_autoencoder(self.pool, self.work / "vae", steps=self.recipe.vae)
+        images = self.dev.batch(range(500))
+        self.note("vae", {"psnr": drawing.psnr(model.eval(), images)})
+        model.save_pretrained(self.work / "vae" / "model")
+
+    def generator(self) -> None:
+        vae = AutoencoderKL.from_pretrained(self.work / "vae" / "model").eval()
+        words = [w for s in self.pool.scenes for w in (s.caption(), s.description())]
+        clip = speaking.train_clip_tokenizer(words)
+        vision = Blip2VisionModel.from_pretrained(self.work / "vision" / "model").eval()
+        text = drawing.train_text_encoder(
+            vision, clip, self.pool, self.work / "text", steps=self.recipe.text
+        )
+        model = drawing.train_generator(
+            vae, text, clip, self.pool, self.work / "generator", steps=self.recipe.generator
+        )  # fmt: skip
+        self.keep_generator(model)
+
+    def refine(self) -> None:
+        folder, work = self.out / "generator", self.work / "refine"
+        self.keep_generator(
+            drawing.refine_generator(folder, self.pool, work, steps=self.recipe.refine)
+        )
+
+    def keep_generator(self, model: Generator) -> None:
+        model.half().save_pretrained(self.out / "generator")
+        again = Generator.from_pretrained(self.out / "generator", guidance=3.0)
+        self.note(
+            "generator", drawing_accuracy(again, load_extractor(self.out / "extractor"), self.dev)
+        )
+
+
+def build_all(
+    work: Path, out: Path | None = None, only: str | None = None, recipe: Recipe | None = None
+) -> None:
+    """Runs all stages, or one; each resumes where it stopped.
+
+    Args:
+        out: Folder of the finished parts; the package's own by default.
+
+    Raises:
+        ConfigError: if there is no such stage.
+    """
+    if only and only not in STAGES:
+        raise ConfigError(f"Unknown stage '{only}'.", f"Known: {', '.join(STAGES)}.")
+    build = Build(work, out or WEIGHTS, recipe or Recipe())
+    stages: dict[str, Callable[[], None]] = {name: getattr(build, name) for name in STAGES}
+    for name, stage in stages.items():
+        if only in (None, name):
+            stage()
+
+
+@torch.no_grad()
+def caption_accuracy(captioner: Captioner, pool: Pool, count: int = 500) -> dict[str, float]:
+    """Captions and full descriptions that are right to the letter."""
+    photos = [Photo(scene) for scene in pool.scenes[:count]]
+    captions = captioner.describe(photos)
+    full = captioner.describe(photos, DESCRIBE)
+    scenes = pool.scenes[:count]
+    right = [c == s.caption() for c, s in zip(captions, scenes, strict=True)]
+    exact = [f == s.description() for f, s in zip(full, scenes, strict=True)]
+    return {"captions": sum(right) / count, "descriptions": sum(exact) / count}
+
+
+@torch.no_grad()
+def drawing_accuracy(
+    generator: Generator, judge: Extractor, pool: Pool, count: int = 320
+) -> dict[str, float]:
+    """Photos drawn from captions that show all things in their colours, and the setting."""
+    rows = random.Random(0).sample(range(len(pool.scenes)), count)
+    scenes = [pool.scenes[i] for i in rows]
+    drawn = []
+    for start in range(0, count, 64):
+        part = scenes[start : start + 64]
+        seeds = [seeded("drawing", start + i) for i in range(len(part))]
+        drawn += generator.draw([s.caption() for s in part], seeds)
+    pixels = torch.stack([seeing.as_pixels(image) for image in drawn])
+    output, labels = judge(pixels), seeing.global_labels(scenes)
+    right = output.kinds.argmax(-1) == kind_labels(scenes)
+    kinds = (output.kinds.argmax(-1) > 0) == (kind_labels(scenes) > 0)
+    return {
+        "things": float(right.all(1).float().mean()),
+        "kinds": float(kinds.all(1).float().mean()),
+        "setting": float((output.settings.argmax(-1) == labels["setting"]).float().mean()),
+    }

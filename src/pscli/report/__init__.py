@@ -1,0 +1,1 @@
+"""What is shown: conversations, curves and tables."""

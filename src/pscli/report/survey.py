@@ -1,0 +1,114 @@
+"""Figures of a dataset as tables and curves. Guo et al. (2024), Table 1."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from pscli.datasets.stats import TENTHS, Stats, Survey, rounded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.table import Table
+
+
+def _per(above: int, below: int) -> str:
+    return rounded(Decimal(above) / Decimal(below)) if below else "–"
+
+
+def table(name: str, columns: dict[str, Stats]) -> Table:
+    """Figures side by side: a row per figure, a column per split."""
+    result = _empty(name, ["", *columns])
+    stats = list(columns.values())
+    rows = {
+        "dialogues": [f"{s.dialogues:,}" for s in stats],
+        "  repeated": [f"{s.repeated_dialogues:,}" for s in stats],
+        "turns (least – mean – most)": [str(s.turns) for s in stats],
+        "utterances": [f"{s.utterances:,}" for s in stats],
+        "utterances, merged": [f"{s.merged:,}" for s in stats],
+        "  per dialogue (U/D)": [f"{s.merged_per_dialogue:.2f}" for s in stats],
+        "responses": [f"{s.responses:,}" for s in stats],
+        "instances": [f"{s.instances:,}" for s in stats],
+        **{
+            f"  {kind}": [f"{s.kinds.get(kind, 0):,}" for s in stats]
+            for kind in dict.fromkeys(kind for s in stats for kind in s.kinds)
+        },
+        "photos": [f"{s.photos:,}" for s in stats],
+        "  distinct": [f"{s.distinct_photos:,}" for s in stats],
+        "  distinct, not on disk": [f"{s.missing_photos:,}" for s in stats],
+        "  per dialogue": [f"{s.photos_per_dialogue:.2f}" for s in stats],
+        "  in a dialogue (least – mean – most)": [str(s.photos_in) for s in stats],
+        "  labels (least – mean – most)": [str(s.labels) for s in stats],
+        "  in the first half of a dialogue": [_half(s) for s in stats],
+        "  ending a dialogue": [f"{s.last:,}" for s in stats],
+        "word types": [f"{s.word_types:,}" for s in stats],
+    }
+    for label, cells in rows.items():
+        result.add_row(label, *cells)
+    return result
+
+
+def _half(stats: Stats) -> str:
+    if not stats.photos:
+        return "–"
+    return f"{100 * sum(stats.where[: TENTHS // 2]) / stats.photos:.0f} %"
+
+
+def table_1(survey: Survey) -> Table:
+    """Table 1 of the paper: its nine columns, in the right convention and in the paper's."""
+    headings = ["Dataset", "Split", "# Dial", "# Utter", "# CUtter", "U/D", "# Img", "# DImg"]
+    result = _empty("Table 1", [*headings, "I/D", "counted"])
+    for split, s in [*survey.splits.items(), ("total", survey.total)]:
+        ways = {
+            "right": (s.utterances, s.merged, s.distinct_photos),
+            "as the paper": (s.paper.utterances, s.paper.merged, s.paper.distinct_photos),
+        }
+        for way, (utterances, merged, distinct) in ways.items():
+            counts = [f"{s.dialogues:,}", f"{utterances:,}", f"{merged:,}"]
+            photos = [f"{s.photos:,}", f"{distinct:,}", _short(_per(s.photos, s.dialogues))]
+            result.add_row(survey.name, split, *counts, _per(merged, s.dialogues), *photos, way)
+    return result
+
+
+def _short(figure: str) -> str:
+    """Without a second decimal that is 0, as Table 1 prints I/D."""
+    return figure.removesuffix("0") if "." in figure else figure
+
+
+def _empty(title: str, headings: list[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    result = Table(box=box.SIMPLE_HEAD, title=title, title_style="bold", title_justify="left")
+    for number, heading in enumerate(headings):
+        result.add_column(heading, justify="right" if number else "left")
+    return result
+
+
+def picture(survey: Survey, path: Path) -> None:
+    """Draws turns, photos per dialogue, where photos are shared and labels, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    axes = figure.subplots(2, 2).flat
+    spreads = {
+        "turns of a dialogue": {name: s.turns.counts for name, s in survey.splits.items()},
+        "photos of a dialogue": {name: s.photos_in.counts for name, s in survey.splits.items()},
+        "where photos are shared (tenth of the dialogue)": {
+            name: dict(enumerate(s.where, start=1)) for name, s in survey.splits.items()
+        },
+        "object labels of a photo": {name: s.labels.counts for name, s in survey.splits.items()},
+    }
+    for ax, (title, counts) in zip(axes, spreads.items(), strict=True):
+        for split, values in counts.items():
+            whole = sum(values.values())
+            if whole:
+                heights = [100 * n / whole for n in values.values()]
+                ax.plot(list(values), heights, marker=".", label=split)
+        ax.set(title=title, ylabel="%", ylim=(0, None))
+        if ax.lines:
+            ax.legend(frameon=False)
+    figure.suptitle(survey.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, format="png")

@@ -1,0 +1,1 @@
+"""Dialogue systems: what trains, what answers, and the agent that holds one."""

@@ -1,0 +1,141 @@
+"""The end-to-end model: perceptron → LLM → STGS and DVTM → generator, trained jointly.
+
+Guo et al. (2024), §2; "Eq. n" refers to it. Read `forward` beside Fig. 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from pscli.components.alignment import exact_matches, word_numbers
+from pscli.components.bridge import Bridge, Captions, gumbel_argmax
+from pscli.components.generator import Generator
+from pscli.components.llm import LanguageModel
+from pscli.components.noise import gumbel, seeded
+from pscli.components.perceptron import LinearPerceptron, QFormerPerceptron, in_place
+from pscli.dialogue.batch import Batch
+from pscli.dialogue.schema import Photo
+from pscli.dialogue.sequence import PHOTO, Template, seen
+from pscli.errors import ConfigError
+from pscli.systems.base import Losses, Prompt, Question, System, drawn_photos, text_loss
+
+# B sequences, L tokens, D LLM width, V LLM vocabulary; C captions of M LLM and N CLIP tokens
+
+
+class EndToEnd(System):
+    """P(R | U) of multi-modal responses given multi-modal contexts (§2.1).
+
+    Args:
+        bridge: How the generator's loss reaches the LLM (Eqs. 4-11).
+        caption_source: In training the text encoder reads the `sampled` caption, or the `gold` one.
+    """
+
+    def __init__(
+        self,
+        perceptron: QFormerPerceptron | LinearPerceptron,
+        llm: LanguageModel,
+        bridge: Bridge,
+        generator: Generator,
+        caption_source: str = "sampled",
+    ) -> None:
+        super().__init__()
+        self.perceptron, self.llm, self.generator = perceptron, llm, generator
+        if caption_source not in ("sampled", "gold"):
+            raise ConfigError(
+                f"Unknown caption_source '{caption_source}'.", "Expected 'sampled' or 'gold'."
+            )
+        self.bridge = bridge
+        self.caption_source = caption_source
+
+    def template(self, max_length: int) -> Template:
+        return Template(
+            self.llm.tokenizer, seen(self.llm.tokenizer, self.perceptron.length), max_length
+        )
+
+    def forward(self, batch: Batch, tau: float, seed: str) -> Losses:
+        """L^t and L^v of a micro-batch (Eqs. 1-12); the loop adds them up (Eq. 13).
+
+        Args:
+            tau: Temperature of the Gumbel-softmax, > 0.
+            seed: Names the training step; with an example's own key it seeds that example's noise.
+        """
+        embeddings = self.embed(batch.ids, batch.photos)  # U, with H^v in place (Eq. 3)
+        hidden = self.llm.hidden(embeddings, batch.mask, batch.positions)  # h (Eq. 1)
+        text = text_loss(self.llm, hidden, batch)  # L^t (Eq. 2)
+        if not batch.captions:
+            return Losses(text, text.new_zeros(()))
+        captions = self.write(hidden, batch, seed)  # o, g, r̃ (Eqs. 1, 4, 7)
+        table = self.generator.text_encoder.get_input_embeddings().weight
+        residual = self.bridge(captions, table, tau)  # R^SD - R̃^SD (Eqs. 5-11)
+        noise = self.generator.draw_noise(
+            [seeded(seed, span.key, "diffusion") for _, span in batch.captions]
+        )
+        latents = self.generator.latents(drawn_photos(batch))
+        image = self.generator.losses(captions.clip_ids, latents, noise, residual)  # L^v (Eq. 12)
+        return Losses(text, image.sum())
+
+    def embed(self, ids: Tensor, photos: Sequence[Photo]) -> Tensor:
+        """[B, L, D] embeddings of words, with H^v = Q-Former(Q, ViT(I)) for photos (Eq. 3)."""
+        embeddings = self.llm.embed(ids)
+        if not photos:
+            return embeddings
+        visual = self.perceptron(self.perceptron.pixels([photo.open() for photo in photos]))
+        place = ids == self.llm.tokenizer.convert_tokens_to_ids(PHOTO)
+        return in_place(embeddings, place, visual)
+
+    def write(self, hidden: Tensor, batch: Batch, seed: str) -> Captions:
+        """The captions of the response photos as the LLM writes them, teacher-forced (Eqs. 1-7)."""
+        tokenizer = self.llm.tokenizer
+        # The token at position i is predicted by the hidden state at i - 1.
+        states = [hidden[row, span.start - 1 : span.end - 1] for row, span in batch.captions]
+        gold = [batch.ids[row, span.start : span.end] for row, span in batch.captions]
+        lengths = torch.tensor([len(g) for g in gold], device=hidden.device)
+        logits = self.llm.logits(pad_sequence(states, batch_first=True))  # o
+        noise = pad_sequence(
+            [
+                gumbel((len(state), logits.shape[-1]), seeded(seed, span.key, "gumbel"))
+                for state, (_, span) in zip(states, batch.captions, strict=True)
+            ],
+            batch_first=True,
+        ).to(hidden.device)  # g
+        mask = torch.arange(logits.shape[1], device=hidden.device) < lengths[:, None]
+        if self.caption_source == "sampled":
+            ids = gumbel_argmax(logits, noise)  # r̃
+        else:
+            ids = pad_sequence(gold, batch_first=True)
+        special = torch.tensor(tokenizer.all_special_ids, device=ids.device)
+        words = [
+            tokenizer.decode(row[keep], skip_special_tokens=True).strip()
+            for row, keep in zip(ids, mask, strict=True)
+        ]
+        clip_ids, clip_words = self.generator.tokenize(words)  # R̃^SD
+        return Captions(
+            logits=logits,
+            noise=noise,
+            llm_ids=ids,
+            llm_mask=mask,
+            llm_words=mask & ~torch.isin(ids, special),
+            clip_ids=clip_ids,
+            clip_words=clip_words,
+            words=partial(word_numbers, tokenizer, self.generator.tokenizer, ids, mask),
+            pairs=lambda: exact_matches(tokenizer, self.generator.tokenizer).to(ids.device),
+            text=tuple(words),
+        )
+
+    def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
+        """What the LLM reads of each dialogue, its photos seen."""
+        template = self.template(max_length)
+        packed = [template.prompt(q.responses, q.speaker) for q in questions]
+        with torch.no_grad():
+            return [
+                Prompt(
+                    self.embed(torch.tensor([p.ids], device=self.llm.device), p.photos)[0],
+                    p.dropped,
+                )
+                for p in packed
+            ]

@@ -1,0 +1,94 @@
+"""The pipeline baseline: captioner → LLM → generator, joined by text and trained separately.
+
+Guo et al. (2024), §3.1.4 and Sun et al. (2022). The same LLM and generator as the end-to-end
+model's. The paper does not say which captioner feeds it; ours is BLIP-2's way at small scale: the
+perceptron and the LLM as they were pre-trained on captioning, frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from pscli.components.generator import Generator
+from pscli.components.llm import LanguageModel
+from pscli.components.noise import seeded
+from pscli.components.perceptron import QFormerPerceptron, in_place
+from pscli.dialogue.batch import Batch
+from pscli.dialogue.schema import Photo
+from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, Template, told
+from pscli.systems.base import Losses, Prompt, Question, System, drawn_photos, text_loss
+
+CAPTION, DESCRIBE = "Caption:", "Describe:"  # what the captioner is asked for
+
+
+class Captioner(nn.Module):
+    """Says in one sentence what a photo shows."""
+
+    def __init__(self, perceptron: QFormerPerceptron, llm: LanguageModel) -> None:
+        super().__init__()
+        self.perceptron, self.llm = perceptron, llm
+
+    def prompt_ids(self, task: str = CAPTION) -> list[int]:
+        """`[IMG] photo [/IMG] </s> Caption:`"""
+        tokenizer = self.llm.tokenizer
+        marks = (IMG, *[PHOTO] * self.perceptron.length, END_IMG)
+        photo = [int(tokenizer.convert_tokens_to_ids(mark)) for mark in marks]
+        asked = tokenizer(task, add_special_tokens=False).input_ids
+        return [tokenizer.bos_token_id, *photo, tokenizer.eos_token_id, *asked]
+
+    @torch.no_grad()
+    def describe(self, photos: Sequence[Photo], task: str = CAPTION) -> list[str]:
+        """One caption a photo."""
+        if not photos:
+            return []
+        visual = self.perceptron(self.perceptron.pixels([p.open() for p in photos]))
+        ids = torch.tensor(self.prompt_ids(task), device=self.llm.device)
+        words = self.llm.embed(ids).expand(len(photos), -1, -1)
+        place = (ids == self.llm.tokenizer.convert_tokens_to_ids(PHOTO)).expand(len(photos), -1)
+        prompts = in_place(words, place, visual)
+        generated = self.llm.respond(list(prompts), max_new_tokens=40)
+        decode = self.llm.tokenizer.decode
+        return [decode(row, skip_special_tokens=True).strip() for row in generated]
+
+
+class Pipeline(System):
+    """Three models that speak to each other in captions."""
+
+    def __init__(self, captioner: Captioner, llm: LanguageModel, generator: Generator) -> None:
+        super().__init__()
+        self.captioner, self.llm, self.generator = captioner, llm, generator
+
+    def template(self, max_length: int) -> Template:
+        """In training a photo of the context is its gold caption."""
+        return Template(self.llm.tokenizer, told(self.llm.tokenizer), max_length)
+
+    def forward(self, batch: Batch, tau: float, seed: str) -> Losses:
+        """L^t of the LLM and L^v of the generator on gold captions.
+
+        The two share no parameter, so that one backward pass trains them separately.
+        """
+        hidden = self.llm.hidden(self.llm.embed(batch.ids), batch.mask, batch.positions)
+        text = text_loss(self.llm, hidden, batch)  # Eq. 2
+        if not batch.captions:
+            return Losses(text, text.new_zeros(()))
+        ids, _ = self.generator.tokenize([span.photo.caption or "" for _, span in batch.captions])
+        noise = self.generator.draw_noise(
+            [seeded(seed, span.key, "diffusion") for _, span in batch.captions]
+        )
+        latents = self.generator.latents(drawn_photos(batch))
+        return Losses(text, self.generator.losses(ids, latents, noise).sum())  # Eq. 12
+
+    def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
+        """What the LLM reads of each dialogue, its photos told by the captioner."""
+        photos = [photo for q in questions for r in q.responses for photo in r.photos]
+        words = dict(zip(map(id, photos), self.captioner.describe(photos), strict=True))
+        see = told(self.llm.tokenizer, lambda photo: words[id(photo)])
+        template = Template(self.llm.tokenizer, see, max_length)
+        packed = [template.prompt(q.responses, q.speaker) for q in questions]
+        device = self.llm.device
+        return [
+            Prompt(self.llm.embed(torch.tensor(p.ids, device=device)), p.dropped) for p in packed
+        ]

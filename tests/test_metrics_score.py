@@ -1,0 +1,173 @@
+"""A whole folder scored, overall and per instance type, and the table of systems."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from torch import Tensor, nn
+
+from pscli.errors import ConfigError
+from pscli.metrics.score import REAL, Scores, score_folder
+from pscli.photoworld.scene import COLOURS, KINDS, SETTINGS
+from pscli.predictions.folder import append
+from pscli.report.table import table
+
+
+class Blind(nn.Module):
+    """Sees an apple of the first colour in the first setting, whatever the photo shows."""
+
+    def forward(self, images: Tensor) -> SimpleNamespace:
+        features = images.mean((2, 3))
+        kinds = torch.zeros(len(images), len(KINDS), 1 + len(COLOURS))
+        kinds[..., 0] = 1
+        kinds[:, 0, 1] = 2
+        settings = torch.zeros(len(images), len(SETTINGS))
+        settings[:, 0] = 1
+        return SimpleNamespace(
+            features=features, kinds=kinds, settings=settings, scene_logits=3 * features
+        )
+
+
+def write(folder: Path, *, photoworld: bool = True) -> Path:
+    things = [[next(iter(COLOURS)), KINDS[0]]]
+    truths = [
+        {"kind": "chat"},
+        {"kind": "look", "about": "side", "answer": "left"},
+        {"kind": "share", "share": True, "things": things, "setting": SETTINGS[0]},
+        {"kind": "share", "share": True, "things": things, "setting": SETTINGS[1]},
+        {"kind": "recall", "about": "size", "answer": "big"},
+    ]
+    for i, truth in enumerate(truths):
+        photos = []
+        if truth["kind"] == "share":
+            photos = [f"images/{i}.png"]
+            (folder / "images").mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (64, 64), (50 * i, 20, 90)).save(folder / photos[0])
+        side = {"text": "it is on the left", "captions": [], "photos": photos}
+        record = {"id": f"x/{i}", "kind": None, "reference": side, "prediction": side}
+        append(folder, record | ({"truth": truth, "kind": truth["kind"]} if photoworld else {}))
+    return folder
+
+
+def test_every_type_gets_the_metrics_that_make_sense(tmp_path: Path) -> None:
+    scores = score_folder(write(tmp_path), network=Blind())
+    assert scores.n == 5
+    assert scores.sizes == {"chat": 1, "look": 1, "share": 2, "recall": 1}
+    assert list(scores.by_kind) == ["chat", "look", "share", "recall"]
+    own = {
+        kind: {s.name for s in scored.scores} - {s.name for s in scores.by_kind["chat"].scores}
+        for kind, scored in scores.by_kind.items()
+    }
+    answers = {"answer accuracy", "answer chance", "answer majority"}
+    for kind, about in (("look", "side"), ("recall", "size")):
+        assert own[kind] == answers | {f"answer accuracy, {about}"}
+    assert own["share"] == {
+        "IS-photoworld",
+        "FID-photoworld",
+        "caption faithfulness",
+        "photo faithfulness",
+        "photo faithfulness (sent)",
+        "setting faithfulness",
+        "setting faithfulness (sent)",
+    }
+    assert "sharing F1" in scores.overall and "sharing F1" not in scores.by_kind["share"]
+    assert scores.overall["BLEU-2"].value == pytest.approx(100)
+    assert scores.overall["FID-photoworld"].value == pytest.approx(0, abs=1e-5)
+    assert scores.overall["answer accuracy"].value == pytest.approx(50)
+    assert scores.by_kind["recall"]["answer accuracy"].value == 0
+    assert scores.overall["photo faithfulness"].value == pytest.approx(100)
+    assert scores.overall["setting faithfulness"].value == pytest.approx(50)
+
+
+def test_a_dataset_without_truth_has_text_photos_and_sharing(tmp_path: Path) -> None:
+    scores = score_folder(write(tmp_path, photoworld=False), network=Blind())
+    assert scores.by_kind == {} and scores.overall.reasons == {}
+    assert [s.name for s in scores.overall.scores][-6:] == [
+        "IS-photoworld",
+        "FID-photoworld",
+        "sharing precision",
+        "sharing recall",
+        "sharing F1",
+        "sharing accuracy",
+    ]
+
+
+def test_instances_with_filled_in_photos_are_also_left_out(tmp_path: Path) -> None:
+    assert REAL not in score_folder(write(tmp_path), network=Blind()).by_kind
+    lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    records[2]["filled"] = True  # one of the two that share
+    (tmp_path / "predictions.jsonl").write_text("\n".join(map(json.dumps, records)))
+    scores = score_folder(tmp_path, network=Blind())
+    assert (scores.n, scores.sizes[REAL]) == (5, 4)
+    whole, real = scores.overall, scores.by_kind[REAL]
+    assert (whole["sharing F1"].n, real["sharing F1"].n) == (2, 1)
+    assert [s.name for s in real.scores] == [
+        s.name
+        for s in whole.scores
+        if s.name in real  # FID needs two photos
+    ]
+
+
+def test_scores_go_to_json(tmp_path: Path) -> None:
+    scores = score_folder(write(tmp_path), network=Blind(), by_kind=False)
+    pairs = json.loads(json.dumps(scores.to_json()))
+    assert pairs["n"] == 5 and pairs["kinds"] == {}
+    first = pairs["overall"]["scores"][0]
+    assert first["name"] == "BLEU-1" and first["signature"].startswith("order:1|")
+    by_kind = score_folder(tmp_path, network=Blind()).to_json()["kinds"]
+    assert by_kind["share"]["n"] == 2 and by_kind["share"]["scores"]
+
+
+def test_an_unknown_extractor_is_refused_before_reading(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Unknown extractor 'vgg'"):
+        score_folder(tmp_path / "nowhere", extractor="vgg")
+
+
+def shown(*systems: tuple[str, Scores]) -> list[str]:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table(systems))
+    return console.export_text().splitlines()
+
+
+def test_the_table_sets_systems_side_by_side(tmp_path: Path) -> None:
+    one = score_folder(write(tmp_path / "one"), network=Blind())
+    two = score_folder(write(tmp_path / "two", photoworld=False), network=Blind())
+    lines = shown(("[e2e]", one), ("pipeline", two))
+    header = next(line for line in lines if "pipeline" in line)
+    assert header.index("[e2e]") < header.index("pipeline")
+    rows = [line.strip() for line in lines]
+    texts = [row for row in rows if row.startswith("BLEU-2 ↑")]
+    assert len(texts) == 5  # all, chat, look, share, recall
+    assert texts[0].count("100.00  n=5") == 2
+    assert texts[1].count("100.00  n=1") == 1 and texts[1].endswith("–")
+    photos = next(row for row in rows if row.startswith("FID-photoworld ↓"))
+    assert photos.count("n=2/2") == 2
+    accuracy = next(row for row in rows if row.startswith("answer accuracy ↑"))
+    low, high = one.overall["answer accuracy"].interval
+    assert f"50.00 [{low:.0f}–{high:.0f}]  n=2" in accuracy
+    assert any(row.startswith("answer chance  ") for row in rows)
+
+
+def test_the_table_prints_each_signature_once(tmp_path: Path) -> None:
+    scores = score_folder(write(tmp_path), network=Blind())
+    lines = shown(("a", scores), ("b", scores))
+    below = [line.strip() for line in lines if " |" in line]
+    assert len(below) == len(set(below))
+    assert sum(line.startswith("BLEU-2 |order:2|cumulative|tok:13a|") for line in below) == 1
+    assert not any("|n:" in line for line in below)
+
+
+def test_the_table_says_why_a_score_is_left_out(tmp_path: Path) -> None:
+    side = {"text": "hi", "captions": [], "photos": []}
+    append(tmp_path, {"id": "x", "kind": "chat", "reference": side, "prediction": side})
+    text = " ".join(" ".join(shown(("mute", score_folder(tmp_path)))).split())
+    assert "mute: no IS-photoworld, needs 2 drawn photos, there are 0" in text
+    assert "mute: no sharing recall, no reference has a photo" in text

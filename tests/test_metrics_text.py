@@ -1,0 +1,115 @@
+"""BLEU and ROUGE-L against hand counts, nltk and a literal longest common subsequence."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+from nltk.translate.bleu_score import corpus_bleu
+
+from pscli.metrics.text import NAMES, bleu, individual_bleu, rouge_l, text_scores
+from pscli.predictions.folder import Prediction, Side
+
+WORDS = ["look", "at", "my", "red", "dog", "on", "the", "beach", "is", "it", "big", "yes"]
+
+
+def corpus(seed: int = 0) -> tuple[list[str], list[str]]:
+    """Forty pairs in which hypotheses copy some of their reference; each has 3 to 12 words."""
+    rng = random.Random(seed)
+    references = [" ".join(rng.choices(WORDS, k=rng.randint(5, 12))) for _ in range(40)]
+    hypotheses = []
+    for reference in references:
+        words = [w if rng.random() < 0.7 else rng.choice(WORDS) for w in reference.split()]
+        hypotheses.append(" ".join(words[: rng.randint(3, 12)]))
+    return hypotheses, references
+
+
+def test_bleu_matches_a_hand_count() -> None:
+    # the · cat · sat ↔ the · cat · is · here: 2 of 3 words, 1 of 2 pairs, 3 words against 4
+    penalty = math.exp(1 - 4 / 3)
+    hypotheses, references = ["the cat sat"], ["the cat is here"]
+    assert bleu(hypotheses, references, 1).value == pytest.approx(100 * penalty * 2 / 3)
+    assert bleu(hypotheses, references, 2).value == pytest.approx(100 * penalty * math.sqrt(1 / 3))
+    assert individual_bleu(hypotheses, references, 2).value == pytest.approx(100 * penalty / 2)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_bleu_matches_nltk(order: int) -> None:
+    hypotheses, references = corpus()
+    tokens = [[r.split()] for r in references], [h.split() for h in hypotheses]
+    expected = 100 * corpus_bleu(*tokens, weights=[1 / order] * order)
+    assert bleu(hypotheses, references, order).value == pytest.approx(expected)
+    expected = 100 * corpus_bleu(*tokens, weights=[0] * (order - 1) + [1])
+    assert individual_bleu(hypotheses, references, order).value == pytest.approx(expected)
+
+
+def test_the_conventions_differ_in_tokens_and_mean() -> None:
+    """13a parts a word from its full stop; split does not, and both keep case."""
+    hypotheses, references = ["a Dog."], ["a Dog"]
+    assert bleu(hypotheses, references, 1).value == pytest.approx(100 * 2 / 3)
+    assert individual_bleu(hypotheses, references, 1).value == pytest.approx(50)
+    assert bleu(["a dog"], ["a Dog"], 1).value == pytest.approx(50)
+    hypotheses, references = corpus(1)
+    one, two = (individual_bleu(hypotheses, references, n).value for n in (1, 2))
+    assert bleu(hypotheses, references, 2).value == pytest.approx(math.sqrt(one * two))
+
+
+def literal_rouge_l(hypothesis: str, reference: str) -> float:
+    a, b = (re.findall("[a-z0-9]+", text.lower()) for text in (hypothesis, reference))
+
+    def longest(i: int, j: int) -> int:
+        if i == len(a) or j == len(b):
+            return 0
+        if a[i] == b[j]:
+            return 1 + longest(i + 1, j + 1)
+        return max(longest(i + 1, j), longest(i, j + 1))
+
+    common = longest(0, 0)
+    return 200 * common / (len(a) + len(b)) if common else 0.0
+
+
+def test_rouge_l_matches_a_literal_longest_common_subsequence() -> None:
+    hypotheses, references = (texts[:12] for texts in corpus(2))
+    hypotheses[0], hypotheses[1] = "", references[1].upper() + "!"
+    expected = [literal_rouge_l(h, r) for h, r in zip(hypotheses, references, strict=True)]
+    assert expected[:2] == [0, 100]
+    assert rouge_l(hypotheses, references).value == pytest.approx(sum(expected) / 12)
+
+
+def prediction(text: str, reference: str) -> Prediction:
+    return Prediction("x", None, Side(reference), Side(text))
+
+
+def test_only_references_with_text_count_and_empty_predictions_do() -> None:
+    some = [prediction("a b", "a b"), prediction("", "c d"), prediction("noise", " ")]
+    scored = text_scores(some)
+    assert [score.name for score in scored.scores] == list(NAMES)
+    assert {score.n for score in scored.scores} == {2}
+    assert scored["BLEU-1"].value == pytest.approx(100 * math.exp(1 - 4 / 2))
+    assert scored["ROUGE-L"].value == pytest.approx(50)
+
+
+def test_without_reference_text_every_text_score_is_left_out() -> None:
+    scored = text_scores([prediction("noise", "")])
+    assert scored.scores == () and set(scored.reasons) == set(NAMES)
+
+
+def test_without_a_predicted_word_scores_are_zero() -> None:
+    assert {score.value for score in text_scores([prediction("", "a b")]).scores} == {0}
+
+
+def test_a_score_carries_how_it_was_computed() -> None:
+    score = bleu(["a b"], ["a b"], 2)
+    pattern = r"BLEU-2 100\.00 \|order:2\|cumulative\|tok:13a\|case:mixed\|smooth:exp\|n:1\|sacre"
+    assert re.match(pattern, str(score))
+    assert "|individual|tok:split|" in individual_bleu(["a b"], ["a b"], 2).signature
+
+
+def test_text_scores_need_no_torch() -> None:
+    code = "import sys, pscli.metrics.score; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
