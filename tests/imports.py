@@ -13,6 +13,7 @@ LAYERS = [  # from the ground up; a module imports its own layer and those below
     ["errors"],
     ["files", "console", "registry"],
     ["config"],
+    ["runs"],
     ["dialogue"],
     ["datasets"],
     ["components"],

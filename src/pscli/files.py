@@ -1,18 +1,30 @@
-"""Files and folders: read with errors that help, and never left half-written."""
+"""Files and folders: the only place that writes, and so the only one that knows `.tmp` names.
+
+A file or folder is there whole or not at all; a line of a log is. What is written is checked to
+have been written: a full disk is an error, never a shorter file.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
 
 from pscli.errors import CheckpointError, DataError, PscliError
+
+# -- reading ---------------------------------------------------------------------------------
 
 
 def read_json(path: Path) -> Any:
     """The JSON value in a file. Raises DataError with line and column if it is broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.", "Check the path.") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -23,9 +35,143 @@ def read_json(path: Path) -> Any:
             "Mend the file and try again.",
         ) from error
     except ValueError as error:  # an integer of thousands of digits
-        raise DataError(f"{path} cannot be read: {error}.", "Expected a dialogue.") from error
+        raise DataError(f"{path} cannot be read: {error}.", "Expected JSON.") from error
     except RecursionError as error:
         raise DataError(f"{path} is nested too deeply.", "Expected a dialogue.") from error
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Objects of a JSON-lines file that `append_line` writes; one that was cut off is left out.
+
+    Raises:
+        DataError: if another line is broken; it names the line.
+    """
+    data = path.read_bytes() if path.is_file() else b""
+    found = []
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}:{number} is not JSON: {error}.", "Delete the line.") from error
+        if not isinstance(value, dict):
+            raise DataError(f"{path}:{number} is no JSON object.", "Delete the line.")
+        found.append(value)
+    return found
+
+
+# -- writing ---------------------------------------------------------------------------------
+
+
+def to_json(value: Any, indent: int | None = 1) -> str:
+    """JSON text. Raises ValueError at NaN and infinities, which JSON does not have."""
+    return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    write_text(path, to_json(value) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in UTF-8, whole or not at all; half a character becomes "?"."""
+    with replacing(path) as file:
+        file.write(text.encode("utf-8", "replace"))
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` when all has gone well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill that takes the place of `folder` when all has gone well.
+
+    What was there before stays until then.
+    """
+    temporary, before = (folder.with_name(f".{folder.name}.{end}") for end in ("tmp", "old"))
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(before, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, before)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Adds a line of JSON to a file, whole or not at all; one that was cut off is dropped first.
+
+    Raises:
+        OSError: if it could not be written; the file is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = to_json(value, indent=None).encode("utf-8", "replace") + b"\n"
+    with path.open("ab+", buffering=0) as file:
+        end = _whole(file)
+        if end != file.seek(0, os.SEEK_END):
+            file.truncate(end)
+        try:
+            left = memoryview(line)
+            while left:  # a disk that is nearly full takes only a part
+                left = left[file.write(left) :]
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def _whole(file: Any) -> int:
+    """Where the last whole line of an open file ends."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - (1 << 16))
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return int(start + found + 1)
+        end = start
+    return 0
+
+
+# -- folders that others may also want ---------------------------------------------------------
+
+
+@contextlib.contextmanager
+def locked(folder: Path, what: str, error: type[PscliError] = CheckpointError) -> Iterator[None]:
+    """Keeps other processes from writing a folder in the meantime.
+
+    Args:
+        what: What we do there, such as "writing predictions".
+
+    Raises:
+        error: if another process does it already.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as taken:
+        raise error(
+            f"Another process is {what} in {folder}.", "Wait until it has ended."
+        ) from taken
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def claim(

@@ -1,0 +1,106 @@
+"""A run's folder, and the only module that knows what lies in it.
+
+config.json     the resolved configuration
+metrics.jsonl   a line a step, and one an evaluation
+checkpoints/    the newest state of training
+samples/        predictions on the dev split, one folder an evaluation
+agent/          the best agent so far
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pscli.config import Config
+from pscli.errors import CheckpointError, PscliError
+from pscli.files import (
+    append_line,
+    claim,
+    locked,
+    read_json,
+    read_lines,
+    to_json,
+    write_json,
+    write_text,
+)
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run on disk."""
+
+    folder: Path
+
+    @classmethod
+    def start(cls, folder: Path, config: Config, overwrite: bool = False) -> Run:
+        """A new run. Raises CheckpointError if the folder holds something already."""
+        try:
+            claim(folder, CONFIG, overwrite)
+        except CheckpointError as error:
+            going_on = " Go on with it: --resume." if (folder / CONFIG).is_file() else ""
+            raise CheckpointError(error.message, error.hint + going_on) from None
+        shutil.rmtree(folder, ignore_errors=True)
+        run = cls(folder)
+        run.keep(config)
+        return run
+
+    def keep(self, config: Config) -> None:
+        write_json(self.folder / CONFIG, config.to_json())
+
+    @property
+    def config(self) -> Config:
+        """What it was started with. Raises CheckpointError if that cannot be read."""
+        try:
+            return Config.from_json(read_json(self.folder / CONFIG))
+        except PscliError as error:
+            raise CheckpointError(
+                f"{self.folder} cannot be resumed: its {CONFIG} cannot be read ({error.message}).",
+                "Name a run that was started before, or start one without --resume.",
+            ) from error
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def agent(self) -> Path:
+        return self.folder / "agent"
+
+    def samples(self, step: int) -> Path:
+        """Folder of the predictions after a step."""
+        return self.folder / "samples" / f"step-{step:06d}"
+
+    def lock(self) -> AbstractContextManager[None]:
+        return locked(self.folder, "training")
+
+    # -- metrics -------------------------------------------------------------------------------
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """What was logged so far."""
+        return read_lines(self.folder / "metrics.jsonl")
+
+    def log(self, **values: float) -> None:
+        append_line(self.folder / "metrics.jsonl", values)
+
+    def forget(self, step: int) -> None:
+        """Takes back what was logged at `step` and later, which a resumed run repeats."""
+        kept = [line for line in self.metrics if line["step"] < step]
+        lines = "".join(to_json(line, indent=None) + "\n" for line in kept)
+        write_text(self.folder / "metrics.jsonl", lines)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (folder / "metrics.jsonl").is_file()
+
+
+def agent_in(folder: Path) -> Path:
+    """The folder of an agent, where that or its run is named."""
+    return folder / "agent" if (folder / "agent" / "agent_config.json").is_file() else folder
