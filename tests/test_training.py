@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pscli.config import Config, SequenceConfig, TrainConfig
+from pscli.runs import Run
 from pscli.training.loop import batch_of, train
 
 RECIPE = TrainConfig(
@@ -43,7 +44,7 @@ def dialogues(random_dialogue: Any) -> list[Any]:
 
 
 def scores(system: Any, step: int) -> dict[str, float]:
-    return {"bleu2": 1.0, "fid": 1.0}
+    return {"BLEU-2": 1.0, "FID": 1.0}
 
 
 @pytest.mark.usefixtures("every_step")
@@ -52,7 +53,7 @@ def test_a_killed_run_goes_on_bit_for_bit(
 ) -> None:
     """Oracle: the run that was never interrupted."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    train(build.end_to_end(), dialogues, config(), whole, scores)
+    train(build.end_to_end(), dialogues, config(), Run(whole), scores)
 
     import pscli.training.loop as loop
 
@@ -66,10 +67,10 @@ def test_a_killed_run_goes_on_bit_for_bit(
 
     monkeypatch.setattr(loop, "clip", killed)
     with pytest.raises(MemoryError):
-        train(build.end_to_end(), dialogues, config(), broken, scores)
+        train(build.end_to_end(), dialogues, config(), Run(broken), scores)
     monkeypatch.setattr(loop, "clip", clip)
     assert len(curve(broken)) == 4
-    train(build.end_to_end(), dialogues, config(), broken, scores, resume=True)
+    train(build.end_to_end(), dialogues, config(), Run(broken), scores, resume=True)
     assert curve(broken) == curve(whole)
     assert len(curve(whole)) >= 6
 
@@ -83,7 +84,7 @@ def test_micro_batches_trace_the_same_curve(
     curves = []
     for size in (1, 2, 4):
         run = tmp_path / str(size)
-        train(build.end_to_end(), dialogues, config(micro_batch=size, lr=1e-4), run, scores)
+        train(build.end_to_end(), dialogues, config(micro_batch=size, lr=1e-4), Run(run), scores)
         curves.append(curve(run))
     for other in curves[:2]:
         for a, b in zip(other, curves[2], strict=True):
@@ -106,7 +107,7 @@ def test_it_stops_when_nothing_improves(
         build.end_to_end(),
         dialogues,
         config(epochs=9.0, patience=2, lr=0.0),
-        tmp_path,
+        Run(tmp_path),
         scores,
     )
     assert len(history) == 3  # one to compare with, and two that were no better
@@ -117,8 +118,10 @@ def test_the_gradient_from_the_image_loss_is_logged(
 ) -> None:
     from pscli.components.bridge import none
 
-    train(build.end_to_end(), dialogues, config(epochs=0.4), tmp_path / "dvtm", scores)
-    train(build.end_to_end(bridge=none), dialogues, config(epochs=0.4), tmp_path / "none", scores)
+    train(build.end_to_end(), dialogues, config(epochs=0.4), Run(tmp_path / "dvtm"), scores)
+    train(
+        build.end_to_end(bridge=none), dialogues, config(epochs=0.4), Run(tmp_path / "none"), scores
+    )
     assert curve(tmp_path / "dvtm")[0]["grad_llm_from_image"] > 0
     assert curve(tmp_path / "none")[0]["grad_llm_from_image"] == 0
 
@@ -128,6 +131,7 @@ import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import conftest, test_training, pscli.training.loop as loop
+from pscli.runs import Run
 tokenizer = conftest.tokenizer.__wrapped__()
 build = conftest.build.__wrapped__(tokenizer, conftest.clip_tokenizer.__wrapped__())
 clip = loop.clip
@@ -137,7 +141,7 @@ def interrupted(*arguments):
 loop.clip = interrupted
 dialogues = [conftest.dialogue(i) for i in range(12)]
 config = test_training.config(save_minutes=99.0)
-loop.train(build.end_to_end(), dialogues, config, Path({run!r}), test_training.scores)
+loop.train(build.end_to_end(), dialogues, config, Run(Path({run!r})), test_training.scores)
 """
 
 

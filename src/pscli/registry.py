@@ -6,8 +6,12 @@ can name an object of their own as `module:object` instead.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
+import os
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from pscli.errors import ConfigError
@@ -17,6 +21,8 @@ TABLES: dict[str, dict[str, str]] = {
         "qformer": "pscli.components.perceptron:QFormerPerceptron",
         "linear": "pscli.components.perceptron:LinearPerceptron",
     },
+    "llm": {"causal": "pscli.components.llm:LanguageModel"},
+    "generator": {"stable-diffusion": "pscli.components.generator:StableDiffusion"},
     "bridge": {
         "dvtm": "pscli.components.bridge:dvtm",
         "dvtm-word": "pscli.components.bridge:dvtm_word",
@@ -71,14 +77,32 @@ def check(kind: str, name: str) -> str:
 def find(kind: str, name: str) -> Any:
     """The object behind a name, or behind `module:object`.
 
+    `module` may lie in the current folder.
+
     Raises:
         ConfigError: if there is none.
     """
     module, _, attribute = TABLES[kind].get(check(kind, name), name).partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        with _current_folder_importable():
+            return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigError(
             f"The {kind} '{name}' cannot be loaded: {error}.",
             "Expected a name from the registry or an importable module:object.",
         ) from error
+
+
+def plain(name: str) -> str:
+    """A name as part of a file name: `own_system:Name` is `own_system-Name`."""
+    return name.replace(":", "-").replace("/", "-")
+
+
+@contextlib.contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    here = os.getcwd()
+    sys.path.append(here)  # last, so that no file there hides a library
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
