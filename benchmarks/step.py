@@ -5,10 +5,10 @@
 *Ours* is what `pscli train-e2e --preset tiny` does for a micro-batch from the second epoch on:
 collate, look photos up in the cache, forward through Eqs. 1-13, backward. *Parts* are, on the
 same batch and one after another, what the libraries do in it: transformers' Llama on the packed
-sequences with the cross-entropy of the supervised tokens, the Q-Former on the same patches, and a diffusers
-training step (CLIP text encoder, U-Net, squared error) on the same latents; forward and backward
-each, no bridge between them. Both take turns in one process; the ratio of each pair is taken first,
-then the median, with a 95 % bootstrap interval. `none` is our step without a bridge.
+sequences with the cross-entropy of the supervised tokens, the Q-Former on the same patches, and a
+diffusers training step (CLIP text encoder, U-Net, squared error) on the same latents; forward and
+backward each, no bridge between them. Both take turns in one process; the ratio of each pair is
+taken first, then the median, with a 95 % bootstrap interval. `none` is our step without a bridge.
 """
 
 from __future__ import annotations

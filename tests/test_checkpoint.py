@@ -184,9 +184,8 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     other = Other()
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(saved, other, adamw(other))
-    assert str(caught.value) == (
-        f"Checkpoint {saved} does not fit this run: 1 parameters differ, such as more.weight. {hint}"
-    )
+    differ = "1 parameters differ, such as more.weight."
+    assert str(caught.value) == f"Checkpoint {saved} does not fit this run: {differ} {hint}"
     wider = Net(width=7)
     before = wider.conv.weight.clone()
     with pytest.raises(CheckpointError, match=r"table\.weight has another shape"):

@@ -47,7 +47,7 @@ class Cache:
         """
         if any(p.requires_grad for p in module.parameters()):
             return compute([photo.open() for photo in photos])
-        table = self._table(module)
+        table = self._table(module, compute)
         found = []
         for photo in photos:
             key = self._key(photo)
@@ -61,10 +61,10 @@ class Cache:
         device = next((p.device for p in module.parameters()), torch.device("cpu"))
         return torch.stack(found).to(device)
 
-    def _table(self, module: nn.Module) -> _Table:
+    def _table(self, module: nn.Module, compute: Compute) -> _Table:
         if module not in self._weights:
             self._weights[module] = fingerprint(module)
-        name = self._weights[module]
+        name = f"{getattr(compute, '__qualname__', 'values')}-{self._weights[module]}"
         if name not in self._tables:
             self._tables[name] = _Table(self.folder / name if self.folder else None)
         return self._tables[name]

@@ -120,7 +120,7 @@ class StableDiffusion(nn.Module):
         """Loads a diffusers pipeline folder or hub id, in float32."""
         pipeline = StableDiffusionPipeline.from_pretrained(
             str(place), revision=revision, safety_checker=None, requires_safety_checker=False,
-            use_safetensors=True, torch_dtype=torch.float32,
+            use_safetensors=True, dtype=torch.float32,
         )  # fmt: skip
         return cls(pipeline, **options)
 

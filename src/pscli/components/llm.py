@@ -65,6 +65,10 @@ class LanguageModel(nn.Module):
     def device(self) -> torch.device:
         return self.model.device
 
+    def ids(self, row: Sequence[int]) -> Tensor:
+        """[L] token ids where the LLM is."""
+        return torch.tensor(row, device=self.device)
+
     def embed(self, ids: Tensor) -> Tensor:
         """[..., D] input embeddings of token ids."""
         return self.model.get_input_embeddings()(ids)

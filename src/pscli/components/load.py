@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,15 +47,15 @@ class Load:
         drawing = {"guidance": c.guidance, "steps": c.draw_steps, "snr_gamma": c.snr_gamma}
         options: dict[str, Any] = drawing if part == "generator" else {}
         kind = find(part, getattr(c, part).kind)
-        return kind.from_pretrained(place, revision, **options)
+        with _seeded():
+            return kind.from_pretrained(place, revision, **options)
 
     def bridge(self, sizes: Sizes) -> Bridge:
         """The bridge: a function, or a module, made for `sizes` and with the agent's weights."""
         found = find("bridge", self.config.bridge)
         if not (inspect.isclass(found) and issubclass(found, nn.Module)):
             return found
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # new weights are the same in every process
+        with _seeded():
             bridge = found(sizes)
         weights = self.folder / "bridge" / WEIGHTS if self.folder else None
         if weights and weights.is_file():
@@ -64,3 +66,11 @@ class Load:
 def located(weights: str, part: str) -> str:
     """Folder or hub id of a part's weights."""
     return str(find("weights", weights)(part)) if weights in TABLES["weights"] else weights
+
+
+@contextlib.contextmanager
+def _seeded() -> Iterator[None]:
+    """New weights, where a folder lacks some, are the same in every process and run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

@@ -164,12 +164,8 @@ class EndToEnd(System):
         """What the LLM reads of each dialogue, its photos seen."""
         template = self.template(max_length)
         packed = [template.prompt(q.responses, q.speaker) for q in questions]
-        device = self.llm.device
         with torch.no_grad():
             return [
-                Prompt(
-                    self.embed(torch.tensor([p.ids], device=device), self.look(p.photos))[0],
-                    p.dropped,
-                )
+                Prompt(self.embed(self.llm.ids(p.ids)[None], self.look(p.photos))[0], p.dropped)
                 for p in packed
             ]

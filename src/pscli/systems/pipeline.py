@@ -103,7 +103,4 @@ class Pipeline(System):
         see = told(self.llm.tokenizer, lambda photo: words[id(photo)])
         template = Template(self.llm.tokenizer, see, max_length)
         packed = [template.prompt(q.responses, q.speaker) for q in questions]
-        device = self.llm.device
-        return [
-            Prompt(self.llm.embed(torch.tensor(p.ids, device=device)), p.dropped) for p in packed
-        ]
+        return [Prompt(self.llm.embed(self.llm.ids(p.ids)), p.dropped) for p in packed]
