@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
-from torch import Tensor, nn
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from torch import nn
 
 from pscli import console
 from pscli.components.noise import seeded, seeds_torch
@@ -62,7 +62,9 @@ def train(
         TrainingError: at a loss or gradient that is not a number; nothing of it is kept.
     """
     keep_freed_memory()
-    accelerator = accelerator or Accelerator()
+    # A process whose dialogues have no photo does not compute what the others wait for.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = accelerator or Accelerator(kwargs_handlers=[unused])
     chief = accelerator.is_main_process
     t = config.train
 
@@ -121,8 +123,6 @@ def train(
                     if step % GRADIENT_EVERY == 0:
                         from_image.add(image)
                     loss = text + t.alpha * image  # L (Eq. 13)
-                    if accelerator.num_processes > 1:
-                        loss = loss + everywhere(system)
                     accelerator.backward(loss * accelerator.num_processes)
                 sums += torch.stack([text.detach(), image.detach()]).cpu()
             sums = accelerator.reduce(sums.to(accelerator.device), "sum").cpu()
@@ -180,13 +180,6 @@ def share(
     mine = batch[rank::ranks]
     parts = [mine[i * size : (i + 1) * size] for i in range(count)]
     return [(part, 1.0) if part else (batch[:1], 0.0) for part in parts]
-
-
-def everywhere(system: nn.Module) -> Tensor:
-    """Zero, with a gradient of zero for every parameter: a process whose dialogues have no photo
-    runs another graph, and the others would wait for what it does not compute."""
-    touched = [0.0 * p.flatten()[0] for p in system.parameters() if p.requires_grad]
-    return torch.stack([t.float() for t in touched]).sum()
 
 
 def clip(system: nn.Module, largest: float, accelerator: Accelerator) -> dict[str, float]:
