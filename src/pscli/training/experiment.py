@@ -9,9 +9,11 @@ from pscli.config import Config
 from pscli.console import stderr
 from pscli.dialogue.sequence import learnable
 from pscli.metrics.score import score_folder
-from pscli.predictions.generate import Settings, instances, open_predictions, predict
+from pscli.predictions.folder import Settings, writing
+from pscli.predictions.generate import instances, predict
 from pscli.registry import find
-from pscli.report.sheet import curves, metrics, sheet
+from pscli.report.sheet import curves, sheet
+from pscli.runs import Run
 from pscli.systems.agent import Agent, build
 from pscli.systems.base import System
 from pscli.training.loop import train
@@ -31,7 +33,9 @@ def run_training(config: Config, run: Path, *, resume: bool = False) -> None:
     dataset = find("dataset", config.dataset)()
     system = build(config.system, config.model)
     dev = instances(dataset.load("dev", config.train.eval_dialogues))
-    best = max((line.get("bleu2", 0.0) for line in metrics(run)), default=0.0) if resume else 0.0
+    best = (
+        max((line.get("bleu2", 0.0) for line in Run(run).metrics), default=0.0) if resume else 0.0
+    )
 
     def evaluate(system: System, step: int) -> dict[str, float]:
         nonlocal best
@@ -39,8 +43,8 @@ def run_training(config: Config, run: Path, *, resume: bool = False) -> None:
         agent = Agent(system, config)
         folder = run / "samples" / f"step-{step:06d}"
         settings = Settings(str(run), f"step {step}", config.dataset, "dev", 0, 0.0)
-        done = open_predictions(folder, settings, overwrite=True)
-        predict(agent, dev, folder, done, lambda count: None)
+        with writing(folder, settings, overwrite=True) as writer:
+            predict(agent, dev, writer, lambda count: None)
         scores = {s.name: s.value for s in score_folder(folder, by_kind=False).overall.scores}
         sheet([folder], count=5).save(folder / "conversations.png")
         curves(run, run / "loss.png")
