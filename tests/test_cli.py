@@ -9,6 +9,7 @@ import re
 import statistics
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,11 +25,12 @@ from pscli.cli import app
 from pscli.config import Config, demo, tiny
 from pscli.dialogue.schema import Dialogue, Turn
 from pscli.errors import ConfigError
+from pscli.files import append_line, write_json
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.group import grouped
 from pscli.metrics.score import Scores
 from pscli.photoworld.dataset import Photoworld
-from pscli.predictions.folder import append
+from pscli.predictions.folder import FILE_NAME, Settings
 from pscli.runs import Run
 
 COMMANDS = [
@@ -333,7 +335,7 @@ def predictions(folder: Path, *texts: str, dialogue: str = "d") -> Path:
         side = {"captions": [], "photos": []}
         reference = side | {"text": "one two three four"}
         record = {"id": f"{dialogue}/{number}", "reference": reference}
-        append(folder, record | {"prediction": side | {"text": text}})
+        append_line(folder / FILE_NAME, record | {"prediction": side | {"text": text}})
     return folder
 
 
@@ -360,20 +362,22 @@ def test_a_group_is_its_mean_and_deviation() -> None:
         values = [one["value"] for one in ones]
         assert score["value"] == pytest.approx(statistics.fmean(values))
         assert score["deviation"] == pytest.approx(statistics.stdev(values))
-        assert score["signature"].endswith("|mean±sd-of:3")
+        assert score["signature"].endswith("|mean±sd-of:3|n:1")
 
 
 def test_a_group_shows_every_count_and_drops_what_a_run_lacks() -> None:
     def scores(value: float, drawn: int, *more: Score) -> Scores:
-        fid = Score("FID", value, drawn, f"extractor:x|n:{drawn}/9|resize:64", None, (0.0, 1.0))
+        how, spread = "extractor:x|resize:64", (0.0, 1.0)
+        fid = Score("FID", value, drawn, how, "lower", interval=spread, count=f"{drawn}/9")
         return Scores(9, Scored((fid, *more)))
 
-    extra = Score("IS", 2.0, 5, "n:5")
+    extra = Score("IS", 2.0, 5, "", "higher")
     whole = grouped([scores(1.0, 5, extra), scores(3.0, 7)])
     (fid,) = whole.overall.scores
     assert (fid.value, fid.n, fid.interval) == (2.0, 6, None)
     assert fid.deviation == pytest.approx(2**0.5)  # of 1 and 3, by n - 1
-    assert fid.signature == "extractor:x|n:5/9,7/9|resize:64|mean±sd-of:2"
+    assert (fid.better, fid.count) == ("lower", "5/9,7/9")
+    assert fid.signature == "extractor:x|resize:64|mean±sd-of:2|n:5/9,7/9"
     assert grouped([scores(1.0, 5)]).overall["FID"].deviation is None
 
 
@@ -396,7 +400,8 @@ def test_report_draws_the_systems_side_by_side(monkeypatch: pytest.MonkeyPatch) 
         predictions(Path(name), "reply")
     passed(run("report", "a", "b", "--out", "new/x.png"))
     monkeypatch.setattr(Photoworld, "load", load)
-    Path("a/config.json").write_text('{"dataset": "photoworld", "split": "test"}')
+    settings = Settings("bundled", "0", "photoworld", "test", 0, 0.0)
+    write_json(Path("b/config.json"), asdict(settings))  # any of the folders may tell
     assert passed(run("report", "a", "b", "--out", "y.png")) == "y.png\n"
     with Image.open("new/x.png") as without, Image.open("y.png") as with_context:
         assert without.width == with_context.width == 4 * 380

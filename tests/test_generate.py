@@ -18,7 +18,7 @@ from pscli.cli import app
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.shipped import AGENT
-from pscli.predictions.folder import read_predictions
+from pscli.predictions.folder import Settings, read_predictions, writing
 from pscli.predictions.generate import batches, fingerprint, instances, predict, save_photos
 from pscli.systems.agent import Agent
 from pscli.systems.base import Question
@@ -59,7 +59,7 @@ class Parrot:
 @pytest.fixture
 def parrot(monkeypatch: pytest.MonkeyPatch) -> Parrot:
     agent = Parrot()
-    monkeypatch.setattr(Agent, "from_pretrained", lambda folder=None: agent)
+    monkeypatch.setattr(Agent, "from_pretrained", lambda folder=None, use=(): agent)
     return agent
 
 
@@ -310,8 +310,9 @@ def test_the_folder_is_named_after_the_agent(parrot: Parrot) -> None:
 
 def test_noise_reaches_the_agent(tmp_path: Path) -> None:
     agent = Parrot()
-    work = instances([talk()])
-    predict(agent, work, tmp_path, set(), lambda n: None, size=1, seed=4, temperature=0.3)
+    settings = Settings("a", "w", "jsonl", "test", seed=4, temperature=0.3)
+    with writing(tmp_path / "preds", settings) as writer:
+        predict(agent, instances([talk()]), writer, lambda n: None, size=1)
     assert agent.noise == [(4, 0.3)] * 2
     assert sorted(agent.asked) == [["d/1"], ["d/2"]]
 

@@ -49,11 +49,14 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "extractor": {
         "photoworld": "pscli.photoworld.judge:load_extractor",
-        "inception": ("torch_fidelity.feature_extractor_inceptionv3:FeatureExtractorInceptionV3"),
+        "inception": "pscli.metrics.extractor:Inception",
     },
     "metric": {
-        "answers": "pscli.photoworld.metrics:answer_scores",
-        "faithfulness": "pscli.photoworld.metrics:faithful_scores",
+        "text": "pscli.metrics.text:Text",
+        "images": "pscli.metrics.image:Images",
+        "sharing": "pscli.metrics.sharing:Sharing",
+        "answers": "pscli.photoworld.metrics:Answers",
+        "faithfulness": "pscli.photoworld.metrics:Faithfulness",
     },
     "weights": {"photoworld": "pscli.photoworld.shipped:part"},
     "agent": {"bundled": "pscli.photoworld.shipped:agent"},

@@ -9,7 +9,9 @@ import typer
 
 from pscli import console
 from pscli.cli.app import Overwrite, app
+from pscli.errors import DataError
 from pscli.registry import find
+from pscli.runs import agent_in
 
 
 @app.command()
@@ -59,8 +61,7 @@ def generate(
     if context is not None:
         _reply(context, agent, use, out or Path("replies"), speaker, seed, temperature, as_json)
     elif dataset is not None:
-        source = find("dataset", dataset)()
-        _predict(source, split, agent, use, out, count, batch, seed, temperature, overwrite)
+        _predict(dataset, split, agent, use, out, count, batch, seed, temperature, overwrite)
 
 
 def _agent(folder: Path | None, use: list[str] | None) -> Any:
@@ -106,7 +107,7 @@ def _reply(
 
 
 def _predict(
-    source: Any,
+    dataset: str,
     split: str,
     agent: Path | None,
     use: list[str] | None,
@@ -118,39 +119,36 @@ def _predict(
     overwrite: bool,
 ) -> None:
     from pscli.datasets.base import check_split
-    from pscli.predictions.generate import (
-        Settings,
-        fingerprint,
-        instances,
-        open_predictions,
-        predict,
-    )
+    from pscli.predictions.folder import Settings, writing
+    from pscli.predictions.generate import fingerprint, instances, predict
 
+    source = find("dataset", dataset)()
     check_split(source, split)
-    loaded = _agent(agent, use)
+    work = instances(source.load(split, count))  # before an agent is loaded, which takes longer
+    if not work:
+        raise DataError(
+            f"No dialogue of {dataset} {split} has two responses.", "Try another split."
+        )
+    folder = agent_in(agent) if agent else find("agent", "bundled")()
     settings = Settings(
         agent=str(agent) if agent else "bundled",
-        weights=fingerprint(
-            agent / "agent"
-            if agent and (agent / "agent").is_dir()
-            else agent or find("agent", "bundled")()
-        ),
-        dataset=source.name,
+        weights=fingerprint(folder),
+        dataset=dataset,
         split=split,
         seed=seed,
         temperature=temperature,
     )
     named = agent.parent if agent and agent.name == "agent" else agent
     out = out or Path("preds") / (named.resolve().name if named else "bundled")
-    done = open_predictions(out, settings, overwrite)
-    if done:
-        console.note(f"Going on with {out}: {len(done):,} instances are there already.")
-    work = instances(source.load(split, count))
     try:
-        with console.progress("Replying", len(work)) as advance:
-            predict(
-                loaded, work, out, done, advance, size=batch, seed=seed, temperature=temperature
-            )
+        with writing(out, settings, overwrite) as writer:
+            if writer.done:
+                console.note(
+                    f"Going on with {out}: {len(writer.done):,} instances are there already."
+                )
+            loaded = _agent(agent, use)
+            with console.progress("Replying", len(work)) as advance:
+                predict(loaded, work, writer, advance, batch)
     except KeyboardInterrupt:
         console.note("Stopped. Give the same command again to go on.")
         raise

@@ -20,6 +20,8 @@ from pscli.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# Instance types (of photoworld), in the order in which their figures are shown.
+INSTANCE_TYPES = ("chat", "look", "share", "vary", "recall")
 MAX_PIXELS = 64_000_000  # larger photos are refused before they are decoded
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,22 +213,25 @@ CURVES = {
     "image": "image loss  $L^v$ (Eq. 12)",
     "tau": r"temperature  $\tau$",
     "grad_llm_from_image": r"gradient norm of the LLM from $L^v$",
-    "bleu2": "BLEU-2 on dev",
-    "fid": "FID on dev",
 }
+NOT_DRAWN = re.compile("step|epoch|lr|tokens_per_second|grad_.*")
 
 
 def loss_figure(metrics: Sequence[dict[str, Any]]) -> Figure:
-    """Curves of a training run over its steps; those that it did not log are left out.
+    """Curves of a training run over its steps: those of `CURVES` that it logged, then dev scores.
 
     Args:
-        metrics: Lines of metrics.jsonl; each has a `step` and some of `CURVES`.
+        metrics: Lines of metrics.jsonl; each has a `step`.
     """
     from matplotlib.figure import Figure
 
+    logged = dict.fromkeys(key for line in metrics for key in line)
     curves = {
-        key: [(line["step"], line[key]) for line in metrics if line.get(key) is not None]
-        for key in CURVES
+        key: [
+            (line["step"], line[key]) for line in metrics if isinstance(line.get(key), int | float)
+        ]
+        for key in dict.fromkeys([*CURVES, *logged])
+        if not NOT_DRAWN.fullmatch(key) or key in CURVES
     }
     drawn = {key: points for key, points in curves.items() if points}
     columns = min(3 if len(drawn) <= 6 else 4, max(1, len(drawn)))
@@ -238,7 +242,7 @@ def loss_figure(metrics: Sequence[dict[str, Any]]) -> Figure:
         steps, values = zip(*points, strict=True)
         marker = "o" if len(points) < 30 else ""
         axes.plot(steps, values, color=REPLIES[1], linewidth=1.2, marker=marker, markersize=3)
-        axes.set_title(CURVES[key], fontsize=10, color=INK)
+        axes.set_title(CURVES.get(key, f"{key} on dev"), fontsize=10, color=INK)
         axes.set_xlabel("step", fontsize=8, color=FADED)
         axes.tick_params(labelsize=8, colors=FADED)
         axes.grid(alpha=0.25)

@@ -15,7 +15,8 @@ from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import learnable
 from pscli.errors import DataError
 from pscli.metrics.score import score_folder
-from pscli.predictions.generate import Settings, instances, open_predictions, predict
+from pscli.predictions.folder import Settings, writing
+from pscli.predictions.generate import instances, predict
 from pscli.registry import find
 from pscli.report.sheet import curves, sheet
 from pscli.runs import Run
@@ -85,8 +86,8 @@ class Evaluation:
         agent = Agent(system, config)
         folder = run.samples(step)
         settings = Settings(str(run.folder), f"step {step}", config.dataset, "dev", 0, 0.0)
-        done = open_predictions(folder, settings, overwrite=True)
-        predict(agent, self.work, folder, done, lambda count: None)
+        with writing(folder, settings, overwrite=True) as writer:
+            predict(agent, self.work, writer, lambda count: None)
         found = score_folder(folder, config.train.extractor, by_kind=False).overall.scores
         scores = {score.name: score.value for score in found}
         sheet([folder], count=SAMPLES).save(folder / "conversations.png")
