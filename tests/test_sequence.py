@@ -228,7 +228,7 @@ def test_a_position_counts_what_it_sees_and_targets_are_hidden(
     template: Template, random_dialogue: Dialogues, seed: int
 ) -> None:
     sequences = [p for n in (seed, seed + 100) for p in template.pack(random_dialogue(n))]
-    batch = system.prepare(collate(sequences, template.tokenizer.pad_token_id))
+    batch = collate(sequences, template.tokenizer.pad_token_id)
     for row, packed in enumerate(sequences):
         length = len(packed)
         mask = batch.mask[row, 0, :length, :length]
@@ -261,7 +261,7 @@ def plain_losses(system: Any, responses: list[Response]) -> list[float]:
         photos = [photo for r in responses[:index] for photo in r.photos]
         embeddings = system.llm.embed(torch.tensor([ids])).clone()
         if photos:
-            visual = system.perceptron(system.perceptron.pixels([p.open() for p in photos]))
+            visual = system.perceptron(system.perceptron.look([p.open() for p in photos]))
             place = torch.tensor(ids) == system.llm.tokenizer.convert_tokens_to_ids("<photo>")
             embeddings[0, place] = visual.flatten(0, 1)
         scores = F.log_softmax(system.llm.model(inputs_embeds=embeddings).logits[0], dim=-1)
