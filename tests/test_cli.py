@@ -31,6 +31,7 @@ from pscli.metrics.group import grouped
 from pscli.metrics.score import Scores
 from pscli.photoworld.dataset import Photoworld
 from pscli.predictions.folder import FILE_NAME, Settings
+from pscli.runs import Run
 
 COMMANDS = [
     "fetch", "stats", "train-e2e", "train-pipeline", "generate", "score", "report", "foundations",
@@ -249,8 +250,12 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, Path, bool]]:
     """Stands in for the training; what it was asked for."""
     calls: list[tuple[Config, Path, bool]] = []
 
-    def run_training(config: Config, run: Path, *, resume: bool = False) -> None:
+    def run_training(
+        config: Config, run: Path, *, resume: bool = False, overwrite: bool = False
+    ) -> None:
         calls.append((config, run, resume))
+        if not resume and os.environ.get("RANK", "0") == "0":
+            Run.start(run, config, overwrite)
 
     fake = SimpleNamespace(run_training=run_training)
     monkeypatch.setitem(sys.modules, "pscli.training.experiment", fake)
@@ -263,7 +268,8 @@ def test_options_make_the_configuration(trained: list[Any]) -> None:
     ((config, folder, resume),) = trained
     expected = demo("e2e").to_json()
     expected["seed"] = 3
-    expected["model"] |= {"perceptron": "linear", "bridge": "none"}
+    expected["model"]["perceptron"]["kind"] = "linear"
+    expected["model"]["bridge"] = "none"
     expected["train"] |= {"lr": 1e-4, "epochs": 2.0}
     assert (config.to_json(), folder, resume) == (expected, Path("r"), False)
     written = json.loads((folder / "config.json").read_text())
@@ -298,7 +304,7 @@ def test_a_resumed_run_keeps_its_configuration(trained: list[Any]) -> None:
     first, *others = trained
     assert others == [(first[0], Path("r"), True)] * 2
     refused(run("train-e2e", "--seed", 6, "--run", "r", "--resume"), "another seed than 6")
-    refused(run("train-pipeline", "--run", "r", "--resume"), "r trains 'e2e'", "train-e2e")
+    refused(run("train-pipeline", "--run", "r", "--resume"), "r trains 'e2e'", "train e2e")
     refused(run("train-e2e", "--run", "other", "--resume"), "other cannot be resumed")
     assert len(trained) == 3
 

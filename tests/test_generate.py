@@ -59,7 +59,7 @@ class Parrot:
 @pytest.fixture
 def parrot(monkeypatch: pytest.MonkeyPatch) -> Parrot:
     agent = Parrot()
-    monkeypatch.setattr(Agent, "from_pretrained", lambda folder=None: agent)
+    monkeypatch.setattr(Agent, "from_pretrained", lambda folder=None, use=(): agent)
     return agent
 
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from pscli.config import TrainConfig
 from pscli.training.schedules import out_of_patience, rate, temperature
 
 
@@ -31,7 +32,12 @@ def test_rate_decays_to_zero() -> None:
 
 
 def history(*scores: tuple[float, float]) -> list[dict[str, float]]:
-    return [{"bleu2": bleu, "fid": fid} for bleu, fid in scores]
+    pairs = [{"BLEU-2": bleu, "FID": fid} for bleu, fid in scores]
+    return [{k: v for k, v in pair.items() if not math.isnan(v)} for pair in pairs]
+
+
+def waiting(patience: int) -> TrainConfig:
+    return TrainConfig(patience=patience, monitor=("BLEU-2", "-FID"))
 
 
 @pytest.mark.parametrize(
@@ -56,9 +62,9 @@ def history(*scores: tuple[float, float]) -> list[dict[str, float]]:
     ],
 )
 def test_patience(scores: list[tuple[float, float]], patience: int, stop: bool) -> None:
-    assert out_of_patience(history(*scores), patience) is stop
+    assert out_of_patience(history(*scores), waiting(patience)) is stop
 
 
 def test_the_paper_waits_for_four_evaluations() -> None:
     flat = history((1, 9), *[(1, 9)] * 4)
-    assert [out_of_patience(flat[:n], 4) for n in range(6)] == [False] * 5 + [True]
+    assert [out_of_patience(flat[:n], waiting(4)) for n in range(6)] == [False] * 5 + [True]

@@ -24,7 +24,7 @@ from pscli.photoworld.shipped import AGENT, WEIGHTS
 from pscli.predictions.generate import read_dialogue
 from pscli.systems.agent import Agent, build
 from pscli.systems.pipeline import Captioner
-from pscli.training.loop import Gradient
+from pscli.training.probe import Gradient
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -66,7 +66,8 @@ def test_the_image_loss_reaches_llm_and_q_former_by_the_bridge(bridge: str, reac
     system = build("e2e", config.model)
     template = system.template(400)
     packed = [s for d in Photoworld().load("train", 4) for s in template.pack(d)]
-    losses = system(collate(packed, template.tokenizer.pad_token_id), 1.0, "test")
+    batch = system.prepare(collate(packed, template.tokenizer.pad_token_id))
+    losses = system(batch, 1.0, "test")
     for part in (system.llm, system.perceptron):
         gradient = Gradient(part)
         gradient.add(losses.image)

@@ -21,6 +21,8 @@ TABLES: dict[str, dict[str, str]] = {
         "qformer": "pscli.components.perceptron:QFormerPerceptron",
         "linear": "pscli.components.perceptron:LinearPerceptron",
     },
+    "llm": {"causal": "pscli.components.llm:LanguageModel"},
+    "generator": {"stable-diffusion": "pscli.components.generator:StableDiffusion"},
     "bridge": {
         "dvtm": "pscli.components.bridge:dvtm",
         "dvtm-word": "pscli.components.bridge:dvtm_word",
@@ -92,6 +94,11 @@ def find(kind: str, name: str) -> Any:
             f"The {kind} '{name}' cannot be loaded: {error}.",
             "Expected a name from the registry or an importable module:object.",
         ) from error
+
+
+def plain(name: str) -> str:
+    """A name as part of a file name: `own_system:Name` is `own_system-Name`."""
+    return name.replace(":", "-").replace("/", "-")
 
 
 @contextlib.contextmanager

@@ -43,6 +43,12 @@ def generate(
         float, typer.Option(min=0.0, help="Of sampling; 0 takes the likeliest token.")
     ] = 0.0,
     overwrite: Overwrite = False,
+    use: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:NAME", help="Code that the agent's own parts need; repeatable."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (--context).")] = False,
 ) -> None:
     """Let an agent reply: to one dialogue, or to every instance of a split.
@@ -53,22 +59,23 @@ def generate(
         raise typer.BadParameter("give either --context FILE or --dataset NAME.")
     console.quiet_libraries()
     if context is not None:
-        _reply(context, agent, out or Path("replies"), speaker, seed, temperature, as_json)
+        _reply(context, agent, use, out or Path("replies"), speaker, seed, temperature, as_json)
     elif dataset is not None:
-        _predict(dataset, split, agent, out, count, batch, seed, temperature, overwrite)
+        _predict(dataset, split, agent, use, out, count, batch, seed, temperature, overwrite)
 
 
-def _agent(folder: Path | None) -> Any:
+def _agent(folder: Path | None, use: list[str] | None) -> Any:
     from pscli.systems.agent import Agent
 
     if folder is None:
         console.note("Using the bundled agent; --agent names another.")
-    return Agent.from_pretrained(folder)
+    return Agent.from_pretrained(folder, use=use or ())
 
 
 def _reply(
     context: Path,
     agent: Path | None,
+    use: list[str] | None,
     out: Path,
     speaker: str | None,
     seed: int,
@@ -79,7 +86,7 @@ def _reply(
     from pscli.predictions.generate import read_dialogue, save_photos
 
     dialogue = read_dialogue(context)
-    reply = _agent(agent).respond(dialogue, speaker, seed=seed, temperature=temperature)
+    reply = _agent(agent, use).respond(dialogue, speaker, seed=seed, temperature=temperature)
     files = save_photos(reply, out)
     if as_json:
         pairs = {"text": reply.text, "captions": reply.captions, "photos": list(map(str, files))}
@@ -103,6 +110,7 @@ def _predict(
     dataset: str,
     split: str,
     agent: Path | None,
+    use: list[str] | None,
     out: Path | None,
     count: int | None,
     batch: int,
@@ -138,7 +146,7 @@ def _predict(
                 console.note(
                     f"Going on with {out}: {len(writer.done):,} instances are there already."
                 )
-            loaded = _agent(agent)
+            loaded = _agent(agent, use)
             with console.progress("Replying", len(work)) as advance:
                 predict(loaded, work, writer, advance, batch)
     except KeyboardInterrupt:

@@ -119,9 +119,9 @@ def _brush() -> Any:
     console.quiet_libraries()
     import torch
 
-    from pscli.components.generator import Generator
+    from pscli.components.generator import StableDiffusion
 
-    generator = Generator.from_pretrained(find("weights", "photoworld")("generator"))
+    generator = StableDiffusion.from_pretrained(find("weights", "photoworld")("generator"))
     generator.eval()
 
     def draw(caption: str, seed: int) -> Any:

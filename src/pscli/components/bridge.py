@@ -53,8 +53,21 @@ class Captions:
     text: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """What a bridge with weights is made for: V, W and D, and the width of the LLM."""
+
+    llm_vocabulary: int
+    clip_vocabulary: int
+    clip_width: int
+    llm_width: int
+
+
 class Bridge(Protocol):
-    """Captions, the text encoder's embeddings [W, D] and τ to a residual [B, N, D], or None."""
+    """Captions, the text encoder's embeddings [W, D] and τ to a residual [B, N, D], or None.
+
+    A function, or a module that is made for `Sizes`: its weights train and are kept by the agent.
+    """
 
     def __call__(self, captions: Captions, embeddings: Tensor, tau: float) -> Tensor | None: ...
 
