@@ -60,7 +60,6 @@ OPENAI = {
                 {"type": "text", "text": "is this?"},
                 {"type": "image_url", "image_url": {"url": URL, "detail": "low"}},
                 {"type": "input_image", "image_url": DATA_URL},
-                {"type": "input_audio", "input_audio": {}},
                 {"type": "input_text", "text": "And that?"},
             ],
         },
@@ -119,10 +118,7 @@ def test_openai_mixes_texts_and_images() -> None:
         ("user", "Hi", None), ("assistant", "Look", None), ("user", "What is this?", by_url),
         ("user", "", Encoded(png("red"))), ("user", "And that?", None),
     ]  # fmt: skip
-    assert dict(dropped.reasons) == {
-        "a message that neither user nor assistant sent": 1,
-        "a part of a message that is neither a text nor an image": 1,
-    }
+    assert dict(dropped.reasons) == {"a message that neither user nor assistant sent": 1}
     first, second = dialogue.photos
     assert isinstance(first, KnownPhoto) and first.urls == (URL,)
     assert second.open().getpixel((0, 0)) == (255, 0, 0)
@@ -147,6 +143,10 @@ def test_openai_mixes_texts_and_images() -> None:
         ({"conversations": []}, "nobody says anything"),
         ({"messages": [{"role": "system", "content": "x"}]}, "nobody says anything"),
         ({"messages": [{"role": "user", "content": 3}]}, "a text is int, not a string"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]},
+            "a part of a message is neither a text nor an image_url",
+        ),
     ],
 )
 def test_what_has_another_form_is_refused(value: Any, what: str) -> None:
@@ -414,3 +414,16 @@ def test_a_photo_of_another_format_is_read_or_ends_the_dialogue(suffix: str) -> 
     else:
         assert len(dialogue.turns) == 3 and not dropped.reasons
         assert dialogue.photos == [Photo(HERE / f"photos/k{suffix}", "A kite.")]
+
+
+def test_the_documentation_shows_what_is_read(tmp_path: Path) -> None:
+    """Its four lines are read, and its line of conversion is the one that is given."""
+    text = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    forms, line = text.partition("### Other forms")[2].split("```json\n")[1].split("```\n")[:3:2]
+    decoder, found = json.JSONDecoder(), []
+    while forms := forms.lstrip():
+        value, end = decoder.raw_decode(forms)
+        found.append(value)
+        forms = forms[end:]
+    assert [len(read(value)[0].photos) for value in found] == [1, 1, 1, 1]
+    assert line.partition("\n```")[0].strip() == others.conversion({"utterances": ["Hi"]})

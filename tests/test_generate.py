@@ -16,9 +16,10 @@ from typer.testing import CliRunner, Result
 from pscli import console
 from pscli.cli import app
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
+from pscli.errors import DataError
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.shipped import AGENT
-from pscli.predictions.folder import Settings, read_predictions, writing
+from pscli.predictions.folder import Settings, read_predictions, read_settings, writing
 from pscli.predictions.generate import batches, fingerprint, instances, predict, save_photos
 from pscli.systems.agent import Agent
 from pscli.systems.base import Question
@@ -215,6 +216,50 @@ def test_every_response_after_the_first_is_an_instance() -> None:
     responses = talk().responses
     assert (one.question, one.gold) == (Question(responses[:1], "B", "d/1"), responses[1])
     assert (two.question, two.gold) == (Question(responses[:2], "A", "d/2"), responses[2])
+
+
+def test_two_dialogues_of_one_id_are_refused() -> None:
+    with pytest.raises(DataError, match=r"Two dialogues have the id 'd'\. Rename one"):
+        instances([talk(), talk()])
+    (one, *_) = instances([Dialogue(talk().turns, "d\ud83d")])
+    assert one.question.key == "d?/1"
+
+
+OWN = """
+from pscli.dialogue.schema import Dialogue, Turn
+class Mine:
+    name, licence, splits = "mine", "none", ("test", "mute")
+    def load(self, split, count=None):
+        turns = (Turn("A", "one"), Turn("B", "two"))
+        return [Dialogue(turns[: 2 if split == "test" else 1], "d")]
+"""
+
+
+def test_a_dataset_of_ones_own_is_kept_by_the_name_that_finds_it(parrot: Parrot) -> None:
+    Path("own_data.py").write_text(OWN)
+    result = run("--dataset", "own_data:Mine", "--out", "preds")
+    assert result.exit_code == 0, result.output
+    found = read_settings(Path("preds"))
+    assert found is not None and found.dataset == "own_data:Mine"
+    refused(
+        run("--dataset", "own_data:Mine", "--split", "mute"),
+        "No dialogue of own_data:Mine mute has two responses.",
+    )
+
+
+def test_folders_are_looked_at_before_an_agent_is_loaded(
+    parrot: Parrot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(folder: object = None, use: object = ()) -> None:
+        raise AssertionError("an agent was loaded")
+
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").touch()
+    monkeypatch.setattr(Agent, "from_pretrained", load)
+    refused(run("--dataset", "photoworld", "--count", 1, "--out", "mine"), "mine exists already")
+    failed = run("--dataset", "photoworld", "--count", 1, "--out", "new")
+    assert isinstance(failed.exception, AssertionError)
+    assert not Path("new").exists()  # what never began leaves nothing
 
 
 def test_batches_hold_everything_once_and_prompts_grow() -> None:

@@ -13,13 +13,14 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor, nn
 
+from pscli.dialogue.schema import Photo
 from pscli.errors import ConfigError
 from pscli.files import append_line
 from pscli.metrics.score import REAL, Scores, score_folder
 from pscli.photoworld import judge
 from pscli.photoworld.scene import COLOURS, KINDS, SETTINGS
 from pscli.predictions.folder import FILE_NAME
-from pscli.report.table import table
+from pscli.report.table import left_out, signatures, table
 
 
 class Blind(nn.Module):
@@ -132,6 +133,21 @@ def test_instances_with_filled_in_photos_are_also_left_out(tmp_path: Path) -> No
     ]
 
 
+def test_no_photo_is_opened_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By image scores, faithfulness and sections together."""
+    opened: list[Path] = []
+    whole = Photo.open
+
+    def counted(self: Photo) -> Image.Image:
+        assert isinstance(self.source, Path)
+        opened.append(self.source)
+        return whole(self)
+
+    monkeypatch.setattr(Photo, "open", counted)
+    assert "photo faithfulness" in score_folder(write(tmp_path)).by_kind["share"]
+    assert sorted(path.name for path in opened) == ["2.png", "3.png"]
+
+
 def test_scores_go_to_json(tmp_path: Path) -> None:
     scores = score_folder(write(tmp_path), by_kind=False)
     pairs = json.loads(json.dumps(scores.to_json()))
@@ -172,20 +188,19 @@ def test_the_table_sets_systems_side_by_side(tmp_path: Path) -> None:
     assert any(row.startswith("answer chance  ") for row in rows)
 
 
-def test_the_table_prints_each_signature_once(tmp_path: Path) -> None:
+def test_each_signature_is_told_once(tmp_path: Path) -> None:
     scores = score_folder(write(tmp_path))
-    lines = shown(("a", scores), ("b", scores))
-    below = [line.strip() for line in lines if " |" in line]
-    assert len(below) == len(set(below))
-    assert sum(line.startswith("BLEU-2 |order:2|cumulative|tok:13a|") for line in below) == 1
-    assert not any("|n:" in line for line in below)
+    lines = signatures([("a", scores), ("b", scores)])
+    assert len(lines) == len(set(lines))
+    assert sum(line.startswith("BLEU-2 |order:2|cumulative|tok:13a|") for line in lines) == 1
+    assert not any("|n:" in line for line in lines)
 
 
-def test_the_table_says_why_a_score_is_left_out(tmp_path: Path) -> None:
+def test_it_is_told_why_a_score_is_left_out(tmp_path: Path) -> None:
     side = {"text": "hi", "captions": [], "photos": []}
-    append_line(
-        tmp_path / FILE_NAME, {"id": "x", "kind": "chat", "reference": side, "prediction": side}
-    )
-    text = " ".join(" ".join(shown(("mute", score_folder(tmp_path)))).split())
-    assert "mute: no IS-photoworld, needs 2 drawn photos, there are 0" in text
-    assert "mute: no sharing recall, no reference has a photo" in text
+    record = {"id": "x", "kind": "chat", "reference": side, "prediction": side}
+    append_line(tmp_path / FILE_NAME, record)
+    lines = left_out([("mute", score_folder(tmp_path))])
+    assert "mute: no IS-photoworld, needs 2 drawn photos, there are 0" in lines
+    assert "mute: no sharing recall, no reference has a photo" in lines
+    assert "mute, chat: no BLEU-2, no reference has 2 tokens (tok:13a)" in lines

@@ -235,7 +235,8 @@ def test_a_damaged_file_is_read_or_refused(kind: str, data: Any) -> None:
 
 
 def test_any_fault_of_a_decoder_is_a_data_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = encoded(RGB, "PNG")
+    grey = RGB.convert("L")
+    data = encoded(grey, "PNG")
     for fault in (ZeroDivisionError, KeyError, struct.error, MemoryError, AssertionError):
 
         def fail(*args: Any, fault: type[Exception] = fault) -> None:
@@ -248,7 +249,7 @@ def test_any_fault_of_a_decoder_is_a_data_error(monkeypatch: pytest.MonkeyPatch)
                 with pytest.raises(DataError, match="not an image that can be decoded"):
                     opened(data)
                 with pytest.raises(DataError, match="not an image that can be decoded"):
-                    Photo(RGB).open()
+                    Photo(grey).open()
 
 
 def test_what_cannot_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

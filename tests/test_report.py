@@ -119,9 +119,30 @@ def test_an_instance_that_the_dataset_lacks_has_no_context(
     assert len(drawn) == 5  # of d, one of the two
 
 
+@pytest.mark.parametrize(
+    ("config", "dev"),
+    [
+        ('{"train": {"monitor": ["CMMD", "-FID"]}}', ["CMMD", "FID"]),
+        ('{"train": {"monitor": [1]}}', []),
+        ('{"dataset": "photochat"}', []),
+        ("[", []),
+        (None, []),
+    ],
+)
+def test_curves_are_those_of_the_losses_and_of_what_the_run_watches(
+    monkeypatch: pytest.MonkeyPatch, config: str | None, dev: list[str]
+) -> None:
+    append_line(Path("r/metrics.jsonl"), {"step": 1})
+    if config:
+        Path("r/config.json").write_text(config)
+    drawn: list[Any] = []
+    monkeypatch.setattr(sheets, "loss_plot", lambda *args: drawn.append(args))
+    sheets.curves(Path("r"), Path("x.png"))
+    assert drawn == [([{"step": 1}], Path("x.png"), dev)]
+
+
 def test_curves_are_drawn_of_what_is_a_number_and_a_line_needs_its_step() -> None:
-    Path("r").mkdir()
-    for line in ({"step": 1, "loss": 2.0, "note": "x"}, {"step": 2, "loss": None, "CMMD": 3.0}):
+    for line in ({"step": 1, "loss": 2.0, "text": "x"}, {"step": 2, "loss": None}):
         append_line(Path("r/metrics.jsonl"), line)
     sheets.curves(Path("r"), Path("x.png"))
     append_line(Path("r/metrics.jsonl"), {"loss": 1.0})

@@ -146,6 +146,9 @@ def test_photos_open_as_rgb(tmp_path: Path) -> None:
     assert opened.getpixel((0, 0)) == (255, 127, 127)  # half of red on white
     grey = Image.new("L", (2, 2), 7)
     assert Photo(grey).open().getpixel((0, 0)) == (7, 7, 7)
+    red = Image.new("RGB", (2, 2), "red")
+    Photo(red).open().putpixel((0, 0), (0, 0, 0))  # of one's own
+    assert Photo(red).open().getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_photos_that_cannot_be_opened_say_why(

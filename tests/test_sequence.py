@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer as TokenizerObject
+from tokenizers.processors import TemplateProcessing
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
 
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue, Photo, Response, Turn
@@ -136,6 +139,29 @@ def test_marks_that_a_user_typed_stay_plain_characters(template: Template, mark:
         assert packed.photos == [] and packed.captions == []
         expected = {"</s>": 3, "<s>": 1}.get(mark, 0)
         assert packed.ids.count(special) == expected
+
+
+def test_a_tokenizer_that_begins_every_text_begins_a_sequence_once(
+    tokenizer: Any, dog: Photo
+) -> None:
+    """As Llama's does."""
+    beginning = TokenizerObject.from_str(tokenizer.backend_tokenizer.to_str())
+    beginning.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
+    )
+    like_llama = PreTrainedTokenizerFast(
+        tokenizer_object=beginning, bos_token="<s>", eos_token="</s>",
+        additional_special_tokens=["[IMG]", "[/IMG]", "<photo>"],
+    )  # fmt: skip
+    assert written(like_llama, like_llama("a").input_ids) == "<s>a"
+    template = Template(like_llama, told(like_llama))
+    turns = [Turn("X", "a", dog), Turn("Y", "b", dog)]
+    (packed,) = template.pack(Dialogue(turns))
+    assert packed.ids.count(tokenizer.bos_token_id) == 1
+    prompt = template.prompt(Dialogue(turns).responses, "X")
+    assert written(tokenizer, prompt.ids) == (
+        "<s>A: a[IMG] A red dog[/IMG]</s>B: b[IMG] A red dog[/IMG]</s>A:"
+    )
 
 
 def test_a_tokenizer_without_marks_is_refused(tokenizer: Any) -> None:

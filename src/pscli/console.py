@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,23 @@ stderr = Console(stderr=True)
 PLAIN_WIDTH = 160  # columns of a table that is piped into a file
 
 
+# What moves the cursor, rings, turns the direction of writing, or is half a character.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    """The text with control characters as JSON writes them: none ever reaches a terminal."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def result(text: str) -> None:
     """Prints a line of results as it is: not wrapped, and brackets are not read as markup."""
-    stdout.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    stdout.print(plain(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
     """Prints a line that is no result, likewise."""
-    stderr.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    stderr.print(plain(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def show(renderable: RenderableType) -> None:
@@ -47,7 +57,7 @@ def show_json(value: Any) -> None:
 
 def show_error(error: PscliError) -> None:
     """Prints what happened, and on a line of its own what to do."""
-    stderr.print(Text.assemble(("Error: ", "bold red"), error.message), soft_wrap=True)
+    stderr.print(Text.assemble(("Error: ", "bold red"), plain(error.message)), soft_wrap=True)
     if error.hint:
         note(error.hint)
 

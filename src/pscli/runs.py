@@ -77,6 +77,15 @@ class Run:
             ) from error
 
     @property
+    def monitored(self) -> list[str]:
+        """Names of the dev scores that its training watches; none if nobody can say."""
+        try:
+            names = read_json(self.folder / CONFIG)["train"]["monitor"]
+            return [name.removeprefix("-") for name in names]
+        except (PscliError, LookupError, TypeError, AttributeError):
+            return []
+
+    @property
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
 

@@ -58,7 +58,7 @@ def score(
     from pscli.metrics.score import metrics
     from pscli.metrics.score import score as scores_of
     from pscli.predictions.folder import read_predictions
-    from pscli.report.table import table
+    from pscli.report.table import left_out, signatures, table
 
     chosen = metrics(extractor, metric or [])
     # A broken last folder is refused before the first is scored.
@@ -77,6 +77,8 @@ def score(
         console.show_json(pairs)
     else:
         console.show(table(systems + means))
+        for line in signatures(systems + means) + left_out(systems + means):
+            console.result(line)  # not wrapped, so that it can be copied
 
 
 def _group(text: str) -> tuple[str, list[Path]]:

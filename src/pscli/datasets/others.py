@@ -156,7 +156,7 @@ def _openai(value: Any, find: Find, at: str, drop: Dropped) -> Iterator[Turn]:
             elif kind in ("text", "input_text", "output_text"):
                 texts.append(_text(part.get("text"), at))
             else:
-                drop(at, "a part of a message that is neither a text nor an image")
+                _refuse(at, "a part of a message is neither a text nor an image_url")
         yield Turn(role, " ".join(texts))
 
 

@@ -127,7 +127,8 @@ def as_seen(image: Image) -> Image:
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image)
         image = white
-    image = image.convert("RGB")
+    if image.mode != "RGB":  # a copy of a large photo is large
+        image = image.convert("RGB")
     return image if turn is None else image.transpose(turn)
 
 
@@ -164,17 +165,18 @@ def _eight_bits(image: Image) -> Image:
     from PIL import Image
 
     deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
-    values = np.asarray(image)
     if deep:  # a dark one is dark
-        return Image.fromarray((values // 256).astype(np.uint8))
-    values = values.astype(np.float64)
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+        return Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
+    values = np.array(image, np.float64)
+    known = np.isfinite(values)
+    low, high = (values[known].min(), values[known].max()) if known.any() else (0.0, 0.0)
+    np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
     if low < 0 or high > 65535:
-        values = (values - low) / (high - low or 1) * 255
+        values -= low
+        values /= high - low or 1  # first, so that the greatest is 1 to the bit
+        values *= 255
     elif high > 255:
-        values = values / 256
+        values /= 256
     elif high <= 1:
-        values = values * 255
+        values *= 255
     return Image.fromarray(values.astype(np.uint8))

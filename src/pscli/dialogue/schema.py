@@ -68,7 +68,8 @@ class Photo:
         if hasattr(self.source, "draw"):
             return self.source.draw()
         with decoding("in memory"):
-            return as_seen(self.source)
+            seen = as_seen(self.source)
+            return seen.copy() if seen is self.source else seen
 
 
 @dataclass(frozen=True)

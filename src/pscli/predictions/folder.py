@@ -133,8 +133,7 @@ def open_photo(path: Path, id: str) -> Image:
     try:
         return Photo(path).open()
     except DataError as error:
-        message = error.message.replace(str(path), repr(str(path)))
-        raise DataError(f"Instance {_SHOWN.repr(id)}: {message}", error.hint) from error
+        raise DataError(f"Instance {_SHOWN.repr(id)}: {error.message}", error.hint) from error
 
 
 def read_settings(folder: Path) -> Settings | None:
@@ -169,7 +168,7 @@ def _lines(folder: Path) -> list[tuple[int, bytes]]:
     if data is None:
         raise DataError(f"{folder} has no {FILE_NAME}.", "Write some with `pscli generate --out`.")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data[:2].count(0) == 1:
-        raise DataError(f"{path} is UTF-16.", "Save it as UTF-8.")
+        raise DataError(f"{path} is UTF-16 or UTF-32.", "Save it as UTF-8.")
     lines = enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
     found = [(number, line) for number, line in lines if line.strip()]
     if not found:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,24 +213,23 @@ CURVES = {
     "tau": r"temperature  $\tau$",
     "grad_llm_from_image": r"gradient norm of the LLM from $L^v$",
 }
-NOT_DRAWN = re.compile("step|epoch|lr|tokens_per_second|grad_.*")
 
 
-def loss_figure(metrics: Sequence[dict[str, Any]]) -> Figure:
-    """Curves of a training run over its steps: those of `CURVES` that it logged, then dev scores.
+def loss_figure(metrics: Sequence[dict[str, Any]], dev: Sequence[str] = ()) -> Figure:
+    """Curves of a training run over its steps; those that it did not log are left out.
 
     Args:
         metrics: Lines of metrics.jsonl; each has a `step`.
+        dev: Names of scores to draw beside `CURVES`.
     """
     from matplotlib.figure import Figure
 
-    logged = dict.fromkeys(key for line in metrics for key in line)
+    titles = CURVES | {name: f"{name} on dev" for name in dev}
     curves = {
         key: [
             (line["step"], line[key]) for line in metrics if isinstance(line.get(key), int | float)
         ]
-        for key in dict.fromkeys([*CURVES, *logged])
-        if not NOT_DRAWN.fullmatch(key) or key in CURVES
+        for key in titles
     }
     drawn = {key: points for key, points in curves.items() if points}
     columns = min(3 if len(drawn) <= 6 else 4, max(1, len(drawn)))
@@ -242,7 +240,7 @@ def loss_figure(metrics: Sequence[dict[str, Any]]) -> Figure:
         steps, values = zip(*points, strict=True)
         marker = "o" if len(points) < 30 else ""
         axes.plot(steps, values, color=REPLIES[1], linewidth=1.2, marker=marker, markersize=3)
-        axes.set_title(CURVES.get(key, f"{key} on dev"), fontsize=10, color=INK)
+        axes.set_title(titles[key], fontsize=10, color=INK)
         axes.set_xlabel("step", fontsize=8, color=FADED)
         axes.tick_params(labelsize=8, colors=FADED)
         axes.grid(alpha=0.25)
@@ -250,10 +248,10 @@ def loss_figure(metrics: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-def loss_plot(metrics: Sequence[dict[str, Any]], path: Path) -> None:
+def loss_plot(metrics: Sequence[dict[str, Any]], path: Path, dev: Sequence[str] = ()) -> None:
     """Saves `loss_figure` as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure = loss_figure(metrics)
+    figure = loss_figure(metrics, dev)
     FigureCanvasAgg(figure)  # no window system is asked for
     figure.savefig(path, dpi=150, facecolor="white")

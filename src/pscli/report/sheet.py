@@ -142,4 +142,4 @@ def curves(run: Path, out: Path) -> None:
     for number, line in enumerate(lines, start=1):
         if not isinstance(line.get("step"), int | float):
             raise DataError(f"{run / 'metrics.jsonl'}:{number} has no step.", "Delete the line.")
-    loss_plot(lines, out)
+    loss_plot(lines, out, Run(run).monitored)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pscli import console
 from pscli.dialogue.schema import INSTANCE_TYPES
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.score import Scores
@@ -18,20 +19,16 @@ ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 def table(systems: Sequence[tuple[str, Scores]]) -> Table:
     """Systems side by side: a row per metric, a column per system, a section per instance type.
 
-    Below it, how each figure was computed, once each (n stands beside the figure instead), and
-    why others are left out. An arrow says which direction is better.
+    An arrow says which direction is better.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    caption = Text("\n".join(_signatures(systems) + _left_out(systems)), justify="left")
-    result = Table(
-        box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", caption_style="dim"
-    )
+    result = Table(box=box.SIMPLE_HEAD)
     result.add_column("")
     for name, _ in systems:
-        result.add_column(Text(name), justify="right")
+        result.add_column(Text(console.plain(name)), justify="right")
     for kind in _kinds(systems):
         sections = [s.by_kind.get(kind, Scored()) if kind else s.overall for _, s in systems]
         sizes = [s.sizes.get(kind, 0) if kind else s.n for _, s in systems]
@@ -65,7 +62,7 @@ def _cell(score: Score) -> Any:
     return cell.append(f"  n={score.count}", style="dim")
 
 
-def _signatures(systems: Sequence[tuple[str, Scores]]) -> list[str]:
+def signatures(systems: Sequence[tuple[str, Scores]]) -> list[str]:
     """How each figure was computed, once each; n stands beside the figure."""
     found = {
         f"{score.name} |{score.how}": None
@@ -76,7 +73,8 @@ def _signatures(systems: Sequence[tuple[str, Scores]]) -> list[str]:
     return list(found)
 
 
-def _left_out(systems: Sequence[tuple[str, Scores]]) -> list[str]:
+def left_out(systems: Sequence[tuple[str, Scores]]) -> list[str]:
+    """Which figures are missing, and why."""
     return [
         f"{system}{f', {kind}' if kind else ''}: no {name}, {reason}"
         for system, scores in systems

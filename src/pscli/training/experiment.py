@@ -90,7 +90,7 @@ class Evaluation:
             predict(agent, self.work, writer, lambda count: None)
         found = score_folder(folder, config.train.extractor, by_kind=False).overall.scores
         scores = {score.name: score.value for score in found}
-        sheet([folder], count=SAMPLES).save(folder / "conversations.png")
+        sheet([folder], count=SAMPLES, use=[config.dataset]).save(folder / "conversations.png")
         curves(run.folder, run.folder / "loss.png")
         first = next(iter(config.train.monitor), "")
         before = max((worth(line, first) for line in run.metrics), default=-math.inf)
