@@ -6,8 +6,12 @@ can name an object of their own as `module:object` instead.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
+import os
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from pscli.errors import ConfigError
@@ -71,14 +75,27 @@ def check(kind: str, name: str) -> str:
 def find(kind: str, name: str) -> Any:
     """The object behind a name, or behind `module:object`.
 
+    `module` may lie in the current folder.
+
     Raises:
         ConfigError: if there is none.
     """
     module, _, attribute = TABLES[kind].get(check(kind, name), name).partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        with _current_folder_importable():
+            return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigError(
             f"The {kind} '{name}' cannot be loaded: {error}.",
             "Expected a name from the registry or an importable module:object.",
         ) from error
+
+
+@contextlib.contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    here = os.getcwd()
+    sys.path.append(here)  # last, so that no file there hides a library
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
