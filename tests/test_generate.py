@@ -156,7 +156,7 @@ def test_photos_are_shown_in_a_terminal(parrot: Parrot, monkeypatch: pytest.Monk
         ('"hi"', "dialog.json has no list of turns"),
         ("[" * 100_000, "dialog.json is nested too deeply"),
         ('{"turns": [{"speaker": "A", "text": 1}]}', "turn 0: the text is int"),
-        ('{"turns": [{"speaker": "A", "text": "x", "truth": {"no": 1}}]}', "a truth has another"),
+        ('{"turns": [{"speaker": "A", "text": "x", "truth": {"no": 1}}]}', "the truth has another"),
         ('{"turns": [{"speaker": "A", "photo": "gone.png"}]}', "gone.png does not exist"),
         ('{"turns": [{"speaker": "A", "photo": "text.png"}]}', "text.png is not an image"),
         ('{"turns": [{"speaker": "A", "photo": "cut.png"}]}', "cut.png is not an image"),

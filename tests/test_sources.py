@@ -460,11 +460,16 @@ def test_unsafe_ids_stay_apart_and_are_no_paths(value: str) -> None:
     "path", ["../x.png", "/etc/x.png", "dataset.json", "test.jsonl", "a\0.png", "a" * 300 + ".png"]
 )
 def test_photos_of_ours_stay_in_their_folder_and_are_photos(path: str) -> None:
-    value = {"turns": [{"speaker": "A", "text": "x", "photo": {"path": path, "url": "http://a/b"}}]}
-    dialogue, dropped = read("jsonl", value)
+    """The response that shares another one is no response without a photo: it ends the dialogue."""
+    said = [{"speaker": s, "text": s} for s in "ABBAB"]
+    said[2]["photo"] = {"path": path, "url": "http://a/b"}
+    dialogue, dropped = read("jsonl", {"turns": said})
     assert dialogue is not None
-    assert not dialogue.photos
-    assert dropped.reasons
+    assert [(turn.speaker, turn.photo) for turn in dialogue.turns] == [("A", None)]
+    (reason,) = dropped.reasons
+    assert reason.startswith("a photo ") and reason.endswith("its response and all that follow")
+    dialogue, dropped = read("jsonl", {"turns": said[1:]})
+    assert dialogue is None and dropped.reasons
 
 
 # ---------------------------------------------------------------------------- examples

@@ -16,6 +16,7 @@ from torch import nn
 from pscli import console
 from pscli.components.noise import seeded, seeds_torch
 from pscli.config import Config
+from pscli.datasets.records import Dropped
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Packed
@@ -69,9 +70,15 @@ def train(
     t = config.train
 
     template = system.template(config.sequence.max_length)
-    sequences = [packed for dialogue in dialogues for packed in template.pack(dialogue)]
+    dropped = Dropped()
+    sequences = [packed for d in dialogues for packed in template.pack(d, dropped)]
+    for what in dropped.lines() if chief else ():
+        console.note(f"Left out: {what}.")
     if not sequences:
-        raise DataError("No dialogue has a response to learn.", "See `pscli stats`.")
+        raise DataError(
+            "There is nothing to learn: no dialogue has a response that fits.",
+            "See `pscli stats`, or raise sequence.max_length.",
+        )
     pad = template.tokenizer.pad_token_id
     optimizer = torch.optim.AdamW(
         [p for p in system.parameters() if p.requires_grad], lr=t.lr, weight_decay=t.weight_decay
