@@ -46,6 +46,7 @@ def waiting(patience: int) -> TrainConfig:
     [
         ([], 2, False),
         ([(1, 9), (1, 9)], 2, False),  # two evaluations cannot both be without improvement
+        ([(math.nan, math.nan)] * 2, 2, False),
         ([(1, 9), (1, 9), (1, 9)], 2, True),  # a tie is no improvement
         ([(1, 9), (1, 9), (2, 9)], 2, False),  # BLEU-2 rose
         ([(1, 9), (1, 9), (1, 8)], 2, False),  # FID fell

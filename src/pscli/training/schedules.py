@@ -41,7 +41,7 @@ def out_of_patience(history: Sequence[Mapping[str, float]], train: TrainConfig) 
 
 
 def _best(history: Sequence[Mapping[str, float]], monitored: str) -> float:
-    return max((worth(scores, monitored) for scores in history), default=-math.inf)
+    return max(worth(scores, monitored) for scores in history)
 
 
 def worth(scores: Mapping[str, float], monitored: str) -> float:
