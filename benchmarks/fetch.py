@@ -34,7 +34,7 @@ PLAIN = """if True:
     address, folder, (count, jobs) = sys.argv[1], Path(sys.argv[2]), map(int, sys.argv[3:])
     start = time.perf_counter()
     own = threading.local()
-    def bring(number):
+    def fetch(number):
         if not hasattr(own, "session"):
             own.session = requests.Session()
         answer = own.session.get(f"{address}/{number}.jpg", timeout=20)
@@ -51,14 +51,15 @@ OURS = """if True:
     import json, sys, time
     from pathlib import Path
     import PIL.JpegImagePlugin
-    from pscli.fetch.photos import Place, Wanted, download
+    from pscli.fetch.photos import fetch_photos
+    from pscli.fetch.places import Place, Wanted
     from pscli.fetch.web import Limits, Web
     address, folder, (count, jobs) = sys.argv[1], Path(sys.argv[2]), map(int, sys.argv[3:])
     start = time.perf_counter()
     urls = [f"{address}/{number}.jpg" for number in range(count)]
     photos = [Wanted(f"photos/{i}.jpg", (Place(u),), (u,)) for i, u in enumerate(urls)]
     web = Web(Limits(jobs=jobs, per_host=jobs), allow_private=True)
-    entries = download(photos, folder, web, lambda count: None)
+    entries = fetch_photos(photos, folder, web, lambda count: None)
     seconds = time.perf_counter() - start
     assert all(entry.status == "ok" for entry in entries.values())
     high = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]

@@ -73,6 +73,7 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
         Path("p", name).mkdir(parents=True)
         Image.new("RGB", (9, 9), "teal").save(f"p/{name}/1.png")
     Image.new("RGB", (9, 9)).save("outside.png")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("it ran"))
     return Case(Path("p"))
 
 
@@ -229,7 +230,7 @@ FIELDS: dict[str, tuple[Break, str]] = {
         ": `truth` has another form.",
     ),
     "truth: things": (
-        lambda c: c.change(truth={"kind": "x", "things": ["ab"]}),
+        lambda c: c.change(truth={"kind": "x", "things": ["abc"]}),
         ": `truth` has another form.",
     ),
     "truth: a thing": (

@@ -176,7 +176,7 @@ def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_folder_that_cannot_be_written_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    refused(run("fetch", "photoworld", "--count", 1, "--out", "file/x"), "Error: ", "directory")
+    refused(run("fetch", "photoworld", "--count", 1, "--out", "file/x"), "Error: ", "File exists")
 
 
 def test_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,7 +219,7 @@ def test_fetch_then_stats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PSCLI_DATA", str(tmp_path / "big"))
     result = run("fetch", "photoworld", "--count", 2, "--split", "test", "--split", "dev")
     folder = tmp_path / "big" / "photoworld"
-    assert f"{folder}/test.jsonl: 2 dialogues, " in passed(result)
+    assert f"{folder}: 2 dialogues of test\n" in passed(result)
     assert "Licence of photoworld: Apache-2.0" in result.stdout
     assert "photoworld dev" in result.stderr
     shown = json.loads(passed(run("stats", "photoworld", "--json", "--from", folder)))
@@ -230,7 +230,7 @@ def test_fetch_then_stats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     again = run("fetch", "photoworld", "--count", 1)
     refused(again, "exists already.", "--overwrite")
     passed(run("fetch", "photoworld", "--count", 1, "--split", "dev", "--overwrite"))
-    assert sorted(p.name for p in folder.glob("*.jsonl")) == ["dev.jsonl"]
+    assert sorted(p.name for p in folder.glob("*.jsonl")) == ["dev.jsonl", "manifest.jsonl"]
 
 
 def test_stats_of_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,3 +103,24 @@ def test_a_folder_does_not_choose_code(here: Path) -> None:
         done = pscli("generate", "--context", "talk.json", "--agent", "agent")
         assert done.exit_code == 2
         assert "'os:getcwd', which no file may choose" in done.output
+
+
+def test_a_photo_that_cannot_be_decoded_ends_its_dialogue_and_no_other(here: Path) -> None:
+    folder = here / "data" / "jsonl"
+    (folder / "photos").mkdir(parents=True)
+    (folder / "photos" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    turns = [{"speaker": s, "text": f"{s} says hello"} for s in "ABAB"]
+    cut = {"speaker": "A", "text": "Look", "photo": {"path": "photos/cut.png", "caption": "A dog"}}
+    dialogues = [
+        {"id": "cut", "turns": [*turns[:2], cut, turns[1]]},
+        {"id": "whole", "turns": turns},
+    ]
+    lines = "".join(json.dumps(dialogue) + "\n" for dialogue in dialogues)
+    for split in ("train", "dev"):
+        (folder / f"{split}.jsonl").write_text(lines)
+    train("train-e2e", "--dataset", "jsonl")
+    done = pscli("generate", "--dataset", "jsonl", "--split", "dev", "--agent", "r", "--out", "p")
+    assert done.exit_code == 0
+    assert "1 × a photo that cannot be decoded, and what follows it" in done.stderr
+    ids = [json.loads(line)["id"] for line in Path("p/predictions.jsonl").read_text().splitlines()]
+    assert sorted(ids) == ["cut/1", "whole/1", "whole/2", "whole/3"]

@@ -30,14 +30,23 @@ from typer.testing import CliRunner
 import pscli
 from pscli.cli import app
 from pscli.cli.data import _brush
+from pscli.datasets.base import Upstream
 from pscli.datasets.jsonl import jsonl
-from pscli.datasets.manifest import JOURNAL, MANIFEST, Entry, open_journal, read_manifest
+from pscli.datasets.manifest import (
+    JOURNAL,
+    MANIFEST,
+    Entry,
+    note_entry,
+    read_manifest,
+    write_manifest,
+)
 from pscli.datasets.photochat import photochat
 from pscli.errors import ConfigError, DataError
-from pscli.fetch import corpus as bring_module
 from pscli.fetch import web as web_module
-from pscli.fetch.corpus import Options, bring, placeholder
-from pscli.fetch.photos import Place, Wanted, download, image_format
+from pscli.fetch.dataset import Options, fetch
+from pscli.fetch.fill import placeholder
+from pscli.fetch.photos import fetch_photos, image_format
+from pscli.fetch.places import Place, Wanted
 from pscli.fetch.web import Fault, Limits, Web, is_public, seconds
 
 FAST = Limits(
@@ -252,7 +261,7 @@ SCRIPT = """if True:
     from pathlib import Path
     from contextlib import contextmanager
     from pscli.fetch import web
-    from pscli.fetch.corpus import Options, bring
+    from pscli.fetch.dataset import Options, fetch
     from pscli.datasets.jsonl import jsonl
     whole = web.is_public
     web.is_public = lambda a: a == "127.0.0.1" or whole(a)
@@ -261,7 +270,7 @@ SCRIPT = """if True:
     @contextmanager
     def silent(title, total):
         yield lambda count: None
-    bring(jsonl(), Path(sys.argv[2]), ["test"], silent, Options(sys.argv[1], limits=limits))
+    fetch(jsonl(), Path(sys.argv[2]), ["test"], silent, Options(sys.argv[1], limits=limits))
 """
 
 
@@ -324,7 +333,7 @@ def one(server: Server, folder: Path, number: int, **options: object) -> Entry:
     url = f"{server.address}/{number}.jpg"
     wanted = Wanted("photos/x.jpg", (Place(url),), (url,))
     web = Web(FAST, allow_private=bool(options.get("allow_private")))
-    return download([wanted], folder, web, lambda count: None)["photos/x.jpg"]
+    return fetch_photos([wanted], folder, web, lambda count: None)["photos/x.jpg"]
 
 
 def test_private_addresses_are_refused_unless_allowed(server: Server, tmp_path: Path) -> None:
@@ -423,7 +432,7 @@ def test_no_more_than_a_few_at_once_from_one_host(
     monkeypatch.setattr(Web, "get", get)
     urls = [f"{server.address}/{n}.jpg" for n in range(100, 140)]
     photos = [Wanted(f"photos/{i}.jpg", (Place(url),), (url,)) for i, url in enumerate(urls)]
-    download(photos, tmp_path, Web(Limits(jobs=16, per_host=3)), lambda count: None)
+    fetch_photos(photos, tmp_path, Web(Limits(jobs=16, per_host=3)), lambda count: None)
     assert most == 3
 
 
@@ -432,7 +441,7 @@ def test_the_next_address_is_asked_when_the_first_has_nothing(
 ) -> None:
     gone, good = f"{server.address}/0.jpg", f"{server.address}/150.jpg"
     places = (Place(gone), Place(good, "mirror"))
-    found = download(
+    found = fetch_photos(
         [Wanted("photos/x.jpg", places, (gone, good))], tmp_path, Web(FAST), lambda count: None
     )["photos/x.jpg"]
     assert (found.status, found.provenance, found.source) == ("ok", "mirror", good)
@@ -444,11 +453,11 @@ def test_photos_that_did_not_come_are_asked_for_again_on_demand(
 ) -> None:
     origin = write_dialogues(tmp_path / "o", server.address, range(0, 1))
     options = Options(str(origin), limits=FAST)
-    assert bring(jsonl(), tmp_path / "d", ["test"], silent, options).statuses == {"missing": 1}
-    bring(jsonl(), tmp_path / "d", ["test"], silent, options)
+    assert fetch(jsonl(), tmp_path / "d", ["test"], silent, options).statuses == {"missing": 1}
+    fetch(jsonl(), tmp_path / "d", ["test"], silent, options)
     assert server.asked["/0.jpg"] == 1
     again = Options(str(origin), limits=FAST, retry=True)
-    bring(jsonl(), tmp_path / "d", ["test"], silent, again)
+    fetch(jsonl(), tmp_path / "d", ["test"], silent, again)
     assert server.asked["/0.jpg"] == 2
 
 
@@ -457,11 +466,11 @@ def test_a_photo_that_was_deleted_or_cut_is_brought_again(
 ) -> None:
     origin = write_dialogues(tmp_path / "o", server.address, range(150, 153))
     options = Options(str(origin), limits=FAST)
-    bring(jsonl(), tmp_path / "d", ["test"], silent, options)
+    fetch(jsonl(), tmp_path / "d", ["test"], silent, options)
     (tmp_path / "d/photos/150.jpg").unlink()
     (tmp_path / "d/photos/151.jpg").write_bytes(b"cut")
     server.asked.clear()
-    bring(jsonl(), tmp_path / "d", ["test"], silent, options)
+    fetch(jsonl(), tmp_path / "d", ["test"], silent, options)
     assert set(server.asked) == {"/150.jpg", "/151.jpg"}
     assert (tmp_path / "d/photos/151.jpg").read_bytes() == photo_bytes(151)
 
@@ -471,7 +480,7 @@ def test_what_nobody_has_is_filled_in_and_flagged(
 ) -> None:
     origin = write_dialogues(tmp_path / "o", server.address, range(0, 1))
     fill = Options(str(origin), missing="placeholder", limits=FAST)
-    assert bring(jsonl(), tmp_path / "p", ["test"], silent, fill).statuses == {"placeholder": 1}
+    assert fetch(jsonl(), tmp_path / "p", ["test"], silent, fill).statuses == {"placeholder": 1}
     (entry,) = read_manifest(tmp_path / "p").values()
     assert (entry.provenance, entry.reason) == ("synthetic:placeholder", "HTTP 404")
     assert Image.open(tmp_path / "p" / entry.path).tobytes() == placeholder().tobytes()
@@ -483,7 +492,7 @@ def test_what_nobody_has_is_filled_in_and_flagged(
 
     made = Options(str(origin), missing="synthesise", limits=FAST, draw=draw, model="brush")
     for _ in range(2):
-        found = bring(jsonl(), tmp_path / "s", ["test"], silent, made)
+        found = fetch(jsonl(), tmp_path / "s", ["test"], silent, made)
         assert found.statuses == {"synthetic": 1}
     assert len(drawn) == 1
     (entry,) = read_manifest(tmp_path / "s").values()
@@ -495,9 +504,9 @@ def test_two_fetches_do_not_write_to_one_folder(tmp_path: Path) -> None:
     origin = write_dialogues(tmp_path / "o", "http://10.0.0.1", range(1))
     options = Options(str(origin), photos=False)
     with FileLock(tmp_path / ".d.lock"), pytest.raises(DataError, match="Another process"):
-        bring(jsonl(), tmp_path / "d", ["test"], silent, options)
+        fetch(jsonl(), tmp_path / "d", ["test"], silent, options)
     assert not (tmp_path / "d").exists()
-    assert bring(jsonl(), tmp_path / "d", ["test"], silent, options).files == 1
+    assert fetch(jsonl(), tmp_path / "d", ["test"], silent, options).dialogues == {"test": 1}
 
 
 def test_filled_in_photos_are_known_when_the_dataset_is_read(
@@ -507,7 +516,7 @@ def test_filled_in_photos_are_known_when_the_dataset_is_read(
     monkeypatch.setenv("PSCLI_DATA", str(tmp_path))
     origin = write_dialogues(tmp_path / "o", server.address, range(1))
     options = Options(str(origin), missing="synthesise", limits=FAST, draw=_brush(), model="own")
-    bring(jsonl(), tmp_path / "jsonl", ["test"], silent, options)
+    fetch(jsonl(), tmp_path / "jsonl", ["test"], silent, options)
     (dialogue,) = jsonl().load("test")
     (photo,) = dialogue.photos
     assert photo.filled == "synthetic:own"
@@ -527,8 +536,8 @@ def test_a_mirror_serves_dialogues_photos_and_their_checksums(
         Entry(f"photos/{n}.jpg", "ok", sha256=hashlib.sha256(photo_bytes(150)).hexdigest())
         for n in (150, 151)
     ]
-    (origin / MANIFEST).write_bytes(b"".join(entry.line() for entry in lines))
-    local = bring(jsonl(), tmp_path / "l", ["test"], silent, Options(str(origin), limits=FAST))
+    write_manifest(origin, {entry.path: entry for entry in lines})
+    local = fetch(jsonl(), tmp_path / "l", ["test"], silent, Options(str(origin), limits=FAST))
     assert local.statuses == {"ok": 2, "refused": 1}
     assert read_manifest(tmp_path / "l")["photos/150.jpg"].provenance == "mirror"
 
@@ -543,11 +552,11 @@ def test_a_mirror_serves_dialogues_photos_and_their_checksums(
     threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
     address = f"http://127.0.0.1:{listening.server_port}"
     corpus = photochat()
-    named = bring_module.Upstream("test.jsonl", "test", "http://10.0.0.1/test.jsonl")
+    named = Upstream("test.jsonl", "test", "http://10.0.0.1/test.jsonl")
     from dataclasses import replace
 
     ours = replace(jsonl(), upstream=(named,))
-    got = bring(ours, tmp_path / "w", ["test"], silent, Options(address, limits=FAST))
+    got = fetch(ours, tmp_path / "w", ["test"], silent, Options(address, limits=FAST))
     listening.shutdown()
     listening.server_close()
     entries = read_manifest(tmp_path / "w")
@@ -562,10 +571,10 @@ def test_dialogues_with_a_wrong_checksum_are_refused(
 ) -> None:
     from dataclasses import replace
 
-    wrong = bring_module.Upstream("test.jsonl", "test", f"{server.address}/150.jpg", "0" * 64)
+    wrong = Upstream("test.jsonl", "test", f"{server.address}/150.jpg", "0" * 64)
     corpus = replace(jsonl(), upstream=(wrong,))
     with pytest.raises(DataError, match=r"could not be fetched: its sha256 is [0-9a-f]{64}, not 0"):
-        bring(corpus, tmp_path / "d", ["test"], silent, Options(limits=FAST))
+        fetch(corpus, tmp_path / "d", ["test"], silent, Options(limits=FAST))
     assert not (tmp_path / "d" / "test.jsonl").exists()
 
 
@@ -573,7 +582,7 @@ def test_a_dataset_that_may_not_be_shared_needs_a_folder(tmp_path: Path) -> None
     from pscli.datasets.mmdialog import mmdialog
 
     with pytest.raises(ConfigError, match="cannot be downloaded"):
-        bring(mmdialog(), tmp_path / "d", ["test"], silent, Options(limits=FAST))
+        fetch(mmdialog(), tmp_path / "d", ["test"], silent, Options(limits=FAST))
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
@@ -581,21 +590,27 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine/thesis.txt").touch()
     for overwrite in (False, True):
         with pytest.raises(DataError, match=r"exists already|no dataset"):
-            bring(photochat(), tmp_path / "mine", ["dev"], silent, Options(overwrite=overwrite))
+            fetch(photochat(), tmp_path / "mine", ["dev"], silent, Options(overwrite=overwrite))
     assert (tmp_path / "mine/thesis.txt").is_file()
 
 
 def test_a_journal_cut_in_the_middle_of_a_line_is_mended(tmp_path: Path) -> None:
     good = Entry("photos/a.jpg", "missing", "HTTP 404")
-    (tmp_path / JOURNAL).write_bytes(good.line() + b'{"path": "photos/b')
+    note_entry(tmp_path, good)
+    with (tmp_path / JOURNAL).open("ab") as journal:
+        journal.write(b'{"path": "photos/b')
     assert read_manifest(tmp_path) == {"photos/a.jpg": good}
-    with open_journal(tmp_path) as journal:
-        journal.write(Entry("photos/c.jpg", "missing", "HTTP 404").line())
+    note_entry(tmp_path, Entry("photos/c.jpg", "missing", "HTTP 404"))
     assert list(read_manifest(tmp_path)) == ["photos/a.jpg", "photos/c.jpg"]
 
 
-def test_a_broken_manifest_is_named(tmp_path: Path) -> None:
-    (tmp_path / MANIFEST).write_bytes(Entry("a", "ok").line() + b"{}\n")
+@pytest.mark.parametrize(
+    "line", ["{}", '{"path": [], "status": "ok"}', '{"path": "a", "status": "ok", "size": "1"}']
+)
+def test_a_broken_manifest_is_named(tmp_path: Path, line: str) -> None:
+    write_manifest(tmp_path, {"a": Entry("a", "ok")})
+    with (tmp_path / MANIFEST).open("a") as file:
+        file.write(line + "\n")
     with pytest.raises(DataError, match=r"manifest\.jsonl, line 2 is no manifest entry"):
         read_manifest(tmp_path)
 

@@ -94,6 +94,7 @@ def test_every_type_gets_the_metrics_that_make_sense(tmp_path: Path) -> None:
         "setting faithfulness",
         "setting faithfulness (sent)",
     }
+    assert scores.by_kind["chat"].reasons == {}  # nor is anything said of photos there
     assert "sharing F1" in scores.overall and "sharing F1" not in scores.by_kind["share"]
     assert scores.overall["BLEU-2"].value == pytest.approx(100)
     assert scores.overall["FID-photoworld"].value == pytest.approx(0, abs=1e-5)

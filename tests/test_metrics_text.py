@@ -121,9 +121,9 @@ def test_without_a_predicted_word_scores_are_zero() -> None:
 def test_scores_from_single_instances_are_those_of_the_corpus(seed: int) -> None:
     """Oracle: sacreBLEU's corpus_score, to the last bit, of any of the instances."""
     hypotheses, references = corpus(seed)
-    hypotheses[:3] = ["", "!", "a dog , really ."]
+    hypotheses[:4] = ["", "!", "a dog , really .", references[3].split()[0]]
     values = Text().values(list(map(prediction, hypotheses, references)))
-    for some in (range(40), range(0, 40, 3), [5], [0, 0, 1]):
+    for some in (range(40), range(0, 40, 3), [5], [3], [0, 0, 1]):
         found = Text().scores([values[i] for i in some])
         pair = [hypotheses[i] for i in some], [[references[i] for i in some]]
         for order in (1, 2):

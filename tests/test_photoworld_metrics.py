@@ -177,7 +177,7 @@ def test_faithfulness_matches_a_hand_count(tmp_path: Path, monkeypatch: pytest.M
         due((red, blue), None, ("red", "car")),  # things right, setting open, the first counts
         due((blue,), "desert", ("red", "car")),  # setting right only
         due((red,), "desert", ("red", "car"), ("red", "cat")),  # one thing is missing
-        due((both,), None, ("red", "car")),  # one thing too many, setting open
+        due((both, red), None, ("red", "car")),  # one thing too many, setting open
         due((), "beach", ("red", "car")),  # nothing sent
         Prediction("x", "chat", Side(), Side(photos=(red,)), Truth("chat")),  # none is due
         Prediction("x", None, Side(), Side(photos=(red,))),  # nothing is known

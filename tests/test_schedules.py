@@ -17,6 +17,7 @@ def test_temperature_falls_by_the_same_factor_in_every_third() -> None:
     assert temperature(17) == pytest.approx(0.01)
     assert temperature(0, 2.0, 0.5, 0) == 0.5
     assert temperature(1, 2.0, 0.5, 2) == pytest.approx(1.0)
+    assert temperature(0.25, 1.0, 0.01, 0.5) == pytest.approx(0.1)
     taus = [temperature(e / 10) for e in range(40)]
     assert taus == sorted(taus, reverse=True) and min(taus) > 0
 

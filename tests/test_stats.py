@@ -14,7 +14,7 @@ from pscli.datasets.folder import read_split, splits_in, write_split
 from pscli.datasets.stats import Keys, Paper, Spread, Stats, count, rounded, survey
 from pscli.dialogue.schema import Dialogue, Photo, Truth, Turn
 from pscli.errors import ConfigError, DataError
-from pscli.fetch.drawn import fetch
+from pscli.fetch.dataset import Options, fetch
 from pscli.photoworld.dataset import Photoworld
 from pscli.report.survey import picture, table
 
@@ -124,7 +124,7 @@ def test_the_table_has_a_column_a_split() -> None:
 
 def test_a_split_is_read_back_as_it_was(tmp_path: Path) -> None:
     written = Photoworld().load("test", 3)
-    assert write_split(tmp_path, "test", written) == sum(len(d.photos) for d in written)
+    assert len(write_split(tmp_path, "test", written)) == sum(len(d.photos) for d in written)
     read = read_split(tmp_path, "test")
     for before, after in zip(written, read, strict=True):
         assert after.id == before.id
@@ -137,7 +137,7 @@ def test_a_split_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_photo_that_is_sent_twice_is_kept_once(tmp_path: Path) -> None:
-    assert write_split(tmp_path, "dev", [talk(), talk()]) == 1
+    assert len(write_split(tmp_path, "dev", [talk(), talk()])) == 1
     assert len(list((tmp_path / "photos").rglob("*.png"))) == 1
     assert count(read_split(tmp_path, "dev")).distinct_photos == 1
 
@@ -195,9 +195,9 @@ def test_fetch_writes_everything_or_nothing(
 
     with pytest.raises(DataError, match=r"gone\.png does not exist"):
         fetch(Broken(), tmp_path / "p", ["test", "dev"], silent)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".p.lock"]
     fetched = fetch(Broken(), tmp_path / "p", ["test"], silent)
-    assert (fetched.dialogues, fetched.photos) == ({"test": 1}, {"test": 1})
+    assert (fetched.dialogues, fetched.statuses) == ({"test": 1}, {"ok": 1})
     assert splits_in(tmp_path / "p") == ["test"]
 
 
@@ -206,12 +206,12 @@ def test_fetch_overwrites_only_what_it_wrote(tmp_path: Path) -> None:
     mine.mkdir()
     (mine / "thesis.txt").touch()
     with pytest.raises(DataError, match=r"exists already\. .*--overwrite"):
-        fetch(source, mine, ["dev"], silent, count=1)
+        fetch(source, mine, ["dev"], silent, Options(count=1))
     with pytest.raises(DataError, match=r"no dataset\.json, so it may hold something else"):
-        fetch(source, mine, ["dev"], silent, count=1, overwrite=True)
+        fetch(source, mine, ["dev"], silent, Options(count=1, overwrite=True))
     assert (mine / "thesis.txt").is_file()
-    fetch(source, tmp_path / "p", ["dev", "test"], silent, count=1)
-    fetch(source, tmp_path / "p", ["dev"], silent, count=2, overwrite=True)
+    fetch(source, tmp_path / "p", ["dev", "test"], silent, Options(count=1))
+    fetch(source, tmp_path / "p", ["dev"], silent, Options(count=2, overwrite=True))
     assert splits_in(tmp_path / "p") == ["dev"]
     assert len(read_split(tmp_path / "p", "dev")) == 2
 

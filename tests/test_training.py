@@ -139,7 +139,7 @@ tokenizer = conftest.tokenizer.__wrapped__()
 build = conftest.build.__wrapped__(tokenizer, conftest.clip_tokenizer.__wrapped__())
 clip = loop.clip
 def interrupted(*arguments):
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.{signal})
     return clip(*arguments)
 loop.clip = interrupted
 dialogues = [conftest.dialogue(i) for i in range(12)]
@@ -148,12 +148,16 @@ loop.train(build.end_to_end(), dialogues, config, Run(Path({run!r})), test_train
 """
 
 
-def test_ctrl_c_finishes_the_step_and_saves_it(tmp_path: Path) -> None:
-    program = INTERRUPTED.format(tests=str(Path(__file__).parent), run=str(tmp_path / "run"))
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_finishes_the_step_and_saves_it(tmp_path: Path, name: str) -> None:
+    program = INTERRUPTED.format(
+        tests=str(Path(__file__).parent), run=str(tmp_path / "run"), signal=name
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=dict(os.environ)
     )
     assert done.returncode in (130, 1, -signal.SIGINT), done.stderr
+    assert "Stopping after this step" in done.stderr
     assert "Go on with --resume" in done.stderr
     assert [p.name for p in (tmp_path / "run" / "checkpoints").glob("step-*")] == ["step-00000001"]
 

@@ -226,6 +226,8 @@ def _changed(config: Any, name: str, value: Any, above: str) -> Any:
             f"Unknown setting '{path}'.{guess}", f"Known: {', '.join(sorted(fields))}."
         )
     current = getattr(config, head)
+    if dataclasses.is_dataclass(current) and not rest and value == {}:
+        return config  # a section of which nothing is said
     if dataclasses.is_dataclass(current) != bool(rest):
         raise ConfigError(
             f"'{above}{name}' does not name a single setting.",
@@ -273,6 +275,8 @@ def _flat(pairs: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     flat: list[tuple[str, Any]] = []
     for key, value in pairs.items():
         flat += (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+            _flat(value, f"{prefix}{key}.")
+            if isinstance(value, dict) and value
+            else [(prefix + key, value)]
         )
     return flat

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.color import Color
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 stdout = Console()
 stderr = Console(stderr=True)
+
+Advance = Callable[[int], None]  # told how many more are done
+Progress = Callable[[str, int], AbstractContextManager[Advance]]  # a bar: title, total
 
 PLAIN_WIDTH = 160  # columns of a table that is piped into a file
 
@@ -63,7 +66,7 @@ def show_error(error: PscliError) -> None:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(title: str, total: int) -> Iterator[Advance]:
     """A bar with the time left, or a plain line every tenth of the way.
 
     Yields:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,14 +47,21 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         DataError: if another line is broken; it names the line.
     """
     data = path.read_bytes() if path.is_file() else b""
+    return parse_lines(data.split(b"\n")[:-1], str(path))
+
+
+def parse_lines(lines: Iterable[bytes], where: str) -> list[dict[str, Any]]:
+    """Objects of JSON lines. Raises DataError if a line is broken; it names the line."""
     found = []
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}:{number} is not JSON: {error}.", "Delete the line.") from error
+            raise DataError(
+                f"{where}:{number} is not JSON: {error}.", "Delete the line."
+            ) from error
         if not isinstance(value, dict):
-            raise DataError(f"{path}:{number} is no JSON object.", "Delete the line.")
+            raise DataError(f"{where}:{number} is no JSON object.", "Delete the line.")
         found.append(value)
     return found
 
@@ -78,16 +85,29 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode("utf-8", "replace"))
 
 
+def write_lines(path: Path, values: Iterable[Any]) -> None:
+    """Writes a JSON-lines file, whole or not at all."""
+    with replacing(path) as file:
+        for value in values:
+            file.write(to_json(value, indent=None).encode("utf-8", "replace") + b"\n")
+
+
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `path` when all has gone well."""
+def replacing(path: Path, via: Path | None = None, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` when all has gone well.
+
+    Args:
+        via: Where it is until then, on the same disk; beside `path` by default.
+        sync: Whether it must outlive a power cut, too; many small files take much longer then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = via or path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -118,13 +118,13 @@ def _predict(
     temperature: float,
     overwrite: bool,
 ) -> None:
-    from pscli.datasets.base import check_split
+    from pscli.datasets.base import load, named
     from pscli.predictions.folder import Settings, writing
     from pscli.predictions.generate import fingerprint, instances, predict
 
-    source = find("dataset", dataset)()
-    check_split(source, split)
-    work = instances(source.load(split, count))  # before an agent is loaded, which takes longer
+    work = instances(
+        load(named(dataset), split, count)
+    )  # before an agent is loaded, which takes longer
     if not work:
         raise DataError(
             f"No dialogue of {dataset} {split} has two responses.", "Try another split."
@@ -138,8 +138,8 @@ def _predict(
         seed=seed,
         temperature=temperature,
     )
-    named = agent.parent if agent and agent.name == "agent" else agent
-    out = out or Path("preds") / (named.resolve().name if named else "bundled")
+    origin = agent.parent if agent and agent.name == "agent" else agent
+    out = out or Path("preds") / (origin.resolve().name if origin else "bundled")
     try:
         with writing(out, settings, overwrite) as writer:
             if writer.done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,11 +34,11 @@ def fetch(
         typer.Option(
             "--from",
             metavar="FROM",
-            help="Folder or http(s) mirror to bring it from.",
+            help="Folder or http(s) mirror to fetch it from.",
             show_default="upstream",
         ),
     ] = None,
-    photos: Annotated[bool, typer.Option("--photos/--no-photos", help="Bring photos, too.")] = True,
+    photos: Annotated[bool, typer.Option("--photos/--no-photos", help="Fetch photos, too.")] = True,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Downloads at once.")] = 16,
     missing: Annotated[
         str,
@@ -62,55 +63,36 @@ def fetch(
 
     An interrupted fetch goes on when the same command is given again.
     """
-    from pscli.datasets.base import data_folder
-    from pscli.datasets.corpus import Corpus
-    from pscli.fetch.corpus import MISSING, Options
-    from pscli.fetch.drawn import fetch as fetch_dataset
+    from pscli.datasets.base import data_folder, named
+    from pscli.fetch import dataset as door
     from pscli.fetch.web import Limits
 
-    source = find("dataset", name)()
-    if missing not in MISSING:
-        raise ConfigError(f"--missing is '{missing}'.", f"Known: {', '.join(MISSING)}.")
-    folder = out or data_folder(name)
-    splits = list(dict.fromkeys(split or source.splits))
-    if isinstance(source, Corpus):
-        options = Options(
-            origin, photos, missing, count, retry, overwrite, private, Limits(jobs=jobs)
-        )
-        _bring(source, folder, splits, options)
-        return
-    if origin is not None:
-        raise ConfigError(f"{name} is drawn, not downloaded.", "Leave --from out.")
-    fetched = fetch_dataset(
-        source, folder, splits, console.progress, count=count, overwrite=overwrite
+    dataset = named(name)
+    if missing not in door.MISSING:
+        raise ConfigError(f"--missing is '{missing}'.", f"Known: {', '.join(door.MISSING)}.")
+    options = door.Options(
+        origin, photos, missing, count, retry, overwrite, private, Limits(jobs=jobs)
     )
-    for one, dialogues in fetched.dialogues.items():
-        number = fetched.photos[one]
-        console.result(f"{folder / one}.jsonl: {dialogues:,} dialogues, {number:,} photos")
-    console.result(f"Licence of {name}: {source.licence}.")
-
-
-def _bring(source: Any, folder: Path, splits: list[str], options: Any) -> None:
-    from dataclasses import replace
-
-    from pscli.fetch.corpus import bring, names
-
-    if options.missing == "synthesise":
+    if missing == "synthesise":
         options = replace(options, draw=_brush(), model="photoworld")
+    splits = list(dict.fromkeys(split or dataset.splits))
+    folder = out or data_folder(dataset.name)
     try:
-        brought = bring(source, folder, splits, console.progress, options)
+        fetched = door.fetch(dataset, folder, splits, console.progress, options)
     except KeyboardInterrupt:
         console.note("Stopped. Give the same command again to go on.")
         raise
-    if brought.first:
-        console.result(f"Licence of {source.name}: {source.licence}.")
-        console.result(f"Cite: {source.citation}")
-    console.result(f"{folder}: {brought.files:,} files of dialogues")
-    if brought.statuses:
-        console.result(f"photos: {', '.join(names(brought.statuses))}")
-    for reason, number in list(brought.reasons.items())[:10]:
+    if fetched.first:
+        console.result(f"Licence of {dataset.name}: {dataset.licence}.")
+        console.result(f"Cite: {dataset.citation}")
+    for one, number in fetched.dialogues.items():
+        console.result(f"{folder}: {number:,} dialogues of {one}")
+    if fetched.statuses:
+        counts = (f"{number:,} {status}" for status, number in sorted(fetched.statuses.items()))
+        console.result(f"photos: {', '.join(counts)}")
+    for reason, number in list(fetched.reasons.items())[:10]:
         console.result(f"  {number:,} × {reason}")
-    if brought.reasons:
+    if fetched.reasons:
         console.result("Missing photos are in manifest.jsonl; --retry asks for them again.")
 
 
@@ -143,25 +125,17 @@ def stats(
     ] = None,
 ) -> None:
     """Count dialogues, utterances, photos and instance types of a dataset, split by split."""
-    from pscli.datasets.base import data_folder
-    from pscli.datasets.corpus import Corpus
-    from pscli.datasets.folder import read_split, splits_in
+    from pscli.datasets.base import named
+    from pscli.datasets.folder import read_all
     from pscli.datasets.records import Dropped
     from pscli.datasets.stats import PAPER, survey
     from pscli.report.survey import picture, table, table_1
 
     if png is not None and png.suffix.lower() != ".png":
         raise ConfigError(f"{png} is no name for a picture.", "Expected a name that ends in .png.")
-    source = find("dataset", name)()
-    dropped = Dropped()
-    if isinstance(source, Corpus):
-        place = folder or data_folder(name)
-        splits = {split: source.read(split, place, dropped) for split in source.splits_in(place)}
-    elif folder:
-        splits = {split: iter(read_split(folder, split)) for split in splits_in(folder)}
-    else:
-        splits = {split: iter(source.load(split)) for split in source.splits}
-    found = survey(name, splits, dropped)
+    dataset, dropped = named(name), Dropped()
+    splits = read_all(dataset, folder, dropped)
+    found = survey(dataset.name, splits, dropped)
     if png is not None:
         picture(found, png)
     for line in dropped.lines():
@@ -169,7 +143,7 @@ def stats(
     if as_json:
         console.show_json(found.to_json())
         return
-    console.show(table(name, found.splits | {"total": found.total}))
+    console.show(table(found.name, found.splits | {"total": found.total}))
     console.show(table_1(found))
     console.result(PAPER)
     if any(found.shared.values()):

@@ -15,11 +15,18 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from PIL.Image import Image
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import CLIPTextModel, PreTrainedModel
 
+from pscli.components.weights import whole
 from pscli.errors import ConfigError
 
 # B photos, N CLIP tokens, D text width, C×H×W latents
@@ -120,9 +127,14 @@ class StableDiffusion(nn.Module):
         cls, place: str | Path, revision: str | None = None, **options: Any
     ) -> Self:
         """Loads a diffusers pipeline folder or hub id, in float32."""
+        kinds = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
+        parts = {
+            name: whole(kind, place, subfolder=name, revision=revision, dtype=torch.float32)
+            for name, kind in kinds.items()
+        }
         pipeline = StableDiffusionPipeline.from_pretrained(
             str(place), revision=revision, safety_checker=None, requires_safety_checker=False,
-            use_safetensors=True, dtype=torch.float32,
+            use_safetensors=True, **parts,
         )  # fmt: skip
         return cls(pipeline, **options)
 

@@ -22,6 +22,7 @@ from transformers import (
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from pscli.components.noise import gumbel
+from pscli.components.weights import whole
 from pscli.dialogue.sequence import END_IMG, IMG, PHOTO
 
 # B sequences, L tokens, D width, V vocabulary
@@ -38,10 +39,13 @@ class LanguageModel(nn.Module):
     @classmethod
     def from_pretrained(cls, place: str | Path, revision: str | None = None) -> Self:
         """Loads a folder or hub id in float32, and teaches it the marks of our template."""
-        tokenizer = AutoTokenizer.from_pretrained(str(place), revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(place), revision=revision, dtype=torch.float32
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(place), revision=revision, trust_remote_code=False
         )
+        model = whole(
+            AutoModelForCausalLM, place, revision=revision, dtype=torch.float32,
+            trust_remote_code=False,
+        )  # fmt: skip
         marks: dict[str, Any] = {"additional_special_tokens": [IMG, END_IMG, PHOTO]}
         if tokenizer.pad_token is None:
             marks["pad_token"] = "<pad>"

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from pscli.components.bridge import Bridge, Sizes
 from pscli.config import ModelConfig, PartConfig
+from pscli.errors import CheckpointError
 from pscli.registry import TABLES, find
 
 WEIGHTS = "model.safetensors"
+# What the libraries raise at folders that lack something, or hold something else.
+BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,14 @@ class Load:
         drawing = {"guidance": c.guidance, "steps": c.draw_steps, "snr_gamma": c.snr_gamma}
         options: dict[str, Any] = drawing if part == "generator" else {}
         kind = find(part, getattr(c, part).kind)
-        with _seeded():
-            return kind.from_pretrained(place, revision, **options)
+        try:
+            with _seeded():
+                return kind.from_pretrained(place, revision, **options)
+        except BROKEN as error:
+            raise CheckpointError(
+                f"The {part} in {place} cannot be loaded: {error}",
+                "Expected a folder or hub id with safetensors; pickles and code are not loaded.",
+            ) from error
 
     def bridge(self, sizes: Sizes) -> Bridge:
         """The bridge: a function, or a module, made for `sizes` and with the agent's weights."""
@@ -59,8 +69,11 @@ class Load:
         with _seeded():
             bridge = found(sizes)
         weights = self.folder / "bridge" / WEIGHTS if self.folder else None
-        if weights and weights.is_file():
-            bridge.load_state_dict(load_file(weights))
+        try:
+            if weights and weights.is_file():
+                bridge.load_state_dict(load_file(weights))
+        except BROKEN as error:
+            raise CheckpointError(f"The bridge in {weights} cannot be loaded: {error}") from error
         return bridge
 
 

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Blip2QFormerModel, Blip2VisionModel
 
+from pscli.components.weights import whole
+
 # P photos, S side in pixels, N patches + 1, Q visual tokens, D width of the LLM
 
 
@@ -83,6 +85,13 @@ class _Perceptron(nn.Module):
         settings = {"perceptron": self.name, "length": self.length, "width": self.width}
         (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
 
+    def load_own(self, folder: Path) -> None:
+        """Loads what is neither the vision encoder's nor the Q-Former's."""
+        found = self.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        lacking = [name for name in found.missing_keys if name.split(".")[0] in self.own]
+        if lacking or found.unexpected_keys:
+            raise ValueError(f"model.safetensors has no {lacking or found.unexpected_keys}.")
+
     own: tuple[str, ...] = ("projection",)
 
 
@@ -125,12 +134,12 @@ class QFormerPerceptron(_Perceptron):
         folder = Path(place)
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         perceptron = cls(
-            Blip2VisionModel.from_pretrained(folder / "vision", dtype=torch.float32),
-            Blip2QFormerModel.from_pretrained(folder / "qformer", dtype=torch.float32),
+            whole(Blip2VisionModel, folder / "vision", dtype=torch.float32),
+            whole(Blip2QFormerModel, folder / "qformer", dtype=torch.float32),
             settings["length"],
             settings["width"],
         )
-        perceptron.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        perceptron.load_own(folder)
         return perceptron
 
 
@@ -155,8 +164,8 @@ class LinearPerceptron(_Perceptron):
         """Loads a folder of its own; the projection is new if the folder is a Q-Former's."""
         folder = Path(place)
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        vision = Blip2VisionModel.from_pretrained(folder / "vision", dtype=torch.float32)
+        vision = whole(Blip2VisionModel, folder / "vision", dtype=torch.float32)
         perceptron = cls(vision, settings["width"])
         if settings["perceptron"] == cls.name:
-            perceptron.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+            perceptron.load_own(folder)
         return perceptron

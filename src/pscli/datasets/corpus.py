@@ -10,31 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from pscli import console
-from pscli.datasets.base import data_folder
-from pscli.datasets.manifest import filled_in
+from pscli.datasets.base import MARKER, Upstream, data_folder, distinct
+from pscli.datasets.manifest import JOURNAL, MANIFEST, filled_in
 from pscli.datasets.records import Dropped, records
+from pscli.dialogue import pixels
 from pscli.dialogue.schema import Dialogue, Photo
 from pscli.errors import DataError
 
 Parse = Callable[[Any, Path, str, str, Dropped], Dialogue | None]
 OTHER_NAMES = {"dev": ("valid", "validation", "val")}
 SUFFIXES = (".json", ".jsonl")
-FILES_OF_OURS = ("manifest.jsonl", "manifest.part.jsonl", "dataset.json")
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """A file of the dataset where it is published.
-
-    Args:
-        name: Path below the dataset's folder.
-        sha256: None where nobody published one.
-    """
-
-    name: str
-    split: str
-    url: str
-    sha256: str | None = None
+FILES_OF_OURS = (MANIFEST, JOURNAL, MARKER)
 
 
 @dataclass(frozen=True)
@@ -67,7 +53,7 @@ class Corpus:
         if not found:
             raise DataError(
                 f"{folder} holds no dataset: no files of {self.name} were found there.",
-                f"Bring them with `pscli fetch {self.name}`, or name their folder: --from.",
+                f"Fetch them with `pscli fetch {self.name}`, or name their folder: --from.",
             )
         return found
 
@@ -89,7 +75,7 @@ class Corpus:
         if not files:
             raise DataError(
                 f"{folder} has no split '{split}' of {self.name}.",
-                f"Bring it with `pscli fetch {self.name} --split {split}`.",
+                f"Fetch it with `pscli fetch {self.name} --split {split}`.",
             )
         photos = self.photos(folder, split)
         for path in files:
@@ -116,12 +102,11 @@ class Corpus:
             count: Only the first dialogues of the split, before any are left out.
         """
         drop = Dropped()
-        whole = itertools.islice(self.read(split, None, drop), count)
-        ids: dict[str, int] = {}
+        whole = distinct(itertools.islice(self.read(split, None, drop), count))
         kept, all_instances, instances, missing, photos = [], 0, 0, 0, 0
         fillers, filled = filled_in(data_folder(self.name)), 0
         for dialogue in whole:
-            usable, gone = available(dialogue)
+            usable, gone = available(dialogue, drop)
             usable = marked(usable, fillers)
             filled += sum(bool(photo.filled) for photo in usable.photos)
             photos += len(dialogue.photos)
@@ -130,15 +115,14 @@ class Corpus:
             now = max(0, len(usable.responses) - 1)
             instances += now
             if now:
-                ids[usable.id] = times = ids.get(usable.id, 0) + 1
-                kept.append(usable if times == 1 else replace(usable, id=f"{usable.id}-{times}"))
+                kept.append(usable)
         for line in drop.lines():
             console.note(f"{self.name} {split}: left out {line}.")
         if missing:
             console.note(
                 f"{self.name} {split}: {missing:,} of {photos:,} photos are not on disk, which "
                 f"leaves out {all_instances - instances:,} of {all_instances:,} instances. "
-                f"Bring them with `pscli fetch {self.name}`."
+                f"Fetch them with `pscli fetch {self.name}`."
             )
         if filled:
             console.note(
@@ -148,15 +132,20 @@ class Corpus:
         if not kept:
             raise DataError(
                 f"No instance of {self.name} {split} has all its photos.",
-                f"Bring them with `pscli fetch {self.name} --split {split}`.",
+                f"Fetch them with `pscli fetch {self.name} --split {split}`.",
             )
         return kept
 
 
-def available(dialogue: Dialogue) -> tuple[Dialogue, int]:
-    """A dialogue up to its first response with a photo that is not on disk, and how many of its
-    photos are not."""
-    gone = {id(photo) for photo in dialogue.photos if not on_disk(photo)}
+def available(dialogue: Dialogue, drop: Dropped) -> tuple[Dialogue, int]:
+    """A dialogue up to its first response with a photo that cannot be seen, and how many of its
+    photos are not on disk.
+
+    Args:
+        drop: Told of each photo that is there and cannot be decoded.
+    """
+    missing = {id(photo) for photo in dialogue.photos if not on_disk(photo)}
+    gone = missing | {id(p) for p in dialogue.photos if id(p) not in missing and _broken(p, drop)}
     if not gone:
         return dialogue, 0
     here = itertools.takewhile(
@@ -164,7 +153,18 @@ def available(dialogue: Dialogue) -> tuple[Dialogue, int]:
         dialogue.responses,
     )
     turns = tuple(turn for response in here for turn in response.turns)
-    return replace(dialogue, turns=turns), sum(id(photo) in gone for photo in dialogue.photos)
+    return replace(dialogue, turns=turns), len(missing)
+
+
+def _broken(photo: Photo, drop: Dropped) -> bool:
+    """Whether a photo's file cannot be decoded, which is told."""
+    if isinstance(photo.source, Path):
+        try:
+            pixels.check(photo.source)
+        except DataError:
+            drop(str(photo.source), "a photo that cannot be decoded, and what follows it")
+            return True
+    return False
 
 
 def marked(dialogue: Dialogue, fillers: Mapping[Path, str]) -> Dialogue:

@@ -14,7 +14,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pscli.datasets.corpus import Corpus, Upstream, split_files
+from pscli.datasets.base import Upstream
+from pscli.datasets.corpus import Corpus, split_files
 from pscli.datasets.records import Dropped, KnownPhoto, clean, clean_id, digest, url_of
 from pscli.dialogue.schema import Dialogue, Turn
 

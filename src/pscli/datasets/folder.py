@@ -1,36 +1,42 @@
 """Datasets as folders of our own: a JSON-lines file per split, and photos beside it.
 
-data/photoworld/dataset.json   name, licence, dialogues per split
-data/photoworld/train.jsonl    one `Dialogue.to_json` per line
+data/photoworld/dataset.json    name, licence, citation, checksums
+data/photoworld/manifest.jsonl  where each photo is from, and its checksum
+data/photoworld/train.jsonl     one `Dialogue.to_json` per line
 data/photoworld/photos/train/00012-0.png
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import multiprocessing
-import os
 import signal
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pscli.datasets.base import identity
+from pscli.console import Advance
+from pscli.datasets.base import Dataset, Published, data_folder, identity
 from pscli.datasets.formats import parse
+from pscli.datasets.manifest import JOURNAL, MANIFEST, Entry
+from pscli.datasets.records import Dropped
 from pscli.dialogue.schema import Dialogue, Photo
 from pscli.errors import DataError
+from pscli.files import replacing, write_lines
 
-Drawing = list[tuple[Path, Photo]]  # the photos of one dialogue, and where they go
+Drawing = list[tuple[Path, str, Photo]]  # the photos of one dialogue: folder, name below it, photo
 
 
 def write_split(
     folder: Path,
     split: str,
     dialogues: Sequence[Dialogue],
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Advance = lambda count: None,
     workers: int = 1,
-) -> int:
-    """Writes `folder/SPLIT.jsonl` and its photos, and returns how many photos that are.
+) -> list[Entry]:
+    """Writes `folder/SPLIT.jsonl` and its photos, and returns what the manifest says of them.
 
     A photo that is sent twice is kept once. The JSON-lines file appears only when every photo is
     there.
@@ -47,20 +53,17 @@ def write_split(
             if identity(photo) not in names:
                 name = f"photos/{split}/{number:05d}-{index}.png"
                 names[identity(photo)] = name
-                drawings[-1].append((folder / name, photo))
-    (folder / "photos" / split).mkdir(parents=True, exist_ok=True)
-    for _ in _drawn(drawings, workers):
+                drawings[-1].append((folder, name, photo))
+    entries: list[Entry] = []
+    for drawn in _drawn(drawings, workers):
+        entries += drawn
         progress(1)
-    temporary = folder / f".{split}.jsonl.tmp"
-    with temporary.open("w", encoding="utf-8") as file:
-        for dialogue in dialogues:
-            pairs = dialogue.to_json(iter([names[identity(photo)] for photo in dialogue.photos]))
-            file.write(json.dumps(pairs, ensure_ascii=False) + "\n")
-    os.replace(temporary, folder / f"{split}.jsonl")
-    return len(names)
+    pairs = (d.to_json(iter([names[identity(p)] for p in d.photos])) for d in dialogues)
+    write_lines(folder / f"{split}.jsonl", pairs)
+    return entries
 
 
-def _drawn(drawings: Iterable[Drawing], workers: int) -> Iterator[None]:
+def _drawn(drawings: Iterable[Drawing], workers: int) -> Iterator[list[Entry]]:
     if workers == 1:
         yield from map(_draw, drawings)
         return
@@ -70,9 +73,37 @@ def _drawn(drawings: Iterable[Drawing], workers: int) -> Iterator[None]:
         yield from pool.imap(_draw, drawings, chunksize=8)
 
 
-def _draw(drawing: Drawing) -> None:
-    for path, photo in drawing:
-        photo.open().save(path, "PNG")
+def _draw(drawing: Drawing) -> list[Entry]:
+    entries = []
+    for folder, name, photo in drawing:
+        data = io.BytesIO()
+        photo.open().save(data, "PNG")
+        png = data.getvalue()
+        with replacing(folder / name, sync=False) as file:
+            file.write(png)
+        sha256 = hashlib.sha256(png).hexdigest()
+        entries.append(Entry(name, "ok", "", "drawn", "", sha256, len(png), "PNG"))
+    return entries
+
+
+def read_all(
+    dataset: Dataset, folder: Path | None, dropped: Dropped
+) -> dict[str, Iterable[Dialogue]]:
+    """All dialogues of a dataset by split, those with photos that are not on disk, too.
+
+    Args:
+        folder: Where it lies; by default where `fetch` puts it, or where it is made.
+        dropped: Collects what could not be read.
+
+    Raises:
+        DataError: if the folder holds no dataset.
+    """
+    if isinstance(dataset, Published):
+        place = folder or data_folder(dataset.name)
+        return {s: dataset.read(s, place, dropped) for s in dataset.splits_in(place)}
+    if folder is not None:
+        return {split: read_split(folder, split) for split in splits_in(folder)}
+    return {split: iter(dataset.load(split)) for split in dataset.splits}
 
 
 def read_split(folder: Path, split: str) -> list[Dialogue]:
@@ -99,7 +130,7 @@ def splits_in(folder: Path) -> list[str]:
     Raises:
         DataError: if there are none.
     """
-    found = sorted(path.stem for path in folder.glob("*.jsonl"))
+    found = sorted(p.stem for p in folder.glob("*.jsonl") if p.name not in (MANIFEST, JOURNAL))
     if not found:
         raise DataError(
             f"{folder} holds no dataset.", "Expected train.jsonl, as `pscli fetch` writes."

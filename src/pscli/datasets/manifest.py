@@ -12,13 +12,12 @@ that bring the same photos write the same bytes.
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pscli.errors import DataError
+from pscli.files import append_line, parse_lines, read_lines, write_lines
 
 MANIFEST = "manifest.jsonl"
 JOURNAL = "manifest.part.jsonl"
@@ -35,7 +34,7 @@ class Entry:
         status: `ok`; `missing` (nobody has it), `failed` (for now), `broken` (what came is no
             photo, or another one), `refused` (unsafe); `placeholder` or `synthetic` (filled in).
         reason: Why it is not `ok`.
-        provenance: `original`, `mirror`, `synthetic:MODEL` or `synthetic:placeholder`.
+        provenance: `original`, `mirror`, `drawn`, `synthetic:MODEL` or `synthetic:placeholder`.
         source: The address that it came from.
         size: In bytes.
         urls: All addresses that are known.
@@ -51,9 +50,6 @@ class Entry:
     format: str = ""
     urls: tuple[str, ...] = ()
 
-    def line(self) -> bytes:
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False).encode() + b"\n"
-
 
 def read_manifest(folder: Path) -> dict[str, Entry]:
     """Entries by path; of the manifest, and of a journal that was left behind.
@@ -61,16 +57,11 @@ def read_manifest(folder: Path) -> dict[str, Entry]:
     Raises:
         DataError: if a line is broken; the last one of a journal may be.
     """
-    entries: dict[str, Entry] = {}
-    for name in (MANIFEST, JOURNAL):
-        path = folder / name
-        lines = path.read_bytes().split(b"\n") if path.is_file() else []
-        if name == JOURNAL:
-            lines = lines[:-1]  # a line counts once its line feed is there
-        for number, line in enumerate(lines, start=1):
-            if line:
-                entry = _entry(line, f"{path}, line {number}")
-                entries[entry.path] = entry
+    path = folder / MANIFEST
+    entries = parse_manifest(path.read_bytes(), str(path)) if path.is_file() else {}
+    for number, pairs in enumerate(read_lines(folder / JOURNAL), start=1):
+        entry = _entry(pairs, f"{folder / JOURNAL}, line {number}")
+        entries[entry.path] = entry
     return entries
 
 
@@ -81,37 +72,31 @@ def filled_in(folder: Path) -> dict[Path, str]:
 
 
 def parse_manifest(data: bytes, where: str) -> dict[str, Entry]:
-    """Entries by path of a manifest that was downloaded. Raises DataError if a line is broken."""
-    lines = enumerate(data.split(b"\n"), start=1)
-    found = [_entry(line, f"{where}, line {number}") for number, line in lines if line.strip()]
+    """Entries by path of a manifest's text. Raises DataError if a line is broken."""
+    lines = parse_lines((line for line in data.split(b"\n") if line.strip()), where)
+    found = [_entry(pairs, f"{where}, line {n}") for n, pairs in enumerate(lines, start=1)]
     return {entry.path: entry for entry in found}
 
 
-def _entry(line: bytes, at: str) -> Entry:
+def _entry(pairs: dict[str, Any], at: str) -> Entry:
     try:
-        pairs: Any = json.loads(line)
-        return Entry(**{**pairs, "urls": tuple(pairs.get("urls", ()))})
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        entry = Entry(**{**pairs, "urls": tuple(pairs.get("urls", ()))})
+        values = {**vars(entry), "urls": "".join(entry.urls)}
+        if any(type(v) is not (int if name == "size" else str) for name, v in values.items()):
+            raise TypeError("a value is of another type")
+        return entry
+    except TypeError as error:
         raise DataError(
             f"{at} is no manifest entry: {error}.", "Delete the file, and fetch again."
         ) from error
 
 
-def open_journal(folder: Path) -> Any:
-    """The journal, for appending; a half-written last line is dropped first."""
-    path = folder / JOURNAL
-    data = path.read_bytes() if path.is_file() else b""
-    whole = data.rfind(b"\n") + 1
-    if whole != len(data):
-        os.truncate(path, whole)
-    return path.open("ab", buffering=0)
+def note_entry(folder: Path, entry: Entry) -> None:
+    """Adds a line to the journal."""
+    append_line(folder / JOURNAL, dataclasses.asdict(entry))
 
 
 def write_manifest(folder: Path, entries: dict[str, Entry]) -> None:
     """Writes the manifest, sorted by path, and removes the journal."""
-    temporary = folder / f".{MANIFEST}.tmp"
-    with temporary.open("wb") as file:
-        for path in sorted(entries):
-            file.write(entries[path].line())
-    os.replace(temporary, folder / MANIFEST)
+    write_lines(folder / MANIFEST, (dataclasses.asdict(entries[path]) for path in sorted(entries)))
     (folder / JOURNAL).unlink(missing_ok=True)

@@ -15,7 +15,8 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-from pscli.datasets.corpus import Corpus, Upstream, split_files
+from pscli.datasets.base import Upstream
+from pscli.datasets.corpus import Corpus, split_files
 from pscli.datasets.records import Dropped, KnownPhoto, clean, clean_id, digest, url_of
 from pscli.dialogue.schema import Dialogue, Turn
 

@@ -88,6 +88,19 @@ def read(file: Path | BytesIO, name: str) -> Image:
             return as_seen(image)
 
 
+def check(path: Path) -> None:
+    """Decodes a photo to its end, and keeps nothing of it. Raises DataError as `read` does."""
+    from PIL import Image
+
+    with decoding(str(path)), Image.open(path, formats=formats()) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise DataError(f"Photo {path} has more than {MAX_PIXELS:,} pixels.")
+        # A JPEG can be decoded at an eighth of its size: everything is read, little is computed.
+        image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
+        with BUDGET.take(image.width * image.height):
+            image.load()
+
+
 @contextlib.contextmanager
 def decoding(name: str) -> Iterator[None]:
     """Turns whatever a decoder raises at a broken photo into a DataError that names the photo."""

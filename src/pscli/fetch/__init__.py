@@ -1,1 +1,1 @@
-"""Bringing datasets to disk: dialogues, photos, and a manifest that says what is missing."""
+"""Fetching datasets: dialogues, photos, and a manifest that says what is missing."""

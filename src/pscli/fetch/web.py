@@ -66,6 +66,11 @@ class Fault(Exception):
         self.status, self.reason, self.passing, self.wait = status, reason, passing, wait
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is an http(s) address, and not the name of a folder."""
+    return text.lower().startswith(("http://", "https://"))
+
+
 class Web:
     """Connections, kept open per host."""
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pscli.dialogue.schema import Photo, Reply, Response, Truth
+from pscli.dialogue.schema import Photo, Reply, Response, Truth, whole
 from pscli.errors import CheckpointError, DataError
 from pscli.files import (
     append_line,
@@ -237,42 +237,26 @@ def _text(pairs: dict[str, Any], name: str, at: str) -> str:
             f"{at}: `{name}` has {len(value):,} characters, more than {MAX_TEXT:,}.",
             "Is it one response? Cut it.",
         )
-    return _whole(value)
-
-
-def _whole(text: str) -> str:
-    """The text, with U+FFFD for half a character."""
-    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+    return whole(value)
 
 
 def _texts(pairs: dict[str, Any], name: str, at: str) -> tuple[str, ...]:
     value = pairs.get(name, [])
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise DataError(f"{at}: `{name}` is not a list of strings.", FORM)
-    return tuple(map(_whole, value))
+    return tuple(map(whole, value))
 
 
 def _truth(value: Any, at: str) -> Truth | None:
     if value is None:
         return None
-    if not _is_truth(value):
-        raise DataError(
-            f"{at}: `truth` has another form.",
-            'Expected null or {"kind": "share", "share": true, "things": [["red", "car"]]}.',
-        )
-    return Truth.from_json(value)
-
-
-def _is_truth(value: Any) -> bool:
-    texts = ("kind", "setting", "about", "answer")
-    kinds = dict.fromkeys(texts, str) | {"share": bool, "things": list}
-    if not isinstance(value, dict) or not {"kind"} <= value.keys() <= kinds.keys():
-        return False
-    things = value.get("things", [])
-    return (
-        all(isinstance(v, kinds[k]) or (v is None and k in texts[1:]) for k, v in value.items())
-        and value["kind"].isprintable()
-        and all(isinstance(pair, list) and list(map(type, pair)) == [str, str] for pair in things)
+    with contextlib.suppress(TypeError, ValueError, AttributeError):
+        truth = Truth.from_json(value)
+        if truth.kind.isprintable():
+            return truth
+    raise DataError(
+        f"{at}: `truth` has another form.",
+        'Expected null or {"kind": "share", "share": true, "things": [["red", "car"]]}.',
     )
 
 

@@ -73,7 +73,7 @@ def instances(dialogues: Iterable[Dialogue]) -> list[Instance]:
     for dialogue in dialogues:
         responses = dialogue.responses
         for k in range(1, len(responses)):
-            id = f"{dialogue.id}/{k}".encode("utf-8", "replace").decode()
+            id = f"{dialogue.id}/{k}"
             if id in found:
                 raise DataError(f"Two dialogues have the id {dialogue.id!r}.", "Rename one.")
             question = Question(responses[:k], responses[k].speaker, id)

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from pscli import console
+from pscli.datasets.base import load, named
 from pscli.dialogue.schema import Dialogue, Photo, Response
 from pscli.errors import DataError, PscliError
 from pscli.predictions.folder import (
@@ -19,7 +20,7 @@ from pscli.predictions.folder import (
     read_predictions,
     read_settings,
 )
-from pscli.registry import TABLES, find
+from pscli.registry import TABLES
 from pscli.report.pictures import Parts, contact_sheet, conversation, loss_plot
 from pscli.runs import Run
 
@@ -109,7 +110,7 @@ def _dialogues(settings: Settings, use: Collection[str]) -> dict[str, Dialogue]:
         )
         return {}
     try:
-        dialogues = find("dataset", name)().load(settings.split)
+        dialogues = load(named(name), settings.split)
     except PscliError as error:
         console.note(f"Without contexts: {error}")
         return {}

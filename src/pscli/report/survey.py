@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from pscli.datasets.stats import TENTHS, Stats, Survey, rounded
+from pscli.files import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,5 +111,5 @@ def picture(survey: Survey, path: Path) -> None:
         if ax.lines:
             ax.legend(frameon=False)
     figure.suptitle(survey.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, format="png")
+    with replacing(path) as file:
+        figure.savefig(file, dpi=120, format="png")

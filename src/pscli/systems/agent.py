@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Collection, Sequence
+from hashlib import file_digest
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +20,7 @@ from pscli.registry import find
 from pscli.runs import agent_in
 from pscli.systems.base import Question, System, answer
 
-CONFIG = "agent_config.json"
+CONFIG, INDEX = "agent_config.json", "index.json"
 
 
 class Agent:
@@ -56,6 +57,7 @@ class Agent:
                 f"{folder} holds no agent: {CONFIG} cannot be read.",
                 "Expected a folder that `pscli train-e2e` or `pscli train-pipeline` wrote.",
             ) from error
+        verify(folder)
         system = build(config.system, config.model, folder)
         system.eval()
         return cls(system, config)
@@ -76,6 +78,7 @@ class Agent:
                     (new / name).mkdir()
                     save_file(part.module.state_dict(), new / name / WEIGHTS)
             write_json(new / CONFIG, self.config.to_json())
+            write_json(new / INDEX, {"sha256": checksums(new)})
 
     def respond(
         self,
@@ -108,6 +111,30 @@ class Agent:
             return []
         lengths = dataclasses.asdict(self.config.sequence)
         return answer(self.system, questions, temperature=temperature, seed=seed, **lengths)
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """sha256 of every file of weights in an agent's folder."""
+    sums = {}
+    for path in sorted(folder.rglob("*.safetensors")):
+        with path.open("rb") as file:
+            sums[path.relative_to(folder).as_posix()] = file_digest(file, "sha256").hexdigest()
+    return sums
+
+
+def verify(folder: Path) -> None:
+    """Raises CheckpointError if weights are not those that the folder's index names."""
+    if not (folder / INDEX).is_file():
+        return  # made by hand, or by an earlier version
+    known, now = read_json(folder / INDEX), checksums(folder)
+    kept = known.get("sha256") if isinstance(known, dict) else None
+    if kept != now:
+        pairs = kept if isinstance(kept, dict) else {}
+        differing = sorted(set(pairs.items()) ^ set(now.items())) if pairs else [(INDEX, "")]
+        raise CheckpointError(
+            f"{folder}: {differing[0][0]} is not what was saved there.",
+            f"Copy the folder again; if you changed it on purpose, delete {INDEX}.",
+        )
 
 
 def build(system: str, model: ModelConfig, folder: Path | None = None) -> System:

@@ -11,13 +11,13 @@ from pathlib import Path
 from pscli import console
 from pscli.components.cache import Cache
 from pscli.config import Config
+from pscli.datasets.base import load, named
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import learnable
 from pscli.errors import DataError
 from pscli.metrics.score import score_folder
 from pscli.predictions.folder import Settings, writing
 from pscli.predictions.generate import instances, predict
-from pscli.registry import find
 from pscli.report.sheet import curves, sheet
 from pscli.runs import Run
 from pscli.systems.agent import Agent, build
@@ -40,10 +40,10 @@ def run_training(
     Raises:
         DataError: if there is nothing to learn, or nothing to test with.
     """
-    dataset = find("dataset", config.dataset)()
-    dialogues = dataset.load("train", config.train.dialogues)
+    dataset = named(config.dataset)
+    dialogues = load(dataset, "train", config.train.dialogues)
     refuse_unlearnable(dialogues, config.dataset)
-    held_out = dataset.load("dev", config.train.eval_dialogues)
+    held_out = load(dataset, "dev", config.train.eval_dialogues)
     system = build(config.system, config.model)
     rank = int(os.environ.get("RANK", "0"))
     run = Run(folder)
