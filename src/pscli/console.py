@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import os
+import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.color import Color
 from rich.console import Console, RenderableType
+from rich.segment import Segments
 from rich.style import Style
 from rich.text import Text
 
@@ -27,20 +32,35 @@ Progress = Callable[[str, int], AbstractContextManager[Advance]]  # a bar: title
 PLAIN_WIDTH = 160  # columns of a table that is piped into a file
 
 
+# What moves the cursor, rings, turns the direction of writing, or is half a character.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    """The text with control characters as JSON writes them: none ever reaches a terminal."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def result(text: str) -> None:
     """Prints a line of results as it is: not wrapped, and brackets are not read as markup."""
-    stdout.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    stdout.print(plain(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
     """Prints a line that is no result, likewise."""
-    stderr.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    stderr.print(plain(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def show(renderable: RenderableType) -> None:
     """Prints a table as a result; in a file it is not squeezed to 80 columns."""
     wide = stdout if stdout.is_terminal else Console(file=stdout.file, width=PLAIN_WIDTH)
-    wide.print(renderable)
+    # One character for one, so that columns stay where they are.
+    wide.print(
+        Segments(
+            part if part.control else part._replace(text=_CONTROL.sub("\ufffd", part.text))
+            for part in wide.render(renderable)
+        )
+    )
 
 
 def show_json(value: Any) -> None:
@@ -50,24 +70,27 @@ def show_json(value: Any) -> None:
 
 def show_error(error: PscliError) -> None:
     """Prints what happened, and on a line of its own what to do."""
-    stderr.print(Text.assemble(("Error: ", "bold red"), error.message), soft_wrap=True)
+    stderr.print(Text.assemble(("Error: ", "bold red"), plain(error.message)), soft_wrap=True)
     if error.hint:
         note(error.hint)
 
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Advance]:
-    """A bar with the time left, or a plain line every tenth of the way.
+    """A bar with the time gone and left, or a plain line every tenth of the way.
 
     Yields:
         A function that takes how many more are done.
     """
     if stderr.is_terminal:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+        from rich import progress as bars
 
-        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=stderr) as bar:
-            task = bar.add_task(title, total=total)
+        columns = (
+            bars.TextColumn("{task.description}", markup=False), bars.BarColumn(),
+            bars.MofNCompleteColumn(), bars.TimeElapsedColumn(), bars.TimeRemainingColumn(),
+        )  # fmt: skip
+        with bars.Progress(*columns, console=stderr, speed_estimate_period=3600) as bar:
+            task = bar.add_task(plain(title), total=total)
             yield lambda count: bar.update(task, advance=count)
         return
     done = 0
@@ -79,6 +102,11 @@ def progress(title: str, total: int) -> Iterator[Advance]:
             note(f"{title}: {done:,} of {total:,}")
 
     yield advance
+
+
+def shows_pictures() -> bool:
+    """Whether pictures in coloured characters can be seen on stdout."""
+    return stdout.is_terminal and stdout.color_system is not None and not stdout.no_color
 
 
 def half_blocks(image: Image, columns: int = 64) -> Text:
@@ -99,6 +127,29 @@ def half_blocks(image: Image, columns: int = 64) -> Text:
             text.append("▀", Style(color=above, bgcolor=below))
         text.append("\n")
     return text
+
+
+DEGRADED = {
+    "→": "->", "–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "·": ".", "▀": "#",
+    "↑": "^", "↓": "v", "τ": "tau", "ᵗ": "^t", "ᵛ": "^v", "∇": "grad", "’": "'", "“": '"', "”": '"',
+}  # fmt: skip
+
+
+def fit_streams() -> None:
+    """Lets characters that stdout or stderr cannot write, as in ASCII or cp1252, degrade.
+
+    For the program alone, at its start.
+    """
+    codecs.register_error("pscli", _degraded)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="pscli")
+
+
+def _degraded(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    cannot = error.object[error.start : error.end]
+    return "".join(DEGRADED.get(letter, "?") for letter in cannot), error.end
 
 
 def quiet_libraries() -> None:
