@@ -5,7 +5,7 @@
                                       "url": "https://…", "sha256": "…"}}]}
 
 A photo is a path relative to the folder, or an object of which only `path` is needed. `url` lets
-`pscli fetch` fetch it; `sha256` lets it check what came. It is described in docs/datasets.md.
+`pscli fetch` bring it; `sha256` lets it check what came. It is described in docs/datasets.md.
 """
 
 from __future__ import annotations
