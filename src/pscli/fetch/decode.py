@@ -1,0 +1,73 @@
+"""Whether what came is a photo, decided by decoding it, a few at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pscli.dialogue.schema import FORMATS, MAX_PIXELS
+from pscli.fetch.web import Fault
+
+
+class Budget:
+    """Pixels that all threads together may decode at a time; who asks for more waits."""
+
+    def __init__(self, pixels: int) -> None:
+        self._free, self._changed = pixels, threading.Condition()
+
+    @contextmanager
+    def take(self, pixels: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+BUDGET = Budget(MAX_PIXELS)  # the largest takes all: as a PNG 250 MB, as a WEBP nearly 1 GB
+SMALL = MAX_PIXELS // 4  # what a photo takes at least, for all that is beside its pixels
+
+
+def image_format(file: Path) -> str:
+    """The format of a photo that can be decoded to its end.
+
+    Raises:
+        Fault: if it cannot, or has too many pixels. Its name and its type are not looked at.
+    """
+    with BUDGET.take(SMALL):
+        pixels, kind = _decoded(file, SMALL)
+    if pixels > SMALL:
+        with BUDGET.take(pixels):
+            _decoded(file, pixels)
+    return kind
+
+
+def _decoded(file: Path, most: int) -> tuple[int, str]:
+    """Pixels and format of a photo, which is decoded if it has not more than `most`."""
+    from PIL import Image, UnidentifiedImageError
+
+    Image.init()
+    known = [name for name in FORMATS if name in Image.OPEN]
+    try:
+        with Image.open(file, formats=known) as image:
+            pixels = image.width * image.height
+            if pixels <= most:
+                # A JPEG can be decoded at an eighth of its size: everything is read, little is
+                # computed.
+                image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
+                image.load()
+    except Image.DecompressionBombError:
+        pixels = MAX_PIXELS + 1
+    except UnidentifiedImageError as error:
+        raise Fault("broken", "not a photo") from error
+    except Exception as error:  # decoders of foreign bytes fail in every way
+        raise Fault("broken", "a photo that cannot be decoded") from error
+    if pixels > MAX_PIXELS:
+        raise Fault("refused", f"more than {MAX_PIXELS:,} pixels")
+    return pixels, image.format or ""
