@@ -1,194 +1,194 @@
-"""Time and peak memory of the bridge against the paper's construction, as ratios in one run.
+"""Time and peak memory of the bridge beside the best forms of Eq. 10 that build M, in one run.
 
-    python benchmarks/bridge.py                  # on the CPU
-    python benchmarks/bridge.py --device cuda
+    python benchmarks/bridge.py
 
-Llama 2's 32,000 tokens, CLIP's 49,408 and 77 positions, Stable Diffusion 2's width of 1,024. Forms
-take turns, each in a process of its own, forward and backward, to the logits and no further:
+Llama 2's 32,000 tokens, CLIP's 49,408 and 77 positions, Stable Diffusion 2's width 1,024; float32
+and one thread. Every form starts from the same logits and noise, adds its residual to the same
+embeddings, looked up, and ends at the gradient with respect to the logits. The one-hot terms of
+Eqs. 7 and 11 are constants without a gradient, so no form builds them.
 
-- ours: `dvtm`; the bridge alone begins at the Gumbel-softmax probabilities.
-- sparse: Eqs. 7 and 9-11 as written, caption by caption, M as a torch.sparse tensor; what the text
-  encoder reads is R^SD E.
-- dense: the same with M as a dense tensor, for one caption.
+- ours: `dvtm`.
+- softmax: our Gumbel-softmax at the caption's tokens and no bridge: what every form needs.
+- submatrix: the same softmax, and M on the tokens of each caption alone.
+- torch-softmax: the same submatrix after torch.softmax over the vocabulary.
+- sparse: torch.softmax, then its average times one block-diagonal torch.sparse M for the batch,
+  without the columns that no caption uses.
+- written: torch.softmax, times a torch.sparse M of both vocabularies for each caption, and then the
+  average, in the order of Eqs. 9-11.
+
+Forms take turns, in another order each round. Times are of the processor. Memory is the most that a
+step has allocated at once, the gradient included.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import re
+import random
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from itertools import accumulate, product
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 
-from pscli.components.bridge import Captions, dvtm, gumbel_argmax, sentence
+from pscli.components.bridge import Captions, distinct, dvtm, gumbel_argmax, gumbel_softmax_at
+from pscli.components.noise import gumbel, seeded
 
+# B captions, M LLM tokens, V LLM vocabulary, N CLIP tokens, W CLIP vocabulary, D CLIP width
 V, W, N, D = 32_000, 49_408, 77, 1_024
 TAU = 0.5
+Form = Callable[[Captions, Tensor], Tensor]  # captions, embeddings [W, D] to a residual [B, N, D]
 
 
-def example(batch: int, length: int, device: str) -> tuple[Captions, Tensor]:
-    """Random captions of `length` tokens on both sides."""
-    torch.manual_seed(0)
-    logits = torch.randn(batch, length, V, device=device)
-    noise = -torch.rand(batch, length, V, device=device).clamp(1e-9, 1 - 1e-7).log_().neg_().log_()
-    every = torch.ones(batch, length, dtype=torch.bool, device=device)
-    read = (torch.arange(N, device=device) < length).expand(batch, -1)
+def ours(c: Captions, e: Tensor) -> Tensor:
+    residual = dvtm(c, e, TAU)
+    assert residual is not None
+    return residual
+
+
+def softmax(c: Captions, e: Tensor) -> Tensor:
+    return through(gumbel_softmax_at(c.logits, c.noise, TAU, c.llm_ids).sum(dim=(1, 2))[:, None])
+
+
+def submatrix(c: Captions, e: Tensor) -> Tensor:
+    return by_submatrix(gumbel_softmax_at(c.logits, c.noise, TAU, c.llm_ids), c, e)
+
+
+def torch_softmax(c: Captions, e: Tensor) -> Tensor:
+    at = c.llm_ids[:, None, :].expand(-1, c.llm_ids.shape[1], -1)
+    return by_submatrix(torch.softmax((c.logits + c.noise) / TAU, dim=-1).gather(2, at), c, e)
+
+
+def by_submatrix(p: Tensor, c: Captions, e: Tensor) -> Tensor:
+    t_llm = distinct(c.llm_ids, c.llm_words.long() - 1).to(p.dtype)
+    t_sd = distinct(c.clip_ids, c.clip_words.long() - 1).to(p.dtype)
+    matrix = t_llm[:, :, None] * t_sd[:, None, :]  # [B, T, N]
+    return through(torch.einsum("bn,bnd->bd", (p @ matrix).mean(dim=1), e[c.clip_ids]))
+
+
+def sparse(c: Captions, e: Tensor) -> Tensor:
+    pooled = torch.softmax((c.logits + c.noise) / TAU, dim=-1).mean(dim=1)  # avg(R M) = avg(R) M
+    used, column = c.clip_ids.unique(return_inverse=True)
+    captions = enumerate(zip(c.llm_ids, column, c.clip_words, strict=True))
+    pairs = [
+        torch.cartesian_prod(j[read].unique() + n * len(used), i.unique() + n * V)
+        for n, (i, j, read) in captions
+    ]
+    matrix = ones_at(torch.cat(pairs), len(pooled) * len(used), len(pooled) * V)
+    converted = torch.sparse.mm(matrix, pooled.reshape(-1, 1)).view(len(pooled), len(used))
+    return through(converted @ e[used])
+
+
+def written(c: Captions, e: Tensor) -> Tensor:
+    columns = (c.logits.unbind(), c.noise, c.llm_ids, c.clip_ids, c.clip_words)
+    pooled = []
+    for o, g, i, j, read in zip(*columns, strict=True):
+        r = torch.softmax((o + g) / TAU, dim=-1)
+        matrix = ones_at(torch.cartesian_prod(j[read].unique(), i.unique()), W, V)  # Eq. 10, Mᵀ
+        pooled.append(torch.sparse.mm(matrix, r.t()).mean(dim=1))  # Eq. 9
+    return through(torch.stack(pooled) @ e)
+
+
+def ones_at(pairs: Tensor, *shape: int) -> Tensor:
+    ones = torch.ones(len(pairs))
+    return torch.sparse_coo_tensor(pairs.T, ones, shape, check_invariants=True, is_coalesced=True)
+
+
+def through(pooled: Tensor) -> Tensor:
+    """What Eq. 11 adds to all N rows, [B, N, D] from [B, D]."""
+    return (pooled - pooled.detach())[:, None, :].expand(-1, N, -1)
+
+
+FORMS: dict[str, Form] = {
+    "ours": ours, "softmax": softmax, "submatrix": submatrix, "torch-softmax": torch_softmax,
+    "sparse": sparse, "written": written,
+}  # fmt: skip
+
+
+def example(batch: int, length: int) -> tuple[Captions, Tensor, Tensor]:
+    """Random captions of `length` tokens on both sides, embeddings, and the gradient at the sum."""
+    draw = seeded("bridge", batch, length)
+    logits = torch.randn(batch, length, V, generator=draw).requires_grad_()
+    noise = gumbel((batch, length, V), draw)
+    every = torch.ones(batch, length, dtype=torch.bool)
     captions = Captions(
         logits=logits, noise=noise, llm_ids=gumbel_argmax(logits, noise), llm_mask=every,
-        llm_words=every, clip_ids=torch.randint(W - 2, (batch, N), device=device), clip_words=read,
-        words=lambda: (every.long(), read.long()), pairs=lambda: torch.empty(0, 2),
+        llm_words=every, clip_ids=torch.randint(W - 2, (batch, N), generator=draw),
+        clip_words=(torch.arange(N) < length).expand(batch, -1),
+        words=lambda: (torch.empty(0), torch.empty(0)), pairs=lambda: torch.empty(0, 2),
     )  # fmt: skip
-    return captions, torch.randn(W, D, device=device)
+    embeddings = torch.randn(W, D, generator=draw)
+    return captions, embeddings, torch.randn(batch, N, D, generator=draw)
 
 
-def ours(captions: Captions, e: Tensor, bridge_only: bool) -> Callable[[int], None]:
-    upstream = torch.ones(len(captions.clip_ids), N, D, device=e.device)
-    if bridge_only:
-        shape = (*captions.llm_ids.shape, captions.llm_ids.shape[1])
-        p = torch.rand(shape, device=e.device, requires_grad=True)
-        p.grad = torch.zeros_like(p)
+def in_turn(
+    batch: int, length: int, rounds: int, watch: Callable[[Callable[[], Tensor]], float]
+) -> dict[str, list[float]]:
+    """What `watch` finds of each form, round by round, once all are known to agree."""
+    captions, e, upstream = example(batch, length)
 
-        def step(rows: int) -> None:
-            sentence(p, captions, e).backward(upstream)
+    def step(form: Form) -> Tensor:
+        read = F.embedding(captions.clip_ids, e) + form(captions, e)
+        return torch.autograd.grad(read, captions.logits, upstream)[0]
 
-        return step
-    captions.logits.requires_grad_()
-
-    def whole(rows: int) -> None:
-        residual = dvtm(captions, e, TAU)
-        assert residual is not None
-        residual.backward(upstream)
-
-    return whole
-
-
-def literal(captions: Captions, e: Tensor, bridge_only: bool, dense: bool) -> Callable[[int], None]:
-    upstream = torch.ones(N, D, device=e.device)
-    if not bridge_only:
-        captions.logits.requires_grad_()
-    given = torch.rand(captions.logits.shape[1:], device=e.device, requires_grad=True)
-    given.grad = torch.zeros_like(given)
-
-    def one(row: int) -> Tensor:
-        if bridge_only:
-            r = given
-        else:
-            # Eq. 6, with /τ inside
-            p_gs = torch.softmax((captions.logits[row] + captions.noise[row]) / TAU, dim=-1)
-            r_hard = F.one_hot(captions.llm_ids[row], V).to(p_gs.dtype)
-            r = r_hard - p_gs.detach() + p_gs  # Eq. 7
-        t_llm = captions.llm_ids[row].unique()
-        t_sd = captions.clip_ids[row][captions.clip_words[row]].unique()
-        index = torch.cartesian_prod(t_llm, t_sd).T  # Eq. 10
-        ones = torch.ones(index.shape[1], device=e.device)
-        matrix = torch.sparse_coo_tensor(index, ones, (V, W)).coalesce()
-        # Eq. 9
-        converted = r @ matrix.to_dense() if dense else torch.sparse.mm(matrix.t(), r.t()).t()
-        pooled = converted.mean(dim=0)
-        r_sd_hard = F.one_hot(captions.clip_ids[row], W).to(r.dtype)
-        r_sd = r_sd_hard - pooled.detach() + pooled  # Eq. 11
-        return r_sd @ e
-
-    def step(rows: int) -> None:
-        torch.stack([one(row) for row in range(rows)]).backward(upstream.expand(rows, N, D))
-
-    return step
+    exact = step(ours)
+    for name, form in FORMS.items():
+        off = float((step(form) - exact).norm() / exact.norm())
+        assert off < 1e-4 or name == "softmax", f"{name} has another gradient: {off}"
+    del exact
+    found: dict[str, list[float]] = {name: [] for name in FORMS}
+    for turn in range(rounds):
+        for name in random.Random(turn).sample(list(FORMS), len(FORMS)):
+            found[name].append(watch(lambda form=FORMS[name]: step(form)))
+    return found
 
 
-def measure(form: str, part: str, batch: int, length: int, device: str) -> dict[str, float]:
-    """Median seconds of a step, and the peak of the memory [bytes] that it adds.
-
-    The median is of 9 steps for ours; the others take one.
-    """
-    captions, e = example(batch, length, device)
-    only = part == "bridge"
-    step = (
-        ours(captions, e, only) if form == "ours" else literal(captions, e, only, form == "dense")
-    )
-    cuda = device != "cpu"
-    # The gradient of what a form begins with is an output of each, so it is made beforehand.
-    if captions.logits.requires_grad:
-        captions.logits.grad = torch.zeros_like(captions.logits)
-    step(1)  # what is made once: kernels, threads
-    before = watch(cuda)
-    seconds = []
-    for _ in range(9 if form == "ours" else 1):
-        began = time.perf_counter()
-        step(1 if form == "dense" else batch)
-        if cuda:
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    peak = torch.cuda.max_memory_allocated() if cuda else resident("VmHWM")
-    peak -= before
-    return {"seconds": statistics.median(seconds), "bytes": float(peak)}
+def milliseconds(run: Callable[[], Tensor]) -> float:
+    """Of the processor, so that others on it count less."""
+    began = time.process_time()
+    run()
+    return 1e3 * (time.process_time() - began)
 
 
-def watch(cuda: bool) -> int:
-    """Memory in use [bytes]; the peak is counted from here."""
-    if cuda:
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
-    Path("/proc/self/clear_refs").write_text("5")
-    return resident("VmRSS")
+def megabytes(run: Callable[[], Tensor]) -> float:
+    """The most that a step has allocated at once."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        run()
+    events = sorted(found.profiler.kineto_results.events(), key=lambda e: e.start_ns())
+    return max(accumulate(e.nbytes() for e in events if e.name() == "[memory]")) / 1e6
 
 
-def resident(field: str) -> int:
-    """A line of Linux's account of this process [bytes]."""
-    return 1024 * int(re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+def middle(values: Sequence[float], digits: int) -> str:
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{median:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batches", type=int, nargs="+", default=[32, 4])
     parser.add_argument("--lengths", type=int, nargs="+", default=[8, 20, 60])
-    parser.add_argument("--dense", action="store_true", help="also the dense form, one caption")
-    parser.add_argument("--one", nargs=3, metavar=("FORM", "PART", "LENGTH"), help="used inside")
+    parser.add_argument("--rounds", type=int, default=11)
     options = parser.parse_args()
-    if options.one:
-        form, part, length = options.one
-        print(json.dumps(measure(form, part, options.batch, int(length), options.device)))
-        return
-    gigabytes = 4 * V * W / 1e9
-    print(f"dense M: {gigabytes:.1f} GB a caption, {options.batch * gigabytes:.0f} GB a batch,")
-    print("as much again for its gradient where it is asked for; float32")
-    forms = ["ours", "sparse", *(["dense"] if options.dense else [])]
-    print("tokens  part    form     seconds      MB   times ours: seconds  memory")
-    for length in options.lengths:
-        for part in ("bridge", "whole"):
-            base: dict[str, float] = {}
-            for form in forms:
-                arguments = ["--device", options.device, "--batch", str(options.batch)]
-                done = subprocess.run(
-                    [sys.executable, __file__, *arguments, "--one", form, part, str(length)],
-                    capture_output=True, text=True,
-                    # Tensors come from the system and go back to it, so that the peak is theirs.
-                    env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"},
-                )  # fmt: skip
-                if done.returncode:
-                    print(f"{length:6}  {part:6}  {form:6}   did not fit or failed")
-                    continue
-                found = json.loads(done.stdout.splitlines()[-1])
-                base = base or found
-                print(
-                    f"{length:6}  {part:6}  {form:6} {found['seconds']:9.4f}"
-                    f" {found['bytes'] / 1e6:7.1f}"
-                    f"  {found['seconds'] / base['seconds']:18.0f}"
-                    f"  {found['bytes'] / max(base['bytes'], 1e5):6.0f}",
-                    flush=True,
-                )
+    torch.set_num_threads(1)
+    sizes = list(product(options.batches, options.lengths))
+    times = {size: in_turn(*size, options.rounds, milliseconds) for size in sizes}
+    peaks = {size: in_turn(*size, 1, megabytes) for size in sizes}
+    print("Median [quartiles] over the rounds; ratios are within a round.\n")
+    print("| captions × tokens | form | ms | times ours | MB | times ours |")
+    print("|---|---|---|---|---|---|")
+    for size, name in product(sizes, FORMS):
+        spent, taken = times[size], peaks[size]
+        slower = [a / b for a, b in zip(spent[name], spent["ours"], strict=True)]
+        larger = taken[name][0] / taken["ours"][0]
+        print(
+            f"| {size[0]} × {size[1]} | {name} | {middle(spent[name], 1)} | {middle(slower, 2)}"
+            f" | {taken[name][0]:.1f} | {larger:.2f} |"
+        )
 
 
 if __name__ == "__main__":

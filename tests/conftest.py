@@ -105,7 +105,7 @@ def build(tokenizer: Any, clip_tokenizer: Any) -> SimpleNamespace:
     )
 
     from pscli.components.bridge import dvtm
-    from pscli.components.generator import Generator
+    from pscli.components.generator import StableDiffusion
     from pscli.components.llm import LanguageModel
     from pscli.components.perceptron import QFormerPerceptron
     from pscli.systems.end_to_end import EndToEnd
@@ -138,7 +138,9 @@ def build(tokenizer: Any, clip_tokenizer: Any) -> SimpleNamespace:
         )  # fmt: skip
         return QFormerPerceptron(vision, qformer, VISUAL, 32).eval()
 
-    def generator(prediction: str = "v_prediction", seed: int = 2, **options: Any) -> Generator:
+    def generator(
+        prediction: str = "v_prediction", seed: int = 2, **options: Any
+    ) -> StableDiffusion:
         torch.manual_seed(seed)
         text = CLIPTextModel(
             CLIPTextConfig(
@@ -168,7 +170,7 @@ def build(tokenizer: Any, clip_tokenizer: Any) -> SimpleNamespace:
             scheduler=scheduler, safety_checker=None, feature_extractor=None,
             requires_safety_checker=False,
         )  # fmt: skip
-        return Generator(pipeline, **{"steps": 2, "caption_dropout": 0.0} | options)
+        return StableDiffusion(pipeline, **{"steps": 2, "caption_dropout": 0.0} | options)
 
     def end_to_end(bridge: Any = dvtm, caption_source: str = "sampled", **options: Any) -> EndToEnd:
         return EndToEnd(perceptron(), llm(), bridge, generator(**options), caption_source)

@@ -11,7 +11,8 @@ import pscli.errors
 ROOT = Path(pscli.errors.__file__).parent
 LAYERS = [  # from the ground up; a module imports its own layer and those below
     ["errors"],
-    ["files", "console", "registry"],
+    ["files", "console"],
+    ["registry"],
     ["config"],
     ["runs"],
     ["dialogue"],

@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
 from pscli.components.alignment import exact_matches, number_words, read, word_numbers, written
@@ -57,12 +57,13 @@ def sentencepiece(words: Sequence[str]) -> PreTrainedTokenizerFast:
         (["<0xF0>", "<0x9F>", "<0x98>", "<0x80>", "▁dog"], "😀 dog", ["😀"] * 4 + [" dog"]),
         (["<0xE2>", "<0x82>", "▁dog"], "\ufffd\ufffd dog", ["\ufffd", "\ufffd", " dog"]),
         (["</s>", "▁red", "</s>", "▁dog"], "red dog", ["", "red", "", " dog"]),
+        (["▁red", "", "dish"], "reddish", ["red", "", "dish"]),  # a token without a text
         (["</s>"], "", [""]),
         ([], "", []),
     ],
 )
 def test_what_byte_fallback_tokens_write(tokens: list[str], text: str, expected: list[str]) -> None:
-    tokenizer = sentencepiece(["▁", "▁a", "▁red", "dish", "▁dog"])
+    tokenizer = sentencepiece(["", "▁", "▁a", "▁red", "dish", "▁dog"])
     ((found, spans),) = written(tokenizer, [tokenizer.convert_tokens_to_ids(tokens)])
     assert found == text
     assert pieces(text, spans) == expected
@@ -87,6 +88,20 @@ def test_what_byte_level_tokens_write(
     ((found, spans),) = written(tokenizer, [row])
     assert found == text
     assert pieces(text, spans) == expected
+
+
+def test_a_token_may_write_a_space_and_a_part_of_a_character() -> None:
+    """Vocabularies of byte-level BPE are full of them; against the offsets of `tokenizers`."""
+    vocab = {token: i for i, token in enumerate(["a", "b", "ĠâĤ", "¬", "Ġ", "â", "Ĥ", "Ġâ"])}
+    merges = [("Ġ", "â"), ("Ġâ", "Ĥ")]
+    backend = Tokenizer(models.BPE(vocab, merges))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    cut = backend.encode("a €b")
+    assert cut.tokens == ["a", "ĠâĤ", "¬", "b"]
+    ((text, spans),) = written(PreTrainedTokenizerFast(tokenizer_object=backend), [cut.ids])
+    assert pieces(text, spans) == ["a", " €", "€", "b"]
+    assert spans == cut.offsets
 
 
 def byte_tokens() -> list[str]:
@@ -152,7 +167,18 @@ def test_captions_are_cut_where_the_text_encoder_stops(clip_tokenizer: Any) -> N
     assert pieces(text, spans) == ["", *"abcdefabcdefab", ""]
     joined = "abdgor" * 40  # one endless word: what is cut off is not read
     (spans,) = read(clip_tokenizer, [joined])
-    assert max(b for _, b in spans) < len(joined)
+    (whole,) = read(clip_tokenizer, ["abdgor"])
+    assert "".join(pieces("abdgor", whole)) == "abdgor" and whole[2] != (0, 0)  # several tokens
+    last = max(b for _, b in spans)
+    assert last < len(joined) and "".join(pieces(joined, spans)) == joined[:last]
+
+
+@pytest.mark.parametrize("words", [1, 6, 12])
+def test_an_accent_at_the_end_is_read_while_there_is_room(clip_tokenizer: Any, words: int) -> None:
+    """Of 16 places start and end take two, and "é" two; beside eleven others one place is left."""
+    text = " ".join(["a"] * (words - 1) + ["e\u0301"])
+    (spans,) = read(clip_tokenizer, [text])
+    assert pieces(text, spans) == ["", *text.split(), "e\u0301", *[""] * (14 - words)]
 
 
 # -- words -------------------------------------------------------------------------------------
@@ -179,6 +205,14 @@ def test_words_by_hand(left: list[str], right: list[str], numbers: str) -> None:
     expected = [[-1 if c == "-" else int(c) for c in side] for side in (ours, theirs)]
     renamed = [n for n in dict.fromkeys([*found[0], *found[1]]) if n >= 0]
     assert [[-1 if n < 0 else renamed.index(n) for n in side] for side in found] == expected
+
+
+def test_words_are_numbered_from_zero() -> None:
+    """ "a bc d": one side cuts "b" from "c", the other does not; spaces count for themselves."""
+    assert number_words(6, [(0, 1), (2, 3), (3, 4), (5, 6)], [(0, 1), (0, 0), (2, 4)]) == [
+        [0, 2, 2, 4],
+        [0, -1, 2],
+    ]
 
 
 def spans_of(tokens: Sequence[str], text: str) -> list[tuple[int, int]]:
@@ -249,6 +283,39 @@ def test_equal_tokens(tokenizer: Any, clip_tokenizer: Any) -> None:
         assert not same or pairs[i] == reads[0]
     dog = tokenizer.convert_tokens_to_ids("Ġdog")
     assert clip_tokenizer.convert_ids_to_tokens(pairs[dog]) == "dog</w>"
+
+
+class Vocabulary:
+    """A tokenizer of texts by hand: what its own tokens write, and how it reads texts."""
+
+    def __init__(self, writes: Sequence[str], reads: dict[str, list[int]], special: list[int]):
+        self.writes, self.reads, self.all_special_ids = writes, reads, special
+        self.backend_tokenizer = self
+
+    def __len__(self) -> int:
+        return len(self.writes)
+
+    def decode_batch(self, rows: list[list[int]], skip_special_tokens: bool) -> list[str]:
+        kept = [[i for i in row if i not in self.all_special_ids] for row in rows]
+        return [
+            "".join(self.writes[i] for i in row) for row in (kept if skip_special_tokens else rows)
+        ]
+
+    def __call__(self, texts: Sequence[str], add_special_tokens: bool) -> SimpleNamespace:
+        assert not add_special_tokens
+        return SimpleNamespace(input_ids=[self.reads[text] for text in texts])
+
+
+def test_equal_tokens_by_hand() -> None:
+    """Of seven tokens, CLIP reads " dog" and "dog" as one that it has; the others it does not:
+    two tokens, none, a broken byte, a special token of CLIP's, and one of the LLM's own."""
+    writes = [" dog", "dog", "doggo", " ", "\ufffd", "<end>", "b"]
+    reads = {"dog": [7], "doggo": [7, 8], "": [], "\ufffd": [9], "<end>": [0], "b": [3]}
+    clip = Vocabulary([], reads, special=[0])
+    pairs = exact_matches(Vocabulary(writes, {}, special=[6]), clip)
+    assert pairs.tolist() == [[0, 7], [1, 7]]
+    nothing = exact_matches(Vocabulary(["doggo"], {}, special=[]), clip)
+    assert nothing.shape == (0, 2) and nothing.dtype == torch.long
 
 
 @pytest.mark.parametrize("bridge", [dvtm_word, dvtm_word_position, vtm, soft])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 import torch
@@ -438,6 +439,70 @@ def test_gumbel_softmax_is_torchs_softmax_of_eq_6(tau: float) -> None:
     p = gumbel_softmax_at(logits, noise, tau, every)
     torch.testing.assert_close(p, torch.softmax((logits + noise) / tau, -1), rtol=1e-12, atol=0)
     torch.testing.assert_close(p.sum(-1), torch.ones(2, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("tau", [0.05, 1.0, 4.0])
+def test_the_gradient_of_the_gumbel_softmax_is_torchs(tau: float) -> None:
+    """Also of a token that is asked for twice, and with logits far from zero."""
+    random = torch.Generator().manual_seed(0)
+    logits = (1000 + torch.randn(2, 3, 7, generator=random)).double().requires_grad_()
+    noise, ids = gumbel((2, 3, 7), random), torch.tensor([[4, 4, 0, 4], [1, 2, 2, 6]])
+    weights = torch.randn(2, 3, 4, generator=random).double()
+    p = gumbel_softmax_at(logits, noise, tau, ids)
+    oracle = torch.softmax((logits + noise) / tau, -1).gather(2, ids[:, None].expand(-1, 3, -1))
+    found, expected = (torch.autograd.grad((weights * x).sum(), logits)[0] for x in (p, oracle))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_the_gumbel_softmax_says_that_it_has_no_second_derivative() -> None:
+    captions, table = example(0, 2, 4, 9, 4, 9, torch.float32, True)
+    residual = dvtm(captions, table, 1.0)
+    assert residual is not None
+    with pytest.raises(RuntimeError) as caught:
+        torch.autograd.grad(residual.sum(), captions.logits, create_graph=True)
+    message = "The Gumbel-softmax is differentiable once: no create_graph=True."
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("bridge", [dvtm, dvtm_word, dvtm_word_position, soft])
+def test_a_step_takes_no_more_memory_than_its_gradient(bridge: Bridge) -> None:
+    """One [B, M, V] at a time, and none kept for the backward pass but what came in."""
+    captions, table = example(0, 2, 6, 20_000, 8, 9, torch.float32, True)
+    kept = []
+
+    def keep(x: Tensor) -> Tensor:
+        kept.append(x)
+        return x
+
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            residual = bridge(captions, table, 0.5)
+        assert residual is not None
+        (gradient,) = torch.autograd.grad(residual.sum(), captions.logits)
+    events = profile.profiler.kineto_results.events()
+    peak = max(accumulate(e.nbytes() for e in events if e.name() == "[memory]"))
+    assert gradient.nbytes <= peak < 1.1 * gradient.nbytes
+    given = {captions.logits.data_ptr(), captions.noise.data_ptr()}
+    assert sum(x.nbytes for x in kept if x.data_ptr() not in given) < 0.01 * gradient.nbytes
+
+
+def test_the_gradient_is_summed_over_positions_in_float32() -> None:
+    """257 positions, each with 1 · E_1 = 1: in bfloat16 the sum would be 256 or 258."""
+    one = torch.ones(1, 1, dtype=torch.bool)
+    logits = torch.zeros(1, 1, 2, requires_grad=True)
+    read = torch.arange(257)[None] == 0
+    captions = Captions(
+        logits, torch.zeros(1, 1, 2), torch.tensor([[1]]), one, one,
+        torch.ones(1, 257).long(), read,
+        words=lambda: (torch.zeros(1, 1).long(), read.long() - 1),
+        pairs=lambda: torch.tensor([[1, 1]]),
+    )  # fmt: skip
+    residual = dvtm(captions, torch.ones(2, 1, dtype=torch.bfloat16), 1.0)
+    assert residual is not None
+    (gradient,) = torch.autograd.grad(residual.sum(), logits)
+    assert gradient.tolist() == [[[-257 / 4, 257 / 4]]]  # p (1 - p) = 1/4
 
 
 # -- noise -------------------------------------------------------------------------------------

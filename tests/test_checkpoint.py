@@ -131,7 +131,7 @@ def test_a_save_that_breaks_leaves_the_older_checkpoint(
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint if broken == "save_file" else os, broken, fail)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(CheckpointError, match="No space"):
             save_checkpoint(tmp_path, net, optimizer, {"step": step})
     newest = latest_checkpoint(tmp_path)
     assert newest == tmp_path / "step-00000005"
@@ -180,13 +180,12 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     optimizer = adamw(net)
     steps(net, optimizer, 0, 1)
     saved = save_checkpoint(tmp_path, net, optimizer, {"step": 1})
-    hint = "Resume with the configuration it was trained with, or start a new run."
+    hint = "Resume with the data and configuration it was trained with, or start a new run."
     other = Other()
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(saved, other, adamw(other))
-    assert str(caught.value) == (
-        f"Checkpoint {saved} does not fit this model: 1 parameters differ. {hint}"
-    )
+    differ = "1 parameters differ, such as more.weight."
+    assert str(caught.value) == f"Checkpoint {saved} does not fit this run: {differ} {hint}"
     wider = Net(width=7)
     before = wider.conv.weight.clone()
     with pytest.raises(CheckpointError, match=r"table\.weight has another shape"):
@@ -212,6 +211,6 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
         (saved / name).unlink()
         if damaged is not None:
             (saved / name).write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="does not fit this model"):
+        with pytest.raises(CheckpointError, match="does not fit this run"):
             load_checkpoint(saved, Net(), adamw(Net()))
         (saved / name).write_bytes(b"")

@@ -9,6 +9,7 @@ import re
 import statistics
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,11 +25,13 @@ from pscli.cli import app
 from pscli.config import Config, demo, tiny
 from pscli.dialogue.schema import Dialogue, Turn
 from pscli.errors import ConfigError
+from pscli.files import append_line, write_json
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.group import grouped
 from pscli.metrics.score import Scores
 from pscli.photoworld.dataset import Photoworld
-from pscli.predictions.folder import append
+from pscli.predictions.folder import FILE_NAME, Settings
+from pscli.runs import Run
 
 COMMANDS = [
     "fetch", "stats", "train-e2e", "train-pipeline", "generate", "score", "report", "foundations",
@@ -247,8 +250,12 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, Path, bool]]:
     """Stands in for the training; what it was asked for."""
     calls: list[tuple[Config, Path, bool]] = []
 
-    def run_training(config: Config, run: Path, *, resume: bool = False) -> None:
+    def run_training(
+        config: Config, run: Path, *, resume: bool = False, overwrite: bool = False
+    ) -> None:
         calls.append((config, run, resume))
+        if not resume and os.environ.get("RANK", "0") == "0":
+            Run.start(run, config, overwrite)
 
     fake = SimpleNamespace(run_training=run_training)
     monkeypatch.setitem(sys.modules, "pscli.training.experiment", fake)
@@ -261,7 +268,8 @@ def test_options_make_the_configuration(trained: list[Any]) -> None:
     ((config, folder, resume),) = trained
     expected = demo("e2e").to_json()
     expected["seed"] = 3
-    expected["model"] |= {"perceptron": "linear", "bridge": "none"}
+    expected["model"]["perceptron"]["kind"] = "linear"
+    expected["model"]["bridge"] = "none"
     expected["train"] |= {"lr": 1e-4, "epochs": 2.0}
     assert (config.to_json(), folder, resume) == (expected, Path("r"), False)
     written = json.loads((folder / "config.json").read_text())
@@ -296,7 +304,7 @@ def test_a_resumed_run_keeps_its_configuration(trained: list[Any]) -> None:
     first, *others = trained
     assert others == [(first[0], Path("r"), True)] * 2
     refused(run("train-e2e", "--seed", 6, "--run", "r", "--resume"), "another seed than 6")
-    refused(run("train-pipeline", "--run", "r", "--resume"), "r trains 'e2e'", "train-e2e")
+    refused(run("train-pipeline", "--run", "r", "--resume"), "r trains 'e2e'", "train e2e")
     refused(run("train-e2e", "--run", "other", "--resume"), "other cannot be resumed")
     assert len(trained) == 3
 
@@ -327,7 +335,7 @@ def predictions(folder: Path, *texts: str, dialogue: str = "d") -> Path:
         side = {"captions": [], "photos": []}
         reference = side | {"text": "one two three four"}
         record = {"id": f"{dialogue}/{number}", "reference": reference}
-        append(folder, record | {"prediction": side | {"text": text}})
+        append_line(folder / FILE_NAME, record | {"prediction": side | {"text": text}})
     return folder
 
 
@@ -354,20 +362,22 @@ def test_a_group_is_its_mean_and_deviation() -> None:
         values = [one["value"] for one in ones]
         assert score["value"] == pytest.approx(statistics.fmean(values))
         assert score["deviation"] == pytest.approx(statistics.stdev(values))
-        assert score["signature"].endswith("|mean±sd-of:3")
+        assert score["signature"].endswith("|mean±sd-of:3|n:1")
 
 
 def test_a_group_shows_every_count_and_drops_what_a_run_lacks() -> None:
     def scores(value: float, drawn: int, *more: Score) -> Scores:
-        fid = Score("FID", value, drawn, f"extractor:x|n:{drawn}/9|resize:64", None, (0.0, 1.0))
+        how, spread = "extractor:x|resize:64", (0.0, 1.0)
+        fid = Score("FID", value, drawn, how, "lower", interval=spread, count=f"{drawn}/9")
         return Scores(9, Scored((fid, *more)))
 
-    extra = Score("IS", 2.0, 5, "n:5")
+    extra = Score("IS", 2.0, 5, "", "higher")
     whole = grouped([scores(1.0, 5, extra), scores(3.0, 7)])
     (fid,) = whole.overall.scores
     assert (fid.value, fid.n, fid.interval) == (2.0, 6, None)
     assert fid.deviation == pytest.approx(2**0.5)  # of 1 and 3, by n - 1
-    assert fid.signature == "extractor:x|n:5/9,7/9|resize:64|mean±sd-of:2"
+    assert (fid.better, fid.count) == ("lower", "5/9,7/9")
+    assert fid.signature == "extractor:x|resize:64|mean±sd-of:2|n:5/9,7/9"
     assert grouped([scores(1.0, 5)]).overall["FID"].deviation is None
 
 
@@ -382,7 +392,7 @@ def test_a_broken_last_folder_is_told_before_the_first_is_scored() -> None:
 
 
 def test_report_draws_the_systems_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(self: Photoworld, split: str) -> list[Dialogue]:
+    def load(self: Photoworld, split: str, count: int | None = None) -> list[Dialogue]:
         assert split == "test"
         return [Dialogue((Turn("A", "hi " * 90), Turn("B", "ho")), "d")]
 
@@ -390,7 +400,8 @@ def test_report_draws_the_systems_side_by_side(monkeypatch: pytest.MonkeyPatch) 
         predictions(Path(name), "reply")
     passed(run("report", "a", "b", "--out", "new/x.png"))
     monkeypatch.setattr(Photoworld, "load", load)
-    Path("a/config.json").write_text('{"dataset": "photoworld", "split": "test"}')
+    settings = Settings("bundled", "0", "photoworld", "test", 0, 0.0)
+    write_json(Path("b/config.json"), asdict(settings))  # any of the folders may tell
     assert passed(run("report", "a", "b", "--out", "y.png")) == "y.png\n"
     with Image.open("new/x.png") as without, Image.open("y.png") as with_context:
         assert without.width == with_context.width == 4 * 380

@@ -34,6 +34,7 @@ EVIL = "a\x1b[2J\x07\r\x9b31m\u202eb\ud800\x7f"
         ("\x9b\r\x00\x7f", "\\u009b\\u000d\\u0000\\u007f"),
         ("\u202eevil\u2066", "\\u202eevil\\u2066"),
         ("half \ud83d", "half \\ud83d"),
+        ("Zoë 👩‍🚀 你好 עברית\tx\ny", "Zoë 👩‍🚀 你好 עברית\tx\ny"),
     ],
 )
 def test_controls_are_shown_as_json_writes_them(text: str, shown: str) -> None:

@@ -7,8 +7,6 @@ import io
 import os
 import subprocess
 import sys
-import threading
-import time
 import unicodedata
 import warnings
 import zlib
@@ -21,9 +19,9 @@ from PIL import Image
 
 import pscli
 from faults import chunk, header, photo_bytes, png
-from pscli.dialogue.schema import FORMATS
+from pscli.dialogue.pixels import FORMATS
 from pscli.fetch import names as names_module
-from pscli.fetch.decode import Budget, image_format
+from pscli.fetch.decode import image_format
 from pscli.fetch.names import clashes, folded, forbidden_by_windows
 from pscli.fetch.web import Fault
 from pscli.files import folds_names
@@ -54,30 +52,6 @@ def test_a_damaged_photo_is_a_photo_or_a_fault(
     with contextlib.suppress(Fault), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert image_format(path) in (*FORMATS, "MPO")
-
-
-def test_the_budget_is_never_exceeded_and_everybody_gets_a_turn() -> None:
-    budget, lock = Budget(10), threading.Lock()
-    taken, most, done = 0, 0, 0
-
-    def decode(pixels: int) -> None:
-        nonlocal taken, most, done
-        with budget.take(pixels):
-            with lock:
-                taken += pixels
-                most = max(most, taken)
-            time.sleep(0.002)
-            with lock:
-                taken -= pixels
-                done += 1
-
-    threads = [threading.Thread(target=decode, args=(1 + n % 10,)) for n in range(60)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert done == 60
-    assert 5 < most <= 10
 
 
 def test_large_photos_at_once_cost_what_one_does(tmp_path: Path) -> None:

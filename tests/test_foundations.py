@@ -47,7 +47,6 @@ def test_two_steps_of_every_stage_leave_foundations(tmp_path: Path) -> None:
     for stage in STAGES:
         getattr(work, stage)()
     assert set(work.scores) == set(STAGES) - {"refine"}
-    folders = {name: str(tmp_path / "out" / name) for name in ("llm", "vision", "generator")}
-    system = agent.build("e2e", ModelConfig(**folders)).eval()
-    visual = system.perceptron(system.perceptron.pixels([Photo(work.dev.scenes[0]).open()]))
+    system = agent.build("e2e", ModelConfig(), tmp_path / "out").eval()
+    visual = system.perceptron(system.perceptron.look([Photo(work.dev.scenes[0]).open()]))
     assert visual.shape == (1, 8, system.llm.width)

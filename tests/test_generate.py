@@ -16,9 +16,10 @@ from typer.testing import CliRunner, Result
 from pscli import console
 from pscli.cli import app
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
+from pscli.errors import DataError
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.shipped import AGENT
-from pscli.predictions.folder import read_predictions
+from pscli.predictions.folder import Settings, read_predictions, read_settings, writing
 from pscli.predictions.generate import batches, fingerprint, instances, predict, save_photos
 from pscli.systems.agent import Agent
 from pscli.systems.base import Question
@@ -59,7 +60,7 @@ class Parrot:
 @pytest.fixture
 def parrot(monkeypatch: pytest.MonkeyPatch) -> Parrot:
     agent = Parrot()
-    monkeypatch.setattr(Agent, "from_pretrained", lambda folder=None: agent)
+    monkeypatch.setattr(Agent, "from_pretrained", lambda folder=None, use=(): agent)
     return agent
 
 
@@ -155,7 +156,7 @@ def test_photos_are_shown_in_a_terminal(parrot: Parrot, monkeypatch: pytest.Monk
         ('"hi"', "dialog.json has no list of turns"),
         ("[" * 100_000, "dialog.json is nested too deeply"),
         ('{"turns": [{"speaker": "A", "text": 1}]}', "turn 0: the text is int"),
-        ('{"turns": [{"speaker": "A", "text": "x", "truth": {"no": 1}}]}', "a truth has another"),
+        ('{"turns": [{"speaker": "A", "text": "x", "truth": {"no": 1}}]}', "the truth has another"),
         ('{"turns": [{"speaker": "A", "photo": "gone.png"}]}', "gone.png does not exist"),
         ('{"turns": [{"speaker": "A", "photo": "text.png"}]}', "text.png is not an image"),
         ('{"turns": [{"speaker": "A", "photo": "cut.png"}]}', "cut.png is not an image"),
@@ -215,6 +216,48 @@ def test_every_response_after_the_first_is_an_instance() -> None:
     responses = talk().responses
     assert (one.question, one.gold) == (Question(responses[:1], "B", "d/1"), responses[1])
     assert (two.question, two.gold) == (Question(responses[:2], "A", "d/2"), responses[2])
+
+
+def test_two_dialogues_of_one_id_are_refused() -> None:
+    with pytest.raises(DataError, match=r"Two dialogues have the id 'd'\. Rename one"):
+        instances([talk(), talk()])
+
+
+OWN = """
+from pscli.dialogue.schema import Dialogue, Turn
+class Mine:
+    name, licence, splits = "mine", "none", ("test", "mute")
+    def load(self, split, count=None):
+        turns = (Turn("A", "one"), Turn("B", "two"))
+        return [Dialogue(turns[: 2 if split == "test" else 1], "d")]
+"""
+
+
+def test_a_dataset_of_ones_own_is_kept_by_the_name_that_finds_it(parrot: Parrot) -> None:
+    Path("own_data.py").write_text(OWN)
+    result = run("--dataset", "own_data:Mine", "--out", "preds")
+    assert result.exit_code == 0, result.output
+    found = read_settings(Path("preds"))
+    assert found is not None and found.dataset == "own_data:Mine"
+    refused(
+        run("--dataset", "own_data:Mine", "--split", "mute"),
+        "No dialogue of own_data:Mine mute has two responses.",
+    )
+
+
+def test_folders_are_looked_at_before_an_agent_is_loaded(
+    parrot: Parrot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(folder: object = None, use: object = ()) -> None:
+        raise AssertionError("an agent was loaded")
+
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").touch()
+    monkeypatch.setattr(Agent, "from_pretrained", load)
+    refused(run("--dataset", "photoworld", "--count", 1, "--out", "mine"), "mine exists already")
+    failed = run("--dataset", "photoworld", "--count", 1, "--out", "new")
+    assert isinstance(failed.exception, AssertionError)
+    assert not Path("new").exists()  # what never began leaves nothing
 
 
 def test_batches_hold_everything_once_and_prompts_grow() -> None:
@@ -310,8 +353,9 @@ def test_the_folder_is_named_after_the_agent(parrot: Parrot) -> None:
 
 def test_noise_reaches_the_agent(tmp_path: Path) -> None:
     agent = Parrot()
-    work = instances([talk()])
-    predict(agent, work, tmp_path, set(), lambda n: None, size=1, seed=4, temperature=0.3)
+    settings = Settings("a", "w", "jsonl", "test", seed=4, temperature=0.3)
+    with writing(tmp_path / "preds", settings) as writer:
+        predict(agent, instances([talk()]), writer, lambda n: None, size=1)
     assert agent.noise == [(4, 0.3)] * 2
     assert sorted(agent.asked) == [["d/1"], ["d/2"]]
 

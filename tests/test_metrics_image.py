@@ -1,23 +1,35 @@
-"""IS and FID through torch-fidelity against their definitions, with a random small extractor."""
+"""IS and FID of values by instance: their definitions, and torch-fidelity's own run over files."""
 
 from __future__ import annotations
 
 import urllib.error
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import torch_fidelity
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import Dataset
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from pscli.errors import ConfigError, DataError
-from pscli.metrics.image import image_scores, pixels
+from pscli.metrics import extractor as extractors
+from pscli.metrics.base import Scored
+from pscli.metrics.extractor import pixels
+from pscli.metrics.image import Images
+from pscli.predictions.folder import Prediction, Side
+
+STRANGER = f"{__name__}:Stranger"
 
 
 class Stranger(nn.Module):
-    """A random network with the extractor's outputs: 5 features, 7 scene logits."""
+    """A random network: 5 features, and logits of 7 classes from them."""
+
+    name = "stranger"
+    side = 64
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,11 +37,38 @@ class Stranger(nn.Module):
         self.w = nn.Parameter(torch.randn(3 * 16, 5, generator=generator))
         self.v = nn.Parameter(torch.randn(5, 7, generator=generator) * 3)
 
-    def forward(self, images: Tensor) -> SimpleNamespace:
-        assert images.shape[1:] == (3, 64, 64) and images.min() >= -1 and images.max() <= 1
-        pooled = nn.functional.avg_pool2d(images, 16).flatten(1)
-        features = torch.tanh(pooled @ self.w)
-        return SimpleNamespace(features=features, scene_logits=features @ self.v)
+    def features(self, images: Tensor) -> Tensor:
+        assert images.shape[1:] == (3, 64, 64) and images.dtype == torch.uint8
+        pooled = nn.functional.avg_pool2d(images.float() / 127.5 - 1, 16).flatten(1)
+        return torch.tanh(pooled @ self.w)
+
+    def logits(self, features: Tensor) -> Tensor:
+        return features @ self.v
+
+
+class Classless:
+    """Features alone, of the photos' mean colours."""
+
+    name, side = "colours", 8
+
+    def features(self, images: Tensor) -> Tensor:
+        return images.float().mean((2, 3))
+
+
+def flat() -> Classless:
+    class Flat(Classless):
+        def features(self, images: Tensor) -> Tensor:
+            return images.float().mean((1, 2, 3))
+
+    return Flat()
+
+
+def nan() -> Classless:
+    class Nan(Classless):
+        def features(self, images: Tensor) -> Tensor:
+            return images.float().mean((2, 3)) * float("nan")
+
+    return Nan()
 
 
 def draw(folder: Path, count: int, seed: int, shift: int = 0) -> list[Path]:
@@ -44,11 +83,28 @@ def draw(folder: Path, count: int, seed: int, shift: int = 0) -> list[Path]:
     return paths
 
 
+def instances(drawn: Sequence[Path], gold: Sequence[Path]) -> list[Prediction]:
+    """Photos dealt out to instances of 0 to 3 photos; the first and the last have none."""
+    cuts = [0, *np.cumsum([i % 4 for i in range(len(drawn) + len(gold))])]
+    sides = [
+        (tuple(gold[a:b]), tuple(drawn[a:b])) for a, b in zip(cuts, [*cuts[1:], 10**9], strict=True)
+    ]
+    return [
+        Prediction(f"d/{i}", None, Side(photos=g), Side(photos=d)) for i, (g, d) in enumerate(sides)
+    ]
+
+
+def scored(drawn: Sequence[Path], gold: Sequence[Path], extractor: str = STRANGER) -> Scored:
+    images = Images(extractor)
+    return images.scores([v for v in images.values(instances(drawn, gold)) if v is not None])
+
+
 def outputs(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     images = torch.stack([pixels(Image.open(path), 64) for path in paths])
     with torch.no_grad():
-        output = Stranger()(images.float() / 127.5 - 1)
-    return output.features.double().numpy(), output.scene_logits.double().numpy()
+        features = Stranger().features(images)
+        logits = Stranger().logits(features)
+    return features.double().numpy(), logits.double().numpy()
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
@@ -69,30 +125,110 @@ def inception_score(logits: np.ndarray) -> float:
     return float(np.exp((p * np.log(p / p.mean(0))).sum(1).mean()))
 
 
+class Files(Dataset):
+    def __init__(self, paths: Sequence[Path], side: int) -> None:
+        self.paths, self.side = paths, side
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return pixels(Image.open(self.paths[index]).convert("RGB"), self.side)
+
+
+def by_torch_fidelity(
+    drawn: Sequence[Path], gold: Sequence[Path], extractor: str, side: int, splits: int
+) -> tuple[float, float, float]:
+    """IS, its deviation and FID by `calculate_metrics`."""
+    found = torch_fidelity.calculate_metrics(
+        input1=Files(drawn, side), input2=Files(gold, side), isc=True, fid=True, isc_splits=splits,
+        feature_extractor=extractor, cuda=False, cache=False, save_cpu_ram=True, verbose=False,
+    )  # fmt: skip
+    return (
+        found["inception_score_mean"],
+        found["inception_score_std"],
+        found["frechet_inception_distance"],
+    )
+
+
+class Registered(FeatureExtractorBase):
+    """`Stranger` as torch-fidelity wants it."""
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return ("features", "logits")
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric: str) -> str:
+        return {"isc": "logits", "fid": "features"}[metric]
+
+    @staticmethod
+    def can_be_compiled() -> bool:
+        return False
+
+    def __init__(self, name: str, features_list: list[str], **_: object) -> None:
+        super().__init__(name, features_list)
+        self.network = Stranger()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = self.network.features(images)
+        known = {"features": features, "logits": self.network.logits(features)}
+        return tuple(known[name] for name in self.features_list)
+
+
+def test_scores_from_single_instances_are_torch_fidelitys(tmp_path: Path) -> None:
+    """Oracle: `calculate_metrics` over the files, to the last bit; more than one batch of them."""
+    torch_fidelity.register_feature_extractor("stranger", Registered)
+    drawn, gold = draw(tmp_path, 70, seed=1, shift=40), draw(tmp_path, 66, seed=2)
+    found = scored(drawn, gold)
+    mean, deviation, distance = by_torch_fidelity(drawn, gold, "stranger", 64, 10)
+    score = found["IS-Stranger"]
+    assert (score.value, score.deviation) == (mean, deviation)
+    assert found["FID-Stranger"].value == distance
+    assert (score.better, found["FID-Stranger"].better) == ("higher", "lower")
+    assert found["FID-Stranger"].count == "70/66"
+
+
+def test_any_instances_are_scored_from_their_values(tmp_path: Path) -> None:
+    """Oracle: the same instances scored as if there were no others."""
+    drawn, gold = draw(tmp_path, 20, seed=3), draw(tmp_path, 20, seed=4)
+    some, images = instances(drawn, gold), Images(STRANGER)
+    values = images.values(some)
+    assert values[0] is None and values[-1] is None
+    rows = [row for row, value in enumerate(values) if value is not None][1:4]
+    part = images.scores([values[row] for row in rows if values[row] is not None])
+    alone = images.values([some[row] for row in rows])
+    expected = images.scores([value for value in alone if value is not None])
+    assert [s.name for s in part.scores] == ["IS-Stranger", "FID-Stranger"]
+    for one, other in zip(part.scores, expected.scores, strict=True):
+        assert one.value == pytest.approx(other.value, abs=1e-6)
+
+
 def test_fid_is_the_frechet_distance_of_the_features(tmp_path: Path) -> None:
     drawn, gold = draw(tmp_path, 24, seed=1, shift=40), draw(tmp_path, 30, seed=2)
-    scored = image_scores(drawn, gold, network=Stranger())
+    found = scored(drawn, gold)
     expected = frechet(outputs(drawn)[0], outputs(gold)[0])
     assert expected > 0.1
-    assert scored["FID-photoworld"].value == pytest.approx(expected, rel=1e-4)
-    assert scored["FID-photoworld"].n == 24
-    same = image_scores(drawn, drawn, network=Stranger())
-    assert same["FID-photoworld"].value == pytest.approx(0, abs=1e-4)
+    assert found["FID-Stranger"].value == pytest.approx(expected, rel=1e-4)
+    assert found["FID-Stranger"].n == 24
+    same = scored(drawn, drawn)
+    assert same["FID-Stranger"].value == pytest.approx(0, abs=1e-4)
 
 
-def test_is_is_its_formula_on_the_scene_logits(tmp_path: Path) -> None:
+def test_is_is_its_formula_on_the_logits(tmp_path: Path) -> None:
     drawn = draw(tmp_path, 3, seed=3)  # too few for two splits, so that one split is the set
-    score = image_scores(drawn, drawn, network=Stranger())["IS-photoworld"]
+    score = scored(drawn, drawn)["IS-Stranger"]
     expected = inception_score(outputs(drawn)[1])
     assert expected > 1.1
     assert score.value == pytest.approx(expected, rel=1e-5)
     assert score.deviation == 0
-    assert score.signature.startswith("splits:1-of-10|extractor:photoworld|n:3/3|resize:64-bicubic")
+    assert score.how.startswith("splits:1-of-10|extractor:stranger|resize:64-bicubic-antialias|")
+    assert score.signature.endswith("|n:3/3")
 
 
 def test_is_splits_as_the_definition_does(tmp_path: Path) -> None:
     drawn = draw(tmp_path, 25, seed=4)
-    score = image_scores(drawn, drawn, network=Stranger())["IS-photoworld"]
+    score = scored(drawn, drawn)["IS-Stranger"]
     logits = outputs(drawn)[1][np.random.RandomState(2020).permutation(25)]
     parts = [inception_score(logits[i * 25 // 10 : (i + 1) * 25 // 10]) for i in range(10)]
     assert score.value == pytest.approx(np.mean(parts), rel=1e-5)
@@ -102,18 +238,55 @@ def test_is_splits_as_the_definition_does(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("drawn", "gold", "left_out"),
-    [(0, 3, {"IS", "FID"}), (1, 3, {"IS", "FID"}), (3, 1, {"FID"}), (2, 2, set())],
+    [(0, 3, {"IS", "FID"}), (1, 3, {"IS", "FID"}), (3, 1, {"FID"}), (3, 0, {"FID"}), (2, 2, set())],
 )
 def test_too_few_photos_are_left_out_with_a_reason(
     tmp_path: Path, drawn: int, gold: int, left_out: set[str]
 ) -> None:
     files = draw(tmp_path, 3, seed=5)
-    scored = image_scores(files[:drawn], files[:gold], network=Stranger())
-    names = {"IS-photoworld", "FID-photoworld"}
-    expected = {f"{name}-photoworld" for name in left_out}
-    assert set(scored.reasons) == expected
-    assert {score.name for score in scored.scores} == names - expected
-    assert all("needs 2" in reason for reason in scored.reasons.values())
+    found = scored(files[:drawn], files[:gold])
+    expected = {f"{name}-Stranger" for name in left_out}
+    assert set(found.reasons) == expected
+    assert {score.name for score in found.scores} == {"IS-Stranger", "FID-Stranger"} - expected
+    assert all("needs 2" in reason for reason in found.reasons.values())
+
+
+def test_where_no_photo_is_due_but_elsewhere_one_is_photos_are_not_judged(tmp_path: Path) -> None:
+    files, images = draw(tmp_path, 3, seed=5), Images(STRANGER)
+    stray = Prediction("a", None, Side(), Side(photos=tuple(files)))
+    due = Prediction("b", None, Side(photos=(files[0],)), Side())
+    values = images.values([stray, due])
+    assert images.scores([values[0]]) == Scored()  # type: ignore[list-item]
+    assert "IS-Stranger" in images.scores(values)  # type: ignore[arg-type]
+
+
+def test_an_extractor_without_classes_has_no_inception_score(tmp_path: Path) -> None:
+    drawn, gold = draw(tmp_path, 6, seed=1), draw(tmp_path, 6, seed=2)
+    found = scored(drawn, gold, f"{__name__}:Classless")
+    assert [s.name for s in found.scores] == ["FID-Classless"]
+    assert found.reasons == {"IS-Classless": f"'{__name__}:Classless' knows no classes"}
+    features = [
+        np.stack([np.asarray(Image.open(p).resize((8, 8), 3)).mean((0, 1)) for p in paths])
+        for paths in (drawn, gold)
+    ]
+    assert found["FID-Classless"].value == pytest.approx(frechet(*features), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("flat", r"features of shape \(2,\)\. Expected \[2, F\]"),
+        ("nan", "features that are no numbers"),
+        ("draw", "cannot be made"),
+        ("frechet", "cannot be made"),
+        ("Path", "gives a PosixPath without side, features"),
+        ("Nothing", "cannot be loaded"),
+    ],
+)
+def test_what_is_no_extractor_is_told(tmp_path: Path, name: str, problem: str) -> None:
+    files = draw(tmp_path, 2, seed=6)
+    with pytest.raises(ConfigError, match=problem):
+        scored(files, files, f"{__name__}:{name}")
 
 
 def test_inception_without_weights_names_the_way_out(
@@ -122,47 +295,67 @@ def test_inception_without_weights_names_the_way_out(
     def fail(*_: object, **__: object) -> None:
         raise urllib.error.URLError("no network")
 
-    monkeypatch.setattr("torch.hub.load_state_dict_from_url", fail)
+    monkeypatch.setattr(
+        "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", fail
+    )
     files = draw(tmp_path, 2, seed=6)
     with pytest.raises(ConfigError, match=r"inception .*no network.*`--extractor photoworld`"):
-        image_scores(files, files, extractor="inception")
+        scored(files, files, extractor="inception")
 
 
-def test_inception_is_asked_for_at_299(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict = {}
+def test_inception_is_torch_fidelitys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: its own outputs for FID and IS in one pass, with the same random weights."""
+    theirs = torch_fidelity.feature_extractor_inceptionv3
+    monkeypatch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: {})
+    monkeypatch.setattr(theirs.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+    torch.manual_seed(0)
+    ours = extractors.load("inception")
+    torch.manual_seed(0)
+    network = theirs.FeatureExtractorInceptionV3("x", ["2048", "logits_unbiased"])
+    files = Files(draw(tmp_path, 2, seed=7), ours.side)
+    images = torch.stack([files[0], files[1]])
+    features, logits = network(images)
+    assert ours.side == 299 and features.abs().max() > 0
+    assert torch.equal(ours.features(images), features)
+    assert isinstance(ours, extractors.Classifier)
+    assert torch.equal(ours.logits(features), logits)
 
-    def measure(**options: object) -> dict[str, float]:
-        asked.update(options)
-        return {
-            "inception_score_mean": 2.0,
-            "inception_score_std": 0.5,
-            "frechet_inception_distance": 3.0,
-        }
 
-    monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: {})
-    monkeypatch.setattr("torch_fidelity.calculate_metrics", measure)
-    files = draw(tmp_path, 4, seed=7)
-    scored = image_scores(files, files[:3], extractor="inception")
-    assert asked["feature_extractor"] == "inception-v3-compat"
-    assert (asked["cuda"], asked["cache"], asked["verbose"]) == (False, False, False)
-    assert asked["input1"][0].shape == (3, 299, 299) and asked["input1"][0].dtype == torch.uint8
-    assert (len(asked["input1"]), len(asked["input2"])) == (4, 3)
-    assert (scored["IS"].value, scored["IS"].deviation, scored["FID"].value) == (2.0, 0.5, 3.0)
-    assert scored["FID"].signature.startswith("extractor:inception-v3-compat|n:4/3|resize:299-")
+def test_names_of_scores_follow_the_extractor() -> None:
+    names = {"inception": "", "photoworld": "-photoworld", "my.own:Net": "-Net"}
+    assert {name: extractors.suffix(name) for name in names} == names
 
 
 def test_an_unknown_extractor_suggests_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"Unknown extractor 'photoword'\. Did you mean 'photow"):
-        image_scores([], [], extractor="photoword")
-    with pytest.raises(ConfigError, match="Choose from photoworld, inception"):
-        image_scores([], [], extractor="zzz")
+        Images("photoword")
+    with pytest.raises(ConfigError, match="Known: photoworld, inception"):
+        Images("zzz")
 
 
 def test_a_photo_that_breaks_off_is_a_data_error(tmp_path: Path) -> None:
     files = draw(tmp_path, 2, seed=8)
     files[0].write_bytes(files[0].read_bytes()[:60])
-    with pytest.raises(DataError, match="not an image that can be decoded"):
-        image_scores(files, files, network=Stranger())
+    with pytest.raises(DataError, match=r"Instance 'd/1': Photo .* is not an image that can be"):
+        scored(files, files)
+
+
+def test_a_photo_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    whole = extractors.open_photo
+
+    def counted(path: Path, id: str) -> Image.Image:
+        opened.append(path)
+        return whole(path, id)
+
+    monkeypatch.setattr(extractors, "open_photo", counted)
+    drawn, gold = draw(tmp_path, 5, seed=9), draw(tmp_path, 5, seed=10)
+    for _ in range(2):  # the second time as another metric that sees with 64 pixels
+        scored(drawn, gold)
+    assert sorted(opened) == sorted(drawn + gold)
+    Image.new("RGB", (9, 9)).save(drawn[0])  # another photo of the name is opened
+    scored(drawn, gold)
+    assert opened.count(drawn[0]) == 2
 
 
 def test_pixels_average_when_they_scale_down() -> None:

@@ -13,26 +13,40 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor, nn
 
+from pscli.dialogue.schema import Photo
 from pscli.errors import ConfigError
+from pscli.files import append_line
 from pscli.metrics.score import REAL, Scores, score_folder
+from pscli.photoworld import judge
 from pscli.photoworld.scene import COLOURS, KINDS, SETTINGS
-from pscli.predictions.folder import append
-from pscli.report.table import table
+from pscli.predictions.folder import FILE_NAME
+from pscli.report.table import left_out, signatures, table
 
 
 class Blind(nn.Module):
     """Sees an apple of the first colour in the first setting, whatever the photo shows."""
 
+    name, side = "blind", 64
+
     def forward(self, images: Tensor) -> SimpleNamespace:
-        features = images.mean((2, 3))
         kinds = torch.zeros(len(images), len(KINDS), 1 + len(COLOURS))
         kinds[..., 0] = 1
         kinds[:, 0, 1] = 2
         settings = torch.zeros(len(images), len(SETTINGS))
         settings[:, 0] = 1
-        return SimpleNamespace(
-            features=features, kinds=kinds, settings=settings, scene_logits=3 * features
-        )
+        return SimpleNamespace(kinds=kinds, settings=settings)
+
+    def features(self, images: Tensor) -> Tensor:
+        return images.float().mean((2, 3)) / 127.5 - 1
+
+    def logits(self, features: Tensor) -> Tensor:
+        return 3 * features
+
+
+@pytest.fixture(autouse=True)
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for photoworld's network."""
+    monkeypatch.setattr(judge, "load_extractor", Blind)
 
 
 def write(folder: Path, *, photoworld: bool = True) -> Path:
@@ -52,12 +66,15 @@ def write(folder: Path, *, photoworld: bool = True) -> Path:
             Image.new("RGB", (64, 64), (50 * i, 20, 90)).save(folder / photos[0])
         side = {"text": "it is on the left", "captions": [], "photos": photos}
         record = {"id": f"x/{i}", "kind": None, "reference": side, "prediction": side}
-        append(folder, record | ({"truth": truth, "kind": truth["kind"]} if photoworld else {}))
+        append_line(
+            folder / FILE_NAME,
+            record | ({"truth": truth, "kind": truth["kind"]} if photoworld else {}),
+        )
     return folder
 
 
 def test_every_type_gets_the_metrics_that_make_sense(tmp_path: Path) -> None:
-    scores = score_folder(write(tmp_path), network=Blind())
+    scores = score_folder(write(tmp_path))
     assert scores.n == 5
     assert scores.sizes == {"chat": 1, "look": 1, "share": 2, "recall": 1}
     assert list(scores.by_kind) == ["chat", "look", "share", "recall"]
@@ -77,6 +94,7 @@ def test_every_type_gets_the_metrics_that_make_sense(tmp_path: Path) -> None:
         "setting faithfulness",
         "setting faithfulness (sent)",
     }
+    assert scores.by_kind["chat"].reasons == {}  # nor is anything said of photos there
     assert "sharing F1" in scores.overall and "sharing F1" not in scores.by_kind["share"]
     assert scores.overall["BLEU-2"].value == pytest.approx(100)
     assert scores.overall["FID-photoworld"].value == pytest.approx(0, abs=1e-5)
@@ -87,7 +105,7 @@ def test_every_type_gets_the_metrics_that_make_sense(tmp_path: Path) -> None:
 
 
 def test_a_dataset_without_truth_has_text_photos_and_sharing(tmp_path: Path) -> None:
-    scores = score_folder(write(tmp_path, photoworld=False), network=Blind())
+    scores = score_folder(write(tmp_path, photoworld=False))
     assert scores.by_kind == {} and scores.overall.reasons == {}
     assert [s.name for s in scores.overall.scores][-6:] == [
         "IS-photoworld",
@@ -100,12 +118,12 @@ def test_a_dataset_without_truth_has_text_photos_and_sharing(tmp_path: Path) -> 
 
 
 def test_instances_with_filled_in_photos_are_also_left_out(tmp_path: Path) -> None:
-    assert REAL not in score_folder(write(tmp_path), network=Blind()).by_kind
+    assert REAL not in score_folder(write(tmp_path)).by_kind
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     records[2]["filled"] = True  # one of the two that share
     (tmp_path / "predictions.jsonl").write_text("\n".join(map(json.dumps, records)))
-    scores = score_folder(tmp_path, network=Blind())
+    scores = score_folder(tmp_path)
     assert (scores.n, scores.sizes[REAL]) == (5, 4)
     whole, real = scores.overall, scores.by_kind[REAL]
     assert (whole["sharing F1"].n, real["sharing F1"].n) == (2, 1)
@@ -116,13 +134,28 @@ def test_instances_with_filled_in_photos_are_also_left_out(tmp_path: Path) -> No
     ]
 
 
+def test_no_photo_is_opened_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By image scores, faithfulness and sections together."""
+    opened: list[Path] = []
+    whole = Photo.open
+
+    def counted(self: Photo) -> Image.Image:
+        assert isinstance(self.source, Path)
+        opened.append(self.source)
+        return whole(self)
+
+    monkeypatch.setattr(Photo, "open", counted)
+    assert "photo faithfulness" in score_folder(write(tmp_path)).by_kind["share"]
+    assert sorted(path.name for path in opened) == ["2.png", "3.png"]
+
+
 def test_scores_go_to_json(tmp_path: Path) -> None:
-    scores = score_folder(write(tmp_path), network=Blind(), by_kind=False)
+    scores = score_folder(write(tmp_path), by_kind=False)
     pairs = json.loads(json.dumps(scores.to_json()))
     assert pairs["n"] == 5 and pairs["kinds"] == {}
     first = pairs["overall"]["scores"][0]
     assert first["name"] == "BLEU-1" and first["signature"].startswith("order:1|")
-    by_kind = score_folder(tmp_path, network=Blind()).to_json()["kinds"]
+    by_kind = score_folder(tmp_path).to_json()["kinds"]
     assert by_kind["share"]["n"] == 2 and by_kind["share"]["scores"]
 
 
@@ -138,8 +171,8 @@ def shown(*systems: tuple[str, Scores]) -> list[str]:
 
 
 def test_the_table_sets_systems_side_by_side(tmp_path: Path) -> None:
-    one = score_folder(write(tmp_path / "one"), network=Blind())
-    two = score_folder(write(tmp_path / "two", photoworld=False), network=Blind())
+    one = score_folder(write(tmp_path / "one"))
+    two = score_folder(write(tmp_path / "two", photoworld=False))
     lines = shown(("[e2e]", one), ("pipeline", two))
     header = next(line for line in lines if "pipeline" in line)
     assert header.index("[e2e]") < header.index("pipeline")
@@ -156,18 +189,19 @@ def test_the_table_sets_systems_side_by_side(tmp_path: Path) -> None:
     assert any(row.startswith("answer chance  ") for row in rows)
 
 
-def test_the_table_prints_each_signature_once(tmp_path: Path) -> None:
-    scores = score_folder(write(tmp_path), network=Blind())
-    lines = shown(("a", scores), ("b", scores))
-    below = [line.strip() for line in lines if " |" in line]
-    assert len(below) == len(set(below))
-    assert sum(line.startswith("BLEU-2 |order:2|cumulative|tok:13a|") for line in below) == 1
-    assert not any("|n:" in line for line in below)
+def test_each_signature_is_told_once(tmp_path: Path) -> None:
+    scores = score_folder(write(tmp_path))
+    lines = signatures([("a", scores), ("b", scores)])
+    assert len(lines) == len(set(lines))
+    assert sum(line.startswith("BLEU-2 |order:2|cumulative|tok:13a|") for line in lines) == 1
+    assert not any("|n:" in line for line in lines)
 
 
-def test_the_table_says_why_a_score_is_left_out(tmp_path: Path) -> None:
+def test_it_is_told_why_a_score_is_left_out(tmp_path: Path) -> None:
     side = {"text": "hi", "captions": [], "photos": []}
-    append(tmp_path, {"id": "x", "kind": "chat", "reference": side, "prediction": side})
-    text = " ".join(" ".join(shown(("mute", score_folder(tmp_path)))).split())
-    assert "mute: no IS-photoworld, needs 2 drawn photos, there are 0" in text
-    assert "mute: no sharing recall, no reference has a photo" in text
+    record = {"id": "x", "kind": "chat", "reference": side, "prediction": side}
+    append_line(tmp_path / FILE_NAME, record)
+    lines = left_out([("mute", score_folder(tmp_path))])
+    assert "mute: no IS-photoworld, needs 2 drawn photos, there are 0" in lines
+    assert "mute: no sharing recall, no reference has a photo" in lines
+    assert "mute, chat: no BLEU-2, no reference has 2 tokens (tok:13a)" in lines

@@ -10,8 +10,10 @@ import sys
 
 import pytest
 from nltk.translate.bleu_score import corpus_bleu
+from sacrebleu.metrics.bleu import BLEU
 
-from pscli.metrics.text import NAMES, bleu, individual_bleu, rouge_l, text_scores
+from pscli.metrics.base import Score, Scored
+from pscli.metrics.text import NAMES, Text
 from pscli.predictions.folder import Prediction, Side
 
 WORDS = ["look", "at", "my", "red", "dog", "on", "the", "beach", "is", "it", "big", "yes"]
@@ -26,6 +28,24 @@ def corpus(seed: int = 0) -> tuple[list[str], list[str]]:
         words = [w if rng.random() < 0.7 else rng.choice(WORDS) for w in reference.split()]
         hypotheses.append(" ".join(words[: rng.randint(3, 12)]))
     return hypotheses, references
+
+
+def prediction(text: str, reference: str) -> Prediction:
+    return Prediction("x", None, Side(reference), Side(text))
+
+
+def scored(hypotheses: list[str], references: list[str]) -> Scored:
+    text = Text()
+    values = text.values(list(map(prediction, hypotheses, references)))
+    return text.scores([value for value in values if value is not None])
+
+
+def bleu(hypotheses: list[str], references: list[str], order: int) -> Score:
+    return scored(hypotheses, references)[f"BLEU-{order}"]
+
+
+def individual_bleu(hypotheses: list[str], references: list[str], order: int) -> Score:
+    return scored(hypotheses, references)[f"BLEU-{order} (individual)"]
 
 
 def test_bleu_matches_a_hand_count() -> None:
@@ -77,35 +97,69 @@ def test_rouge_l_matches_a_literal_longest_common_subsequence() -> None:
     hypotheses[0], hypotheses[1] = "", references[1].upper() + "!"
     expected = [literal_rouge_l(h, r) for h, r in zip(hypotheses, references, strict=True)]
     assert expected[:2] == [0, 100]
-    assert rouge_l(hypotheses, references).value == pytest.approx(sum(expected) / 12)
-
-
-def prediction(text: str, reference: str) -> Prediction:
-    return Prediction("x", None, Side(reference), Side(text))
+    assert scored(hypotheses, references)["ROUGE-L"].value == pytest.approx(sum(expected) / 12)
 
 
 def test_only_references_with_text_count_and_empty_predictions_do() -> None:
-    some = [prediction("a b", "a b"), prediction("", "c d"), prediction("noise", " ")]
-    scored = text_scores(some)
-    assert [score.name for score in scored.scores] == list(NAMES)
-    assert {score.n for score in scored.scores} == {2}
-    assert scored["BLEU-1"].value == pytest.approx(100 * math.exp(1 - 4 / 2))
-    assert scored["ROUGE-L"].value == pytest.approx(50)
+    found = scored(["a b", "", "noise"], ["a b", "c d", " "])
+    assert [score.name for score in found.scores] == list(NAMES)
+    assert {score.n for score in found.scores} == {2}
+    assert found["BLEU-1"].value == pytest.approx(100 * math.exp(1 - 4 / 2))
+    assert found["ROUGE-L"].value == pytest.approx(50)
 
 
 def test_without_reference_text_every_text_score_is_left_out() -> None:
-    scored = text_scores([prediction("noise", "")])
-    assert scored.scores == () and set(scored.reasons) == set(NAMES)
+    found = scored(["noise"], [""])
+    assert found.scores == () and set(found.reasons) == set(NAMES)
 
 
 def test_without_a_predicted_word_scores_are_zero() -> None:
-    assert {score.value for score in text_scores([prediction("", "a b")]).scores} == {0}
+    assert {score.value for score in scored([""], ["a b"]).scores} == {0}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_from_single_instances_are_those_of_the_corpus(seed: int) -> None:
+    """Oracle: sacreBLEU's corpus_score, to the last bit, of any of the instances."""
+    hypotheses, references = corpus(seed)
+    hypotheses[:4] = ["", "!", "a dog , really .", references[3].split()[0]]
+    values = Text().values(list(map(prediction, hypotheses, references)))
+    for some in (range(40), range(0, 40, 3), [5], [3], [0, 0, 1]):
+        found = Text().scores([values[i] for i in some])
+        pair = [hypotheses[i] for i in some], [[references[i] for i in some]]
+        for order in (1, 2):
+            whole = BLEU(max_ngram_order=order, tokenize="13a", force=True).corpus_score(*pair)
+            assert found[f"BLEU-{order}"].value == whole.score
+            split = BLEU(
+                max_ngram_order=order, tokenize="none", smooth_method="none", force=True
+            ).corpus_score(*pair)
+            name = f"BLEU-{order} (individual)"
+            assert found[name].value == split.bp * split.precisions[order - 1]
+
+
+def test_what_no_tokenizer_sees_is_a_reason_and_no_zero() -> None:
+    """Identical texts: 13a takes the Chinese sentence for one token, rouge-score for none."""
+    chinese = scored(["这只猫真可爱"], ["这只猫真可爱"])
+    assert {s.name: s.value for s in chinese.scores} == {
+        "BLEU-1": pytest.approx(100),
+        "BLEU-1 (individual)": pytest.approx(100),
+    }
+    assert chinese.reasons["BLEU-2"] == "no reference has 2 tokens (tok:13a)"
+    assert "1 of 1 references lack" in chinese.reasons["ROUGE-L"]
+    russian = scored(["Какая красивая кошка"] * 2, ["Какая красивая кошка", "a cat"])
+    assert set(russian.reasons) == set()  # half of them are seen
+    assert russian["ROUGE-L"].value == 0
+    assert scored(["Какая кошка"] * 3, ["Какая кошка", "Какая", "a"]).reasons.keys() == {"ROUGE-L"}
+    blank = scored(["<skipped>"], ["<skipped>"])  # 13a takes these for no text
+    assert blank.reasons["BLEU-1"] == "no reference has a token (tok:13a)"
 
 
 def test_a_score_carries_how_it_was_computed() -> None:
     score = bleu(["a b"], ["a b"], 2)
-    pattern = r"BLEU-2 100\.00 \|order:2\|cumulative\|tok:13a\|case:mixed\|smooth:exp\|n:1\|sacre"
+    pattern = (
+        r"BLEU-2 100\.00 \|order:2\|cumulative\|tok:13a\|case:mixed\|smooth:exp\|sacreb.*\|n:1$"
+    )
     assert re.match(pattern, str(score))
+    assert score.better == "higher"
     assert "|individual|tok:split|" in individual_bleu(["a b"], ["a b"], 2).signature
 
 

@@ -14,15 +14,11 @@ from torch import Tensor, nn
 
 from pscli.dialogue.schema import Truth
 from pscli.errors import DataError
-from pscli.metrics.sharing import sharing_accuracy, sharing_scores, wilson
-from pscli.photoworld.metrics import (
-    FAITHFUL,
-    answer_scores,
-    faithful_scores,
-    look,
-    named,
-    things_in,
-)
+from pscli.metrics.base import Metric, Scored
+from pscli.metrics.extractor import pixels
+from pscli.metrics.sharing import Sharing, wilson
+from pscli.photoworld import judge
+from pscli.photoworld.metrics import FAITHFUL, Answers, Faithfulness, look, named
 from pscli.photoworld.scene import COLOURS, KINDS, SETTINGS, sample_scene
 from pscli.predictions.folder import Prediction, Side
 
@@ -61,6 +57,10 @@ def instance(sent: int = 0, due: int = 0, text: str = "", truth: Truth | None = 
     )
 
 
+def scored(metric: Metric, some: list[Prediction]) -> Scored:
+    return metric.scores([value for value in metric.values(some) if value is not None])
+
+
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (3, 10), (10, 10), (1, 1), (437, 1000)])
 def test_wilson_solves_its_quadratic(hits: int, n: int) -> None:
     """The ends p satisfy |hits/n - p| = z sqrt(p (1 - p) / n)."""
@@ -73,27 +73,37 @@ def test_wilson_solves_its_quadratic(hits: int, n: int) -> None:
 def test_sharing_matches_a_hand_count() -> None:
     # 3 sent and due, 1 sent and not due, 2 due and not sent, 4 neither
     some = [instance(1, 2)] * 3 + [instance(1, 0)] + [instance(0, 1)] * 2 + [instance()] * 4
-    scored = sharing_scores(some)
-    assert scored["sharing precision"].value == pytest.approx(75)
-    assert scored["sharing recall"].value == pytest.approx(60)
-    f1 = scored["sharing F1"]
+    found = scored(Sharing(), some)
+    assert found["sharing precision"].value == pytest.approx(75)
+    assert found["sharing recall"].value == pytest.approx(60)
+    f1 = found["sharing F1"]
     assert f1.value == pytest.approx(2 * 75 * 60 / 135)
     low, high = (x / 100 for x in wilson(3, 6))
     assert f1.interval == pytest.approx((200 * low / (1 + low), 200 * high / (1 + high)))
     assert f1.interval[0] < f1.value < f1.interval[1]
-    assert scored["sharing precision"].n == 4 and scored["sharing recall"].n == 5
-    assert scored["sharing recall"].interval == wilson(3, 5)
-    assert sharing_accuracy(some)["sharing accuracy"].value == pytest.approx(70)
+    assert found["sharing precision"].n == 4 and found["sharing recall"].n == 5
+    assert found["sharing recall"].interval == wilson(3, 5)
+    assert found["sharing accuracy"].value == pytest.approx(70)
+
+
+def test_where_all_instances_want_a_photo_or_none_accuracy_stands_alone() -> None:
+    some = [instance(1, 1), instance(0, 1), instance(1, 0), instance(0, 0), instance(0, 0)]
+    values = Sharing().values(some)
+    for part, right in ((values[:2], 50), (values[2:], 200 / 3)):
+        (score,) = Sharing().scores(part).scores
+        assert (score.name, score.value) == ("sharing accuracy", pytest.approx(right))
+    assert len(Sharing().scores(values[1:3]).scores) == 4
+    assert "sharing recall" in scored(Sharing(), some[:2])  # a folder of nothing else
 
 
 def test_sharing_without_photos_is_left_out_with_reasons() -> None:
-    scored = sharing_scores([instance(), instance()])
-    assert scored.scores == ()
-    assert scored.reasons["sharing precision"] == "no photo is predicted"
-    assert scored.reasons["sharing recall"] == "no reference has a photo"
-    assert "sharing F1" in scored.reasons
-    scored = sharing_scores([instance(0, 1)])
-    assert (scored["sharing recall"].value, scored["sharing F1"].value) == (0, 0)
+    found = scored(Sharing(), [instance(), instance()])
+    assert [score.name for score in found.scores] == ["sharing accuracy"]
+    assert found.reasons["sharing precision"] == "no photo is predicted"
+    assert found.reasons["sharing recall"] == "no reference has a photo"
+    assert "sharing F1" in found.reasons
+    found = scored(Sharing(), [instance(0, 1)])
+    assert (found["sharing recall"].value, found["sharing F1"].value) == (0, 0)
 
 
 def test_answers_match_a_hand_count() -> None:
@@ -108,32 +118,29 @@ def test_answers_match_a_hand_count() -> None:
         instance(text="hello", truth=Truth("chat")),
         instance(text="hello"),
     ]
-    scored = answer_scores(some)
-    assert scored["answer accuracy"].value == pytest.approx(50)
-    assert scored["answer accuracy"].interval == wilson(2, 4)
-    assert scored["answer chance"].value == pytest.approx(100 * (3 / 3 + 1 / 2) / 4)
-    assert scored["answer majority"].value == pytest.approx(100 * (2 + 1) / 4)
-    assert scored["answer accuracy, side"].value == pytest.approx(100 / 3)
-    assert scored["answer accuracy, size"].value == pytest.approx(100)
-    assert "answer accuracy, light" not in scored
-    assert [score.n for score in scored.scores] == [4, 4, 4, 3, 1]
+    found = scored(Answers(), some)
+    assert found["answer accuracy"].value == pytest.approx(50)
+    assert found["answer accuracy"].interval == wilson(2, 4)
+    assert found["answer chance"].value == pytest.approx(100 * (3 / 3 + 1 / 2) / 4)
+    assert found["answer majority"].value == pytest.approx(100 * (2 + 1) / 4)
+    assert [found[name].better for name in ("answer chance", "answer majority")] == [None, None]
+    assert found["answer accuracy, side"].value == pytest.approx(100 / 3)
+    assert found["answer accuracy, size"].value == pytest.approx(100)
+    assert "answer accuracy, light" not in found
+    assert [score.n for score in found.scores] == [4, 4, 4, 3, 1]
 
 
 def test_answers_need_questions_and_known_details() -> None:
-    assert set(answer_scores([instance()]).reasons) == {
-        "answer accuracy",
-        "answer chance",
-        "answer majority",
-    }
-    odd = instance(truth=Truth("look", about="mood", answer="good"))
-    with pytest.raises(DataError, match=r"asks for mood.*`about` is one of count, "):
-        answer_scores([odd])
+    assert scored(Answers(), [instance()]) == Scored()
+    odd = instance(truth=Truth("look", about="mood\x1b", answer="good"))
+    with pytest.raises(DataError, match=r"of 'x' asks for 'mood\\x1b'.*`about` is one of count, "):
+        Answers().values([odd])
 
 
 def test_photoworld_knows_the_values_of_every_detail() -> None:
     truths = [Truth("look", about=a, answer="x") for a in ("count", "side", "size", "light")]
-    scored = answer_scores([instance(truth=t) for t in truths])
-    assert scored["answer chance"].value == pytest.approx(100 * (1 / 3 + 1 / 3 + 1 / 2 + 1 / 3) / 4)
+    found = scored(Answers(), [instance(truth=t) for t in truths])
+    assert found["answer chance"].value == pytest.approx(100 * (1 / 3 + 1 / 3 + 1 / 2 + 1 / 3) / 4)
 
 
 def test_things_are_read_from_the_logits_in_order() -> None:
@@ -145,14 +152,14 @@ def test_things_are_read_from_the_logits_in_order() -> None:
         )
         for i in range(70)  # more than one batch
     ]
-    photos = [paint(*scene) for scene in scenes]
-    seen = look(photos, Reader())
-    assert [(s.setting, s.things) for s in seen] == [(s, frozenset(t)) for s, *t in scenes]
-    assert things_in(photos[:2], Reader()) == [s.things for s in seen[:2]]
+    seen = look([pixels(paint(*scene), 64) for scene in scenes], Reader())
+    assert seen == [(frozenset(things), setting) for setting, *things in scenes]
     assert look([], Reader()) == []
 
 
-def test_faithfulness_matches_a_hand_count(tmp_path: Path) -> None:
+def test_faithfulness_matches_a_hand_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "load_extractor", Reader)
+
     def drawn(name: str, setting: str, *things: tuple[str, str]) -> Path:
         paint(setting, *things).save(tmp_path / f"{name}.png")
         return tmp_path / f"{name}.png"
@@ -170,21 +177,25 @@ def test_faithfulness_matches_a_hand_count(tmp_path: Path) -> None:
         due((red, blue), None, ("red", "car")),  # things right, setting open, the first counts
         due((blue,), "desert", ("red", "car")),  # setting right only
         due((red,), "desert", ("red", "car"), ("red", "cat")),  # one thing is missing
-        due((both,), None, ("red", "car")),  # one thing too many, setting open
+        due((both, red), None, ("red", "car")),  # one thing too many, setting open
         due((), "beach", ("red", "car")),  # nothing sent
         Prediction("x", "chat", Side(), Side(photos=(red,)), Truth("chat")),  # none is due
         Prediction("x", None, Side(), Side(photos=(red,))),  # nothing is known
     ]
-    scored = faithful_scores(some, Reader())
-    assert [(scored[name].value, scored[name].n) for name in FAITHFUL] == [
+    found = scored(Faithfulness(), some)
+    assert [(found[name].value, found[name].n) for name in FAITHFUL] == [
         (pytest.approx(100 / 3), 6),  # "A red car." for the first two; "A both car." names nothing
         (pytest.approx(100 / 3), 6),
         (pytest.approx(40), 5),
         (pytest.approx(50), 4),
         (pytest.approx(200 / 3), 3),
     ]
-    assert scored["photo faithfulness"].interval == wilson(2, 6)
-    assert "|extractor:photoworld|" in scored["photo faithfulness"].signature
+    assert found["photo faithfulness"].interval == wilson(2, 6)
+    assert "|extractor:photoworld|" in found["photo faithfulness"].signature
+    values = Faithfulness().values(some)
+    assert values[-2:] == [None, None]
+    part = Faithfulness().scores(values[2:3])  # type: ignore[arg-type]
+    assert [part[name].value for name in FAITHFUL] == [0, 0, 0, 100, 100]
 
 
 def test_a_caption_names_what_it_was_written_for() -> None:
@@ -201,11 +212,11 @@ def test_a_caption_names_what_it_was_written_for() -> None:
 
 def test_faithfulness_without_photos_is_left_out_or_zero() -> None:
     truth = Truth("share", share=True, things=(("red", "car"),))
-    scored = faithful_scores([instance(truth=truth)])
-    assert scored["photo faithfulness"].value == 0
-    assert scored.reasons == {
+    found = scored(Faithfulness(), [instance(truth=truth)])
+    assert found["photo faithfulness"].value == 0
+    assert found.reasons == {
         "photo faithfulness (sent)": "no photo was sent",
         "setting faithfulness": "the talk fixes no setting",
         "setting faithfulness (sent)": "no photo was sent",
     }
-    assert set(faithful_scores([instance()]).reasons) == set(FAITHFUL)
+    assert scored(Faithfulness(), [instance()]) == Scored()

@@ -99,17 +99,18 @@ def test_curves_are_those_that_were_logged() -> None:
     metrics = [
         {"step": 0, "loss": 3.0, "text": 2.0, "tau": 1.0, "grad_llm_from_image": 0.5},
         {"step": 5, "loss": 2.0, "text": 1.5, "tau": 0.5},
-        {"step": 5, "bleu2": 7.0},
+        {"step": 5, "epoch": 1.0, "BLEU-2": 7.0, "ROUGE-L": 8.0},
     ]
     drawn = {
-        axes.get_title(): axes.lines[0].get_xydata().tolist() for axes in loss_figure(metrics).axes
+        axes.get_title(): axes.lines[0].get_xydata().tolist()
+        for axes in loss_figure(metrics, ["BLEU-2", "FID"]).axes
     }
     assert drawn == {
         pictures.CURVES["loss"]: [[0, 3], [5, 2]],
         pictures.CURVES["text"]: [[0, 2], [5, 1.5]],
         pictures.CURVES["tau"]: [[0, 1], [5, 0.5]],
         pictures.CURVES["grad_llm_from_image"]: [[0, 0.5]],
-        pictures.CURVES["bleu2"]: [[5, 7]],
+        "BLEU-2 on dev": [[5, 7]],
     }
 
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from pscli.config import TrainConfig
 from pscli.training.schedules import out_of_patience, rate, temperature
 
 
@@ -16,6 +17,7 @@ def test_temperature_falls_by_the_same_factor_in_every_third() -> None:
     assert temperature(17) == pytest.approx(0.01)
     assert temperature(0, 2.0, 0.5, 0) == 0.5
     assert temperature(1, 2.0, 0.5, 2) == pytest.approx(1.0)
+    assert temperature(0.25, 1.0, 0.01, 0.5) == pytest.approx(0.1)
     taus = [temperature(e / 10) for e in range(40)]
     assert taus == sorted(taus, reverse=True) and min(taus) > 0
 
@@ -31,7 +33,12 @@ def test_rate_decays_to_zero() -> None:
 
 
 def history(*scores: tuple[float, float]) -> list[dict[str, float]]:
-    return [{"bleu2": bleu, "fid": fid} for bleu, fid in scores]
+    pairs = [{"BLEU-2": bleu, "FID": fid} for bleu, fid in scores]
+    return [{k: v for k, v in pair.items() if not math.isnan(v)} for pair in pairs]
+
+
+def waiting(patience: int) -> TrainConfig:
+    return TrainConfig(patience=patience, monitor=("BLEU-2", "-FID"))
 
 
 @pytest.mark.parametrize(
@@ -56,9 +63,9 @@ def history(*scores: tuple[float, float]) -> list[dict[str, float]]:
     ],
 )
 def test_patience(scores: list[tuple[float, float]], patience: int, stop: bool) -> None:
-    assert out_of_patience(history(*scores), patience) is stop
+    assert out_of_patience(history(*scores), waiting(patience)) is stop
 
 
 def test_the_paper_waits_for_four_evaluations() -> None:
     flat = history((1, 9), *[(1, 9)] * 4)
-    assert [out_of_patience(flat[:n], 4) for n in range(6)] == [False] * 5 + [True]
+    assert [out_of_patience(flat[:n], waiting(4)) for n in range(6)] == [False] * 5 + [True]

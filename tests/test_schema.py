@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pscli.dialogue import schema
+from pscli.dialogue import pixels
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Response, Truth, Turn
 from pscli.errors import DataError
 from pscli.files import read_json
@@ -146,6 +146,9 @@ def test_photos_open_as_rgb(tmp_path: Path) -> None:
     assert opened.getpixel((0, 0)) == (255, 127, 127)  # half of red on white
     grey = Image.new("L", (2, 2), 7)
     assert Photo(grey).open().getpixel((0, 0)) == (7, 7, 7)
+    red = Image.new("RGB", (2, 2), "red")
+    Photo(red).open().putpixel((0, 0), (0, 0, 0))  # of one's own
+    assert Photo(red).open().getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_photos_that_cannot_be_opened_say_why(
@@ -162,7 +165,7 @@ def test_photos_that_cannot_be_opened_say_why(
     (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:300])
     with pytest.raises(DataError, match="not an image that can be decoded"):
         Photo(tmp_path / "cut.png").open()
-    monkeypatch.setattr(schema, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(pixels, "MAX_PIXELS", 1000)
     with pytest.raises(DataError, match="40×40"):
         Photo(whole).open()
 

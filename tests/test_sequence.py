@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer as TokenizerObject
+from tokenizers.processors import TemplateProcessing
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
 
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue, Photo, Response, Turn
 from pscli.dialogue.sequence import IGNORE, Packed, Template, seen, told
-from pscli.errors import ConfigError, DataError
+from pscli.errors import ConfigError
 
 Dialogues = Callable[..., Dialogue]
 
@@ -99,8 +102,10 @@ def test_a_response_is_texts_and_photos_in_any_order(
 ) -> None:
     turns = [Turn(t.speaker, t.text, dog if t.photo else None) for t in turns]
     (response,) = Dialogue(turns).responses
-    assert written(template.tokenizer, template.context(response, [response])) == context
-    ids, spans = template.target(response, [response], "k")
+    ids, photos = template.context(response, template.letters[0])
+    assert written(template.tokenizer, ids) == context
+    assert photos == response.photos
+    ids, spans = template.target(response, template.letters[0], "k")
     assert written(template.tokenizer, ids) == target
     assert [written(template.tokenizer, ids[s.start : s.end]) for s in spans] == [
         " A red dog"
@@ -109,11 +114,13 @@ def test_a_response_is_texts_and_photos_in_any_order(
 
 
 def test_speakers_are_named_in_the_order_in_which_they_speak(template: Template) -> None:
-    responses = Dialogue([Turn("zoe", "a"), Turn("amy", "b"), Turn("bob", "c")]).responses
-    names = [
-        written(template.tokenizer, template.name(s, responses)) for s in ("zoe", "bob", "new")
-    ]
-    assert names == ["A:", "C:", "D:"]
+    names = template.names(["zoe", "amy", "zoe", "bob"])
+    assert {s: written(template.tokenizer, ids) for s, ids in names.items()} == {
+        "zoe": "A:", "amy": "B:", "bob": "C:",
+    }  # fmt: skip
+    names = template.names(map(str, range(28)))
+    last = [written(template.tokenizer, names[s]) for s in ("24", "25", "26", "27")]
+    assert last == ["Y:", "Z:", "A:", "B:"]
 
 
 @pytest.mark.parametrize("mark", ["[IMG]", "[/IMG]", "<photo>", "</s>", "<s>", "<pad>"])
@@ -124,7 +131,7 @@ def test_marks_that_a_user_typed_stay_plain_characters(template: Template, mark:
     special = template.id(mark)
     assert special not in template.tokens(text)
     assert written(template.tokenizer, template.tokens(text)) == f" {text}"
-    ids, (span,) = template.target(response, [response], "")
+    ids, (span,) = template.target(response, template.letters[0], "")
     assert special not in ids[span.start : span.end]
     assert special not in told(template.tokenizer)(caption)
     plain = Dialogue([Turn("X", text), Turn("Y", text), Turn("X", text)])
@@ -132,6 +139,29 @@ def test_marks_that_a_user_typed_stay_plain_characters(template: Template, mark:
         assert packed.photos == [] and packed.captions == []
         expected = {"</s>": 3, "<s>": 1}.get(mark, 0)
         assert packed.ids.count(special) == expected
+
+
+def test_a_tokenizer_that_begins_every_text_begins_a_sequence_once(
+    tokenizer: Any, dog: Photo
+) -> None:
+    """As Llama's does."""
+    beginning = TokenizerObject.from_str(tokenizer.backend_tokenizer.to_str())
+    beginning.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
+    )
+    like_llama = PreTrainedTokenizerFast(
+        tokenizer_object=beginning, bos_token="<s>", eos_token="</s>",
+        additional_special_tokens=["[IMG]", "[/IMG]", "<photo>"],
+    )  # fmt: skip
+    assert written(like_llama, like_llama("a").input_ids) == "<s>a"
+    template = Template(like_llama, told(like_llama))
+    turns = [Turn("X", "a", dog), Turn("Y", "b", dog)]
+    (packed,) = template.pack(Dialogue(turns))
+    assert packed.ids.count(tokenizer.bos_token_id) == 1
+    prompt = template.prompt(Dialogue(turns).responses, "X")
+    assert written(tokenizer, prompt.ids) == (
+        "<s>A: a[IMG] A red dog[/IMG]</s>B: b[IMG] A red dog[/IMG]</s>A:"
+    )
 
 
 def test_a_tokenizer_without_marks_is_refused(tokenizer: Any) -> None:
@@ -242,8 +272,8 @@ def test_a_position_counts_what_it_sees_and_targets_are_hidden(
 
 
 def packed_losses(system: Any, packed: Packed) -> list[float]:
-    batch = collate([packed], system.llm.tokenizer.pad_token_id)
-    hidden = system.llm.hidden(system.embed(batch.ids, batch.photos), batch.mask, batch.positions)
+    batch = system.prepare(collate([packed], system.llm.tokenizer.pad_token_id))
+    hidden = system.llm.hidden(system.embed(batch.ids, batch.seen), batch.mask, batch.positions)
     scores = F.log_softmax(system.llm.logits(hidden[0, :-1]), dim=-1)
     labels = batch.labels[0, 1:]
     return [-float(scores[i, t]) for i, t in enumerate(labels) if t != IGNORE]
@@ -257,7 +287,7 @@ def plain_losses(system: Any, responses: list[Response]) -> list[float]:
         photos = [photo for r in responses[:index] for photo in r.photos]
         embeddings = system.llm.embed(torch.tensor([ids])).clone()
         if photos:
-            visual = system.perceptron(system.perceptron.pixels([p.open() for p in photos]))
+            visual = system.perceptron(system.perceptron.look([p.open() for p in photos]))
             place = torch.tensor(ids) == system.llm.tokenizer.convert_tokens_to_ids("<photo>")
             embeddings[0, place] = visual.flatten(0, 1)
         scores = F.log_softmax(system.llm.model(inputs_embeds=embeddings).logits[0], dim=-1)
@@ -298,9 +328,9 @@ def test_padding_changes_no_loss(
 ) -> None:
     system = build.end_to_end()
     sequences = [template.pack(random_dialogue(n, t))[0] for n, t in ((0, 3), (1, 9))]
-    batch = collate(sequences, template.tokenizer.pad_token_id)
+    batch = system.prepare(collate(sequences, template.tokenizer.pad_token_id))
     with torch.no_grad():
-        embeddings = system.embed(batch.ids, batch.photos)
+        embeddings = system.embed(batch.ids, batch.seen)
         scores = system.llm.logits(system.llm.hidden(embeddings, batch.mask, batch.positions))
         nll = F.cross_entropy(scores[:, :-1].mT, batch.labels[:, 1:], reduction="none")
         together = nll[batch.labels[:, 1:] != IGNORE]
@@ -315,19 +345,17 @@ def test_truncation_keeps_the_newest_and_says_what_it_dropped(
     template: Template, dog: Photo
 ) -> None:
     turns = [Turn("X", "a", dog), Turn("Y", "b"), Turn("X", "c"), Turn("Y", "d")]
-    responses = Dialogue(turns).responses
     # `<s>` 1, the photo 3 + 1 + 5 = 9, a text `B: b </s>` 4.
     for limit, dropped, text in (
-        (22, 0, "<s>A: a[IMG]<photo><photo><photo>[/IMG]</s>B: b</s>A: c</s>B: d</s>"),
         (21, 1, "<s>B: b</s>A: c</s>B: d</s>"),
         (13, 1, "<s>B: b</s>A: c</s>B: d</s>"),
         (12, 2, "<s>A: c</s>B: d</s>"),
         (5, 3, "<s>B: d</s>"),
     ):
         short = Template(template.tokenizer, template.see, limit)
-        packed = short.single(responses, 3)
+        packed = short.pack(Dialogue(turns))[-1]
         assert (packed.dropped, written(template.tokenizer, packed.ids)) == (dropped, text)
-        assert packed.photos == ([dog] if dropped == 0 else [])
+        assert packed.photos == []
         assert packed.positions == list(range(len(packed)))
         assert [written(template.tokenizer, run) for run in runs(packed)] == [" d</s>"]
 
@@ -363,16 +391,19 @@ def test_a_dialogue_that_does_not_fit_falls_back_to_single_sequences(template: T
     assert [p.dropped for p in short.pack(dialogue)] == [0, 1, 2, 3]
 
 
-def test_a_response_that_cannot_fit_is_refused(template: Template) -> None:
+def test_a_response_that_cannot_fit_is_left_out_and_named(template: Template) -> None:
     short = Template(template.tokenizer, template.see, 5)
     dialogue = Dialogue([Turn("X", "a"), Turn("Y", "b b"), Turn("X", "c")], "d3")
-    tokens = 4 + len(words(template.tokenizer, " b b"))
-    with pytest.raises(DataError) as caught:
-        short.pack(dialogue)
-    assert str(caught.value) == (
-        f"Response 1 of dialogue d3 has {tokens} tokens, more than max_length 5. "
-        "Raise it with --set sequence.max_length=… or shorten the response."
-    )
+    named = []
+    (packed,) = short.pack(dialogue, lambda at, reason: named.append((at, reason)))
+    assert written(template.tokenizer, packed.ids) == "<s>A: c</s>"
+    assert named == [
+        (
+            "dialogue d3, response 1",
+            "a response that is longer than max_length 5 "
+            "(raise it with --set sequence.max_length=…)",
+        )
+    ]
 
 
 def test_a_dialogue_of_one_response_has_no_instance(template: Template) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from typer.testing import CliRunner
 
 from pscli.cli import app
@@ -199,12 +200,47 @@ def test_load_ends_dialogues_before_what_is_not_on_disk(
         corpus("jsonl").load("train")
 
 
+def test_ids_that_collide_become_different_instances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pscli.predictions.generate import instances
+
+    monkeypatch.setenv("PSCLI_DATA", str(tmp_path))
+    (tmp_path / "jsonl").mkdir()
+    said = [{"speaker": s, "text": s} for s in "ABA"]
+    lines = [json.dumps({"id": id, "turns": said}) for id in ("d", "d", "d-2", "D")]
+    (tmp_path / "jsonl/train.jsonl").write_text("\n".join(lines))
+    keys = [instance.question.key for instance in instances(corpus("jsonl").load("train"))]
+    assert len({key.casefold() for key in keys}) == len(keys) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "photos", "left_out"),
+    [("k.tif", 1, {}), ("K.AVIF", 1, {}), ("k.heic", 0, {"a photo whose name is no photo's": 1})],
+)
+def test_a_photo_of_another_format_is_read_or_ends_its_dialogue(
+    tmp_path: Path, name: str, photos: int, left_out: dict[str, int]
+) -> None:
+    said = [{"speaker": s, "text": s} for s in "ABA"]
+    said[1] |= {"photo": {"path": name}}
+    (tmp_path / "test.jsonl").write_text(json.dumps({"id": "d", "turns": said}))
+    Image.new("RGB", (8, 8)).save(tmp_path / name, "PNG" if photos == 0 else None)
+    result = CliRunner().invoke(app, ["stats", "jsonl", "--from", str(tmp_path), "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    counted = told["total"]
+    assert (counted["photos"], counted["missing_photos"]) == (photos, 0)
+    assert counted["utterances"] == (3 if photos else 1)  # what follows it is left out
+    found = {reason.partition(",")[0]: number for reason, number in told["dropped"].items()}
+    assert found == left_out
+
+
 def test_available_keeps_a_dialogue_whose_photos_are_there(tmp_path: Path) -> None:
-    (tmp_path / "x.png").touch()
+    Image.new("RGB", (2, 2)).save(tmp_path / "x.png")
     whole = Dialogue.from_json(
         {"turns": [{"speaker": "A", "text": "a", "photo": "x.png"}]}, tmp_path
     )
-    assert available(whole) == (whole, 0)
+    assert available(whole, Dropped()) == (whole, 0)
 
 
 # ---------------------------------------------------------------------------- the real PhotoChat
@@ -441,6 +477,8 @@ def test_what_was_dropped_is_named_with_its_place(tmp_path: Path) -> None:
         (" http://a.example/x\n", "http://a.example/x"),
         ("http://a.example/é%20", "http://a.example/é%20"),
         ("http:/a.example/x", None),
+        ("http://a b.example/x", None),
+        ("http:///x", None),
         ("ftp://a.example/x", None),
         ("javascript:alert(1)", None),
         ("http://a.example/\x1b[2J", None),
@@ -525,11 +563,16 @@ def test_unsafe_ids_stay_apart_and_are_no_paths(value: str) -> None:
     "path", ["../x.png", "/etc/x.png", "dataset.json", "test.jsonl", "a\0.png", "a" * 300 + ".png"]
 )
 def test_photos_of_ours_stay_in_their_folder_and_are_photos(path: str) -> None:
-    value = {"turns": [{"speaker": "A", "text": "x", "photo": {"path": path, "url": "http://a/b"}}]}
-    dialogue, dropped = read("jsonl", value)
+    """The response that shares another one is no response without a photo: it ends the dialogue."""
+    said = [{"speaker": s, "text": s} for s in "ABBAB"]
+    said[2]["photo"] = {"path": path, "url": "http://a/b"}
+    dialogue, dropped = read("jsonl", {"turns": said})
     assert dialogue is not None
-    assert not dialogue.photos
-    assert dropped.reasons
+    assert [(turn.speaker, turn.photo) for turn in dialogue.turns] == [("A", None)]
+    (reason,) = dropped.reasons
+    assert reason.startswith("a photo ") and reason.endswith("its response and all that follow")
+    dialogue, dropped = read("jsonl", {"turns": said[1:]})
+    assert dialogue is None and dropped.reasons
 
 
 # ---------------------------------------------------------------------------- examples

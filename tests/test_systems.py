@@ -23,13 +23,13 @@ from pscli.components.bridge import Captions, dvtm, none
 from pscli.components.generator import DiffusionNoise, added_to_token_embedding
 from pscli.components.llm import LanguageModel
 from pscli.components.noise import seeded
-from pscli.config import Config, ModelConfig
+from pscli.config import Config, PartConfig
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.dialogue.sequence import Packed, Template, told
 from pscli.errors import CheckpointError, ConfigError
 from pscli.systems.agent import Agent
-from pscli.systems.base import Losses, Question, answer, freeze
+from pscli.systems.base import Losses, Question, answer
 
 Dialogues = Callable[..., Dialogue]
 
@@ -43,7 +43,7 @@ def losses(system: Any, packed: Sequence[Packed], size: int, tau: float = 1.0) -
     texts, images = [], []
     for start in range(0, len(packed), size):
         pad = system.llm.tokenizer.pad_token_id
-        part = system(collate(packed[start : start + size], pad), tau, "0/0")
+        part = system(system.prepare(collate(packed[start : start + size], pad)), tau, "0/0")
         (part.text + part.image).backward()
         texts.append(part.text.detach())
         images.append(part.image.detach())
@@ -73,7 +73,7 @@ def test_the_image_loss_reaches_the_llm_and_the_q_former_by_the_bridge_alone(
     build: SimpleNamespace, dialogues: list[Dialogue], bridge: Any, flows: bool, source: str
 ) -> None:
     system = build.end_to_end(bridge, source)
-    batch = collate(sequences(system, dialogues[:3]), 0)
+    batch = system.prepare(collate(sequences(system, dialogues[:3]), 0))
     assert batch.photos and batch.captions
     system(batch, 1.0, "0/0").image.backward()
     assert norm(system.generator.unet) > 0 and norm(system.generator.text_encoder) > 0
@@ -94,7 +94,7 @@ def test_pipeline_losses_train_separate_parts(
     build: SimpleNamespace, dialogues: list[Dialogue]
 ) -> None:
     system = build.pipeline()
-    batch = collate(sequences(system, dialogues[:3]), 0)
+    batch = system.prepare(collate(sequences(system, dialogues[:3]), 0))
     result = system(batch, 1.0, "0/0")
     result.image.backward(retain_graph=True)
     assert norm(system.llm) == norm(system.captioner) == 0 < norm(system.generator)
@@ -105,6 +105,7 @@ def test_pipeline_losses_train_separate_parts(
 
 # Softmax and normalisation ignore a shift that all keys share, so that the bias of a key
 # projection has no gradient but rounding; and the visual place has no embedding of its own.
+FROZEN = ("perceptron.vision.", "generator.vae.", "captioner.")
 UNMOVED = ("k_proj.bias",)
 
 
@@ -113,7 +114,7 @@ def test_what_is_frozen_stays_and_everything_else_moves(
     build: SimpleNamespace, dialogues: list[Dialogue], kind: str
 ) -> None:
     system = getattr(build, kind)()
-    freeze(system, Config().model.frozen)
+    system.freeze()
     before = {n: p.detach().clone() for n, p in system.named_parameters()}
     trainable = {n for n, p in system.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(
@@ -128,7 +129,7 @@ def test_what_is_frozen_stays_and_everything_else_moves(
     assert moved <= trainable
     still = {n for n in trainable - moved if not n.endswith(UNMOVED)}
     assert not still
-    frozen = {n for n in before if n.startswith(Config().model.frozen)}
+    frozen = {n for n in before if n.startswith(FROZEN)}
     assert frozen and not frozen & trainable
     parts = {n.split(".")[0] for n in moved}
     assert parts == {"llm", "generator"} | ({"perceptron"} if kind == "end_to_end" else set())
@@ -183,7 +184,7 @@ def test_noise_and_captions_do_not_depend_on_the_micro_batch(
             written.clear()
             drawn.clear()
             for start in range(0, 8, size):
-                system(collate(packed[start : start + size], 0), 0.5, "0/3")
+                system(system.prepare(collate(packed[start : start + size], 0)), 0.5, "0/3")
             noise = [c.noise[row][c.llm_mask[row]] for c in written for row in range(len(c.noise))]
             words = [w for c in written for w in c.text]
             diffusion = [
@@ -205,12 +206,10 @@ def test_captions_are_sampled_where_the_gold_caption_stands(
 ) -> None:
     """Against the full logits of the packed sequence and the Gumbel noise of each key."""
     system = build.end_to_end()
-    batch = collate(sequences(system, dialogues), 0)
+    batch = system.prepare(collate(sequences(system, dialogues), 0))
     tokenizer = system.llm.tokenizer
     with torch.no_grad():
-        hidden = system.llm.hidden(
-            system.embed(batch.ids, batch.photos), batch.mask, batch.positions
-        )
+        hidden = system.llm.hidden(system.embed(batch.ids, batch.seen), batch.mask, batch.positions)
         captions = system.write(hidden, batch, "0/5")
         logits = system.llm.logits(hidden)
     words = captions.text
@@ -237,9 +236,9 @@ def test_gold_captions_are_the_dialogue_s_own(
     build: SimpleNamespace, dialogues: list[Dialogue]
 ) -> None:
     system = build.end_to_end(caption_source="gold")
-    batch = collate(sequences(system, dialogues), 0)
+    batch = system.prepare(collate(sequences(system, dialogues), 0))
     with torch.no_grad():
-        embeddings = system.embed(batch.ids, batch.photos)
+        embeddings = system.embed(batch.ids, batch.seen)
         hidden = system.llm.hidden(embeddings, batch.mask, batch.positions)
         words = system.write(hidden, batch, "0/0").text
     assert list(words) == [span.photo.caption for _, span in batch.captions]
@@ -249,16 +248,16 @@ def test_each_photo_s_embeddings_stand_in_its_own_place(
     build: SimpleNamespace, dialogues: list[Dialogue]
 ) -> None:
     system = build.end_to_end()
-    batch = collate(sequences(system, dialogues), 0)
+    batch = system.prepare(collate(sequences(system, dialogues), 0))
     photo = system.llm.tokenizer.convert_tokens_to_ids("<photo>")
     with torch.no_grad():
-        embeddings = system.embed(batch.ids, batch.photos)
+        embeddings = system.embed(batch.ids, batch.seen)
         for place in (batch.ids != photo).nonzero().tolist():
             row, column = place
             assert torch.equal(embeddings[row, column], system.llm.embed(batch.ids[row, column]))
         places = (batch.ids == photo).nonzero().tolist()
         for n, shown in enumerate(batch.photos):
-            (visual,) = system.perceptron(system.perceptron.pixels([shown.open()]))
+            (visual,) = system.perceptron(system.perceptron.look([shown.open()]))
             for (row, column), expected in zip(places[3 * n : 3 * n + 3], visual, strict=True):
                 torch.testing.assert_close(embeddings[row, column], expected)
 
@@ -558,9 +557,10 @@ def test_an_agent_folder_answers_as_the_agent_did(
     asked = questions(dialogues[:4])
     e2e = Agent(build.end_to_end(guidance=3.0), config())
     e2e.save_pretrained(tmp_path / "e2e")
-    shared: dict[str, str] = {
-        "vision": str(tmp_path / "e2e" / "vision"), "llm": str(tmp_path / "e2e" / "llm")
-    }  # fmt: skip
+    shared: dict[str, Any] = {
+        "perceptron": PartConfig("qformer", str(tmp_path / "e2e" / "perceptron")),
+        "llm": PartConfig("causal", str(tmp_path / "e2e" / "llm")),
+    }
     pipeline = Agent(
         build.pipeline(guidance=3.0), dataclasses.replace(config(**shared), system="pipeline")
     )
@@ -574,7 +574,7 @@ def test_an_agent_folder_answers_as_the_agent_did(
         assert before.keys() == after.keys()
         assert all(torch.equal(before[n], after[n]) for n in before)
         for name, parameter in after.items():
-            assert parameter.requires_grad is not name.startswith(config().model.frozen)
+            assert parameter.requires_grad is not name.startswith(FROZEN)
         replies, again = agent.respond_all(asked), loaded.respond_all(asked)
         assert [(r.raw, r.captions) for r in replies] == [(r.raw, r.captions) for r in again]
         photos = [
@@ -645,9 +645,7 @@ def test_who_is_to_speak(build: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 def test_configurations_are_stored_with_the_agent(build: SimpleNamespace, tmp_path: Path) -> None:
     Agent(build.end_to_end(), config(snr_gamma=5.0)).save_pretrained(tmp_path / "agent")
     pairs = json.loads((tmp_path / "agent" / "agent_config.json").read_text(encoding="utf-8"))
-    assert ModelConfig(**{**pairs["model"], "frozen": tuple(pairs["model"]["frozen"])}) == (
-        config(snr_gamma=5.0).model
-    )
+    assert Config.from_json(pairs).model == config(snr_gamma=5.0).model
     assert Agent.from_pretrained(tmp_path / "agent").system.generator.snr_gamma == 5.0
 
 
@@ -659,5 +657,6 @@ def test_an_odd_image_is_scaled_for_the_eyes(build: SimpleNamespace) -> None:
     assert pixels.shape == (2, 3, 16, 16)
     assert torch.equal(pixels[0], torch.ones(3, 16, 16))
     assert torch.equal(pixels[1], -torch.ones(3, 16, 16))
-    assert perceptron(pixels).shape == (2, 3, 32)
-    assert F.mse_loss(*perceptron(pixels)) > 0
+    patches = perceptron.vision(pixels).last_hidden_state
+    assert perceptron(patches).shape == (2, 3, 32)
+    assert F.mse_loss(*perceptron(patches)) > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,9 +13,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from pscli.config import Config, SequenceConfig, TrainConfig
-from pscli.training.loop import batch_of, train
+from pscli.errors import CheckpointError, TrainingError
+from pscli.runs import Run
+from pscli.training.loop import batch_of, share, train
 
 RECIPE = TrainConfig(
     lr=1e-3, batch=4, micro_batch=4, warmup=2, epochs=2.0, tau_epochs=1.0, save_minutes=0.0
@@ -43,7 +47,7 @@ def dialogues(random_dialogue: Any) -> list[Any]:
 
 
 def scores(system: Any, step: int) -> dict[str, float]:
-    return {"bleu2": 1.0, "fid": 1.0}
+    return {"BLEU-2": 1.0, "FID": 1.0}
 
 
 @pytest.mark.usefixtures("every_step")
@@ -52,7 +56,7 @@ def test_a_killed_run_goes_on_bit_for_bit(
 ) -> None:
     """Oracle: the run that was never interrupted."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    train(build.end_to_end(), dialogues, config(), whole, scores)
+    train(build.end_to_end(), dialogues, config(), Run(whole), scores)
 
     import pscli.training.loop as loop
 
@@ -66,10 +70,10 @@ def test_a_killed_run_goes_on_bit_for_bit(
 
     monkeypatch.setattr(loop, "clip", killed)
     with pytest.raises(MemoryError):
-        train(build.end_to_end(), dialogues, config(), broken, scores)
+        train(build.end_to_end(), dialogues, config(), Run(broken), scores)
     monkeypatch.setattr(loop, "clip", clip)
     assert len(curve(broken)) == 4
-    train(build.end_to_end(), dialogues, config(), broken, scores, resume=True)
+    train(build.end_to_end(), dialogues, config(), Run(broken), scores, resume=True)
     assert curve(broken) == curve(whole)
     assert len(curve(whole)) >= 6
 
@@ -83,7 +87,7 @@ def test_micro_batches_trace_the_same_curve(
     curves = []
     for size in (1, 2, 4):
         run = tmp_path / str(size)
-        train(build.end_to_end(), dialogues, config(micro_batch=size, lr=1e-4), run, scores)
+        train(build.end_to_end(), dialogues, config(micro_batch=size, lr=1e-4), Run(run), scores)
         curves.append(curve(run))
     for other in curves[:2]:
         for a, b in zip(other, curves[2], strict=True):
@@ -106,7 +110,7 @@ def test_it_stops_when_nothing_improves(
         build.end_to_end(),
         dialogues,
         config(epochs=9.0, patience=2, lr=0.0),
-        tmp_path,
+        Run(tmp_path),
         scores,
     )
     assert len(history) == 3  # one to compare with, and two that were no better
@@ -117,8 +121,10 @@ def test_the_gradient_from_the_image_loss_is_logged(
 ) -> None:
     from pscli.components.bridge import none
 
-    train(build.end_to_end(), dialogues, config(epochs=0.4), tmp_path / "dvtm", scores)
-    train(build.end_to_end(bridge=none), dialogues, config(epochs=0.4), tmp_path / "none", scores)
+    train(build.end_to_end(), dialogues, config(epochs=0.4), Run(tmp_path / "dvtm"), scores)
+    train(
+        build.end_to_end(bridge=none), dialogues, config(epochs=0.4), Run(tmp_path / "none"), scores
+    )
     assert curve(tmp_path / "dvtm")[0]["grad_llm_from_image"] > 0
     assert curve(tmp_path / "none")[0]["grad_llm_from_image"] == 0
 
@@ -128,24 +134,169 @@ import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import conftest, test_training, pscli.training.loop as loop
+from pscli.runs import Run
 tokenizer = conftest.tokenizer.__wrapped__()
 build = conftest.build.__wrapped__(tokenizer, conftest.clip_tokenizer.__wrapped__())
 clip = loop.clip
 def interrupted(*arguments):
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.{signal})
     return clip(*arguments)
 loop.clip = interrupted
 dialogues = [conftest.dialogue(i) for i in range(12)]
 config = test_training.config(save_minutes=99.0)
-loop.train(build.end_to_end(), dialogues, config, Path({run!r}), test_training.scores)
+loop.train(build.end_to_end(), dialogues, config, Run(Path({run!r})), test_training.scores)
 """
 
 
-def test_ctrl_c_finishes_the_step_and_saves_it(tmp_path: Path) -> None:
-    program = INTERRUPTED.format(tests=str(Path(__file__).parent), run=str(tmp_path / "run"))
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_finishes_the_step_and_saves_it(tmp_path: Path, name: str) -> None:
+    program = INTERRUPTED.format(
+        tests=str(Path(__file__).parent), run=str(tmp_path / "run"), signal=name
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=dict(os.environ)
     )
     assert done.returncode in (130, 1, -signal.SIGINT), done.stderr
+    assert "Stopping after this step" in done.stderr
     assert "Go on with --resume" in done.stderr
     assert [p.name for p in (tmp_path / "run" / "checkpoints").glob("step-*")] == ["step-00000001"]
+
+
+# -- what must not be lost, run or learnt --------------------------------------------------------
+
+
+def test_a_loss_that_is_no_number_changes_nothing(
+    build: SimpleNamespace, dialogues: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = build.end_to_end()
+    good = train(system, dialogues, config(epochs=0.4), Run(tmp_path), scores)
+    kept = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    before = {n: p.detach().clone() for n, p in system.named_parameters()}
+    losses = system.generator.losses
+    monkeypatch.setattr(system.generator, "losses", lambda *a, **k: losses(*a, **k) * float("nan"))
+    with pytest.raises(TrainingError) as caught:
+        train(system, dialogues, config(epochs=3.0), Run(tmp_path), scores, resume=True)
+    assert str(caught.value).startswith(f"Step {good[-1]['step'] + 1}: L^v is nan")
+    assert "step-00000002 is kept" in str(caught.value)
+    assert all(torch.equal(p, before[n]) for n, p in system.named_parameters())
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == kept
+
+
+def test_other_data_are_refused(
+    build: SimpleNamespace, dialogues: list[Any], tmp_path: Path
+) -> None:
+    train(build.end_to_end(), dialogues, config(epochs=0.4), Run(tmp_path), scores)
+    with pytest.raises(CheckpointError, match="it was trained on other dialogues"):
+        train(build.end_to_end(), dialogues[1:], config(), Run(tmp_path), scores, resume=True)
+
+
+def test_a_run_that_stopped_early_trains_no_step_more(
+    build: SimpleNamespace, dialogues: list[Any], tmp_path: Path
+) -> None:
+    patient = config(epochs=9.0, patience=1, lr=0.0)
+    history = train(build.end_to_end(), dialogues, patient, Run(tmp_path), scores)
+    lines = curve(tmp_path)
+    again = train(build.end_to_end(), dialogues, patient, Run(tmp_path), scores, resume=True)
+    assert (again, curve(tmp_path)) == (history, lines)
+
+
+def test_it_trains_in_training_mode_and_dropout_is_seeded(
+    build: SimpleNamespace, dialogues: list[Any], tmp_path: Path
+) -> None:
+    """Oracle: the run that was never interrupted, with dropout in the Q-Former."""
+
+    def dropping() -> Any:
+        system = build.end_to_end().freeze()
+        for module in system.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.2
+        return system
+
+    modes = []
+
+    def watched(system: Any, step: int) -> dict[str, float]:
+        modes.append((system.training, system.perceptron.qformer.training))
+        modes.append((system.generator.vae.training, system.perceptron.vision.training))
+        system.eval()  # as an evaluation does
+        return {"BLEU-2": float(step), "FID": 1.0}
+
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    train(dropping(), dialogues, config(), Run(whole), watched)
+    assert set(modes[::2]) == {(True, True)} and set(modes[1::2]) == {(False, False)}
+    for epochs in (1.0, 2.0):
+        cut = config(epochs=epochs)
+        train(dropping(), dialogues, cut, Run(halves), watched, resume=epochs > 1)
+    assert curve(halves) == curve(whole)
+    without = build.end_to_end().freeze()
+    train(without, dialogues, config(), Run(tmp_path / "without"), scores)
+    assert curve(tmp_path / "without")[0]["text"] != curve(whole)[0]["text"]  # dropout counts
+
+
+@pytest.mark.parametrize(
+    ("length", "ranks", "size", "expected"),
+    [
+        (4, 1, 2, [[[0, 1], [2, 3]]]),
+        (5, 2, 2, [[[0, 2], [4]], [[1, 3], [-0]]]),  # a repeated one has weight 0
+        (1, 3, 2, [[[0]], [[0]], [[0]]]),
+    ],
+)
+def test_every_process_has_as_many_micro_batches(
+    length: int, ranks: int, size: int, expected: list[Any]
+) -> None:
+    """Hand counts."""
+    batch: list[Any] = list(range(length))
+    shares = [share(batch, rank, ranks, size) for rank in range(ranks)]
+    assert [[list(part) for part, _ in mine] for mine in shares] == expected
+    weighed = [i for mine in shares for part, weight in mine if weight for i in part]
+    assert sorted(weighed) == batch
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import conftest, test_training, random
+from pscli.dialogue.schema import Dialogue, Turn
+from pscli.runs import Run
+from pscli.training.loop import train
+from transformers import CLIPTokenizer
+tokenizer = conftest.tokenizer.__wrapped__()
+clip = CLIPTokenizer.from_pretrained({clip!r})  # training one numbers its tokens anew
+build = conftest.build.__wrapped__(tokenizer, clip)
+dialogues = [conftest.dialogue(i, photos=0.9 if i < 2 else 0.0) for i in range({count})]
+config = test_training.config(batch={batch}, micro_batch=1, lr=1e-4)
+system = build.end_to_end().freeze()
+train(system, dialogues, config, Run(Path({run!r})), test_training.scores)
+"""
+
+
+@pytest.mark.parametrize(("count", "batch"), [(3, 2), (2, 2), (7, 3)])
+def test_two_processes_trace_the_curve_of_one(
+    clip_tokenizer: Any, tmp_path: Path, count: int, batch: int
+) -> None:
+    """Uneven last batches, and processes without a photo. Oracle: the run of one process."""
+    curves = []
+    clip_tokenizer.save_pretrained(tmp_path / "clip")
+    for ranks in (1, 2):
+        run = tmp_path / str(ranks)
+        program = PROCESS.format(
+            tests=str(Path(__file__).parent), run=str(run), count=count, batch=batch,
+            clip=str(tmp_path / "clip"),
+        )  # fmt: skip
+        port = str(random.Random(count).randint(20000, 40000))
+        shared = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        processes = []
+        for rank in range(ranks):
+            place = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else {}
+            environment = {**os.environ, **place, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+            command = [sys.executable, "-c", program]
+            processes.append(
+                subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+            )
+        for process in processes:
+            _, said = process.communicate(timeout=120)
+            assert process.returncode == 0, said
+        curves.append(curve(run))
+    for one, two in zip(*curves, strict=True):
+        for name in ("loss", "text", "image"):
+            assert name not in one or two[name] == pytest.approx(one[name], abs=1e-5)

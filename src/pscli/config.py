@@ -5,72 +5,102 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pscli.errors import ConfigError
+from pscli.registry import TABLES
+
+
+def within(default: Any, low: float, high: float) -> Any:
+    """A setting and its range, both ends included."""
+    return field(default=default, metadata={"range": (low, high)})
+
+
+@dataclass(frozen=True)
+class PartConfig:
+    """One part of a system.
+
+    Args:
+        kind: Its class: a name of the registry, or `module:object`.
+        weights: `photoworld` (the shipped ones), a folder, or a hub id.
+        revision: Of the hub id.
+    """
+
+    kind: str
+    weights: str = "photoworld"
+    revision: str | None = None
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which components, by registry name, folder or hub id.
+    """Which parts, and how they work together.
 
     Args:
-        llm: `photoworld` (the shipped one), a folder, or a hub id.
-        vision: Perceptron folder, likewise.
-        generator: diffusers pipeline folder or hub id, likewise.
-        perceptron: `qformer` (the arXiv version) or `linear`.
         bridge: How L^v reaches the LLM; `dvtm` is the paper's.
         caption_source: What the text encoder reads in training: the `sampled` caption (§2.4.1) or
             the `gold` one.
-        frozen: Prefixes of parameters that do not train. The paper does not say which do.
+        frozen: Prefixes of parameters that do not train; None leaves it to the system. The paper
+            does not say which do.
+        guidance: Scale of classifier-free guidance when drawing.
+        draw_steps: Denoising steps when drawing.
+        snr_gamma: Clip of the min-SNR loss weight (Hang et al. 2023); None weighs all steps alike.
     """
 
-    llm: str = "photoworld"
-    vision: str = "photoworld"
-    generator: str = "photoworld"
-    perceptron: str = "qformer"
+    perceptron: PartConfig = PartConfig("qformer")
+    llm: PartConfig = PartConfig("causal")
+    generator: PartConfig = PartConfig("stable-diffusion")
     bridge: str = "dvtm"
     caption_source: str = "sampled"
-    frozen: tuple[str, ...] = ("perceptron.vision", "generator.vae", "captioner")
-    llm_revision: str | None = None
-    generator_revision: str | None = None
-    guidance: float = 3.0
-    draw_steps: int = 20
-    snr_gamma: float | None = None
+    frozen: tuple[str, ...] | None = None
+    guidance: float = within(3.0, 0.0, 100.0)
+    draw_steps: int = within(20, 1, 1000)
+    snr_gamma: float | None = within(None, 1e-3, 1e6)
 
 
 @dataclass(frozen=True)
 class SequenceConfig:
     """max_length: longest packed sequence in tokens; max_new_tokens: longest reply."""
 
-    max_length: int = 400
-    max_new_tokens: int = 60
+    max_length: int = within(400, 16, 1_000_000)
+    max_new_tokens: int = within(60, 1, 100_000)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. The defaults are §3.1.2 of Guo et al. (2024), where it speaks."""
+    """How to train. The defaults are §3.1.2 of Guo et al. (2024), where it speaks.
 
-    lr: float = 5e-5  # §3.1.2
-    weight_decay: float = 0.01  # §3.1.2
-    batch: int = 32  # §3.1.2; here in packed dialogues, not in single responses
-    micro_batch: int = 32
-    warmup: int = 1000  # §3.1.2 "over the first 1,000 steps"; constant afterwards
-    epochs: float = 20.0  # paper silent: it stops early
-    dialogues: int | None = None  # of the training split; all by default
-    tau_start: float = 1.0  # §3.1.2
-    tau_end: float = 0.01  # §3.1.2
-    tau_epochs: float = 3.0  # §3.1.2
-    alpha: float = 1.0  # §3.1.2
-    patience: int = 4  # §3.1.2, in evaluations
-    evaluations_per_epoch: float = 1.0  # §3.1.2
-    eval_dialogues: int = 100  # of the dev split; paper: all
+    Args:
+        monitor: Names of dev scores, with "-" before those of which less is better; training
+            stops when none improves. The best agent by the first is kept.
+        extractor: What sees the photos for the dev scores.
+        cache_gb: Disk for what frozen parts make of photos, computed once.
+    """
+
+    lr: float = within(5e-5, 0.0, 10.0)  # §3.1.2
+    weight_decay: float = within(0.01, 0.0, 10.0)  # §3.1.2
+    batch: int = within(32, 1, 1 << 20)  # §3.1.2; in packed dialogues, not in single responses
+    micro_batch: int = within(32, 1, 1 << 20)
+    warmup: int = within(1000, 0, 1 << 40)  # §3.1.2 "first 1,000 steps"; constant afterwards
+    epochs: float = within(20.0, 1e-6, 1e6)  # paper silent: it stops early
+    dialogues: int | None = within(None, 1, 1 << 40)  # of the training split; all by default
+    tau_start: float = within(1.0, 1e-6, 1e6)  # §3.1.2
+    tau_end: float = within(0.01, 1e-6, 1e6)  # §3.1.2
+    tau_epochs: float = within(3.0, 0.0, 1e6)  # §3.1.2
+    alpha: float = within(1.0, 0.0, 1e6)  # §3.1.2
+    patience: int = within(4, 0, 1 << 40)  # §3.1.2, in evaluations
+    monitor: tuple[str, ...] = ("BLEU-2", "-FID")  # §3.1.2
+    extractor: str = "inception"  # §3.1.3
+    evaluations_per_epoch: float = within(1.0, 1e-6, 1e6)  # §3.1.2
+    eval_dialogues: int = within(100, 1, 1 << 40)  # of the dev split; paper: all
     decay: bool = False  # linear decay of the rate to zero; paper silent
-    max_grad_norm: float = 1.0  # paper silent; our choice
-    save_minutes: float = 5.0
+    max_grad_norm: float = within(1.0, 1e-9, 1e9)  # paper silent; our choice
+    save_minutes: float = within(5.0, 0.0, 1e6)
+    cache_gb: float = within(8.0, 0.0, 1e6)
 
 
 @dataclass(frozen=True)
@@ -86,9 +116,29 @@ class Config:
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
+    @property
+    def code(self) -> dict[str, tuple[str, str]]:
+        """Settings that name code: their kind in the registry, and what they name."""
+        model = self.model
+        parts = {p: getattr(model, p).kind for p in ("perceptron", "llm", "generator")}
+        return {
+            "system": ("system", self.system),
+            "dataset": ("dataset", self.dataset),
+            "model.bridge": ("bridge", model.bridge),
+            "train.extractor": ("extractor", self.train.extractor),
+            **{f"model.{part}.kind": (part, kind) for part, kind in parts.items()},
+        }
+
     @classmethod
-    def from_json(cls, pairs: dict[str, Any]) -> Config:
-        """Raises ConfigError at an unknown name or a value of the wrong type."""
+    def from_json(cls, pairs: dict[str, Any], use: Collection[str] = ()) -> Config:
+        """Reads what `to_json` wrote, such as a file.
+
+        Args:
+            use: `module:object` names that it may hold: a file does not choose code to run.
+
+        Raises:
+            ConfigError: at an unknown name, a value of the wrong type or other code.
+        """
         if not isinstance(pairs, dict):
             raise ConfigError(
                 f"A configuration cannot be a {type(pairs).__name__}.",
@@ -97,6 +147,12 @@ class Config:
         config = cls()
         for name, value in _flat(pairs):
             config = changed(config, name, value)
+        for setting, (kind, name) in config.code.items():
+            if name not in TABLES[kind] and name not in use:
+                raise ConfigError(
+                    f"'{setting}' names the code '{name}', which no file may choose.",
+                    f"If you trust it, name it yourself: --use {name}.",
+                )
         return config
 
 
@@ -106,9 +162,9 @@ def paper(system: str = "e2e") -> Config:
         system=system,
         preset="paper",
         model=ModelConfig(
-            llm="meta-llama/Llama-2-7b-chat-hf",
-            vision="Salesforce/blip2-opt-2.7b-coco",
-            generator="stabilityai/stable-diffusion-2-1-base",
+            llm=PartConfig("causal", "meta-llama/Llama-2-7b-chat-hf"),
+            perceptron=PartConfig("qformer", "Salesforce/blip2-opt-2.7b-coco"),
+            generator=PartConfig("stable-diffusion", "stabilityai/stable-diffusion-2-1-base"),
             guidance=7.5,  # paper silent; the pipeline's default
         ),
         sequence=SequenceConfig(max_length=2048, max_new_tokens=128),
@@ -132,6 +188,8 @@ def tiny(system: str = "e2e") -> Config:
             evaluations_per_epoch=1.0,
             eval_dialogues=60,
             decay=True,
+            monitor=("BLEU-2", "-FID-photoworld"),
+            extractor="photoworld",
         ),
     )
 
@@ -168,6 +226,8 @@ def _changed(config: Any, name: str, value: Any, above: str) -> Any:
             f"Unknown setting '{path}'.{guess}", f"Known: {', '.join(sorted(fields))}."
         )
     current = getattr(config, head)
+    if dataclasses.is_dataclass(current) and not rest and value == {}:
+        return config  # a section of which nothing is said
     if dataclasses.is_dataclass(current) != bool(rest):
         raise ConfigError(
             f"'{above}{name}' does not name a single setting.",
@@ -176,7 +236,16 @@ def _changed(config: Any, name: str, value: Any, above: str) -> Any:
     if rest:
         return replace(config, **{head: _changed(current, rest, value, f"{path}.")})
     kind = typing.get_type_hints(type(config))[head]
-    return replace(config, **{head: _cast(value, kind, path)})
+    here = next(f for f in dataclasses.fields(config) if f.name == head)
+    return replace(config, **{head: _within(_cast(value, kind, path), here, path)})
+
+
+def _within(value: Any, setting: dataclasses.Field[Any], name: str) -> Any:
+    low, high = setting.metadata.get("range", (-math.inf, math.inf))
+    if isinstance(value, int | float) and not low <= value <= high:  # also if it is not a number
+        ends = f"{low:,} to {high:,}" if isinstance(value, int) else f"{low:g} to {high:g}"
+        raise ConfigError(f"Setting '{name}' is {value!r}.", f"Expected {ends}.")
+    return value
 
 
 def _cast(value: Any, kind: Any, name: str) -> Any:
@@ -184,7 +253,7 @@ def _cast(value: Any, kind: Any, name: str) -> Any:
     if isinstance(value, str) and str not in kinds:
         try:
             value = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             if any(typing.get_origin(k) is tuple for k in kinds):
                 value = tuple(part.strip() for part in value.split(",") if part.strip())
     for one in kinds:
@@ -206,6 +275,8 @@ def _flat(pairs: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     flat: list[tuple[str, Any]] = []
     for key, value in pairs.items():
         flat += (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+            _flat(value, f"{prefix}{key}.")
+            if isinstance(value, dict) and value
+            else [(prefix + key, value)]
         )
     return flat

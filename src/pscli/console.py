@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,47 @@ def progress(title: str, total: int) -> Iterator[Advance]:
             note(f"{title}: {done:,} of {total:,}")
 
     yield advance
+
+
+@contextmanager
+def training_bar(
+    total: int, done: int, shown: bool
+) -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """A bar with the losses, the step, and the time gone and left; or a line every tenth.
+
+    Yields:
+        A function that takes the figures of each step.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True),
+    )  # fmt: skip
+    last: dict[str, float] = {}
+    with Progress(*columns, console=stderr, disable=not (shown and stderr.is_terminal)) as bar:
+        task = bar.add_task("", total=total, completed=done)
+
+        def step(line: Mapping[str, float]) -> None:
+            last.update(line)
+            text = (
+                f"L {last['loss']:.3f}  Lᵗ {last['text']:.3f}  Lᵛ {last['image']:.3f}  "
+                f"τ {last['tau']:.2f}  ∇ {last.get('grad_llm_from_image', 0):.1e}  "
+                f"{last['tokens_per_second']:,.0f} tok/s"
+            )
+            number = int(line["step"]) + 1
+            bar.update(task, completed=number, description=text)
+            if shown and not stderr.is_terminal and (number - 1) % max(1, total // 10) == 0:
+                note(f"step {number}/{total}  {text}")
+
+        yield step
 
 
 def shows_pictures() -> bool:

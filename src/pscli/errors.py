@@ -30,3 +30,7 @@ class DataError(PscliError):
 
 class CheckpointError(PscliError):
     """A run, checkpoint or agent folder that cannot be used."""
+
+
+class TrainingError(PscliError):
+    """A run that cannot go on."""

@@ -156,9 +156,7 @@ def append_line(path: Path, value: Any) -> None:
         if end != file.seek(0, os.SEEK_END):
             file.truncate(end)
         try:
-            left = memoryview(line)
-            while left:  # a disk that is nearly full takes only a part
-                left = left[file.write(left) :]
+            _write(file, line)
         except OSError:
             file.truncate(end)
             raise
@@ -224,3 +222,57 @@ def claim(
             f"{folder} is not overwritten: it has no {marker}, so it may hold something else.",
             "Name another folder, or delete it yourself.",
         )
+
+
+class Rows:
+    """Byte strings of one length by 16-byte key, appended to a file; found again after a crash.
+
+    Args:
+        path: `PATH.rows` holds the values, `PATH.keys` a note, then the keys in the same order.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._rows = path.with_name(f"{path.name}.rows").open("ab+", buffering=0)
+        self._keys = path.with_name(f"{path.name}.keys").open("ab+", buffering=0)
+        self._keys.seek(0)
+        head, _, rest = self._keys.read().partition(b"\n")
+        length, _, note = head.decode("ascii", "replace").partition(" ")
+        self.note: str = note
+        self._length = int(length) if length.isdigit() else 0
+        whole = self._rows.seek(0, os.SEEK_END) // self._length if self._length else 0
+        keys = [rest[i : i + 16] for i in range(0, len(rest) - 15, 16)][:whole]
+        self._where = {key: number for number, key in enumerate(keys)}
+        # What a crash left behind, of one file or the other, is cut off.
+        self._keys.truncate(len(head) + 1 + 16 * len(keys) if self._length else 0)
+        self._rows.truncate(len(keys) * self._length)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all values."""
+        return len(self._where) * self._length
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key, if it has one."""
+        number = self._where.get(key)
+        if number is None:
+            return None
+        self._rows.seek(number * self._length)
+        return self._rows.read(self._length)
+
+    def put(self, key: bytes, value: bytes, note: str) -> None:
+        """Adds a value. Args: note: What all values have in common; the first one's is kept."""
+        if not self._length:
+            self._length, self.note = len(value), note
+            _write(self._keys, f"{len(value)} {note}\n".encode("ascii"))
+        if len(value) != self._length:
+            raise ValueError(f"a row of {len(value)} bytes, not {self._length}")
+        _write(self._rows, value)
+        _write(self._keys, key)
+        self._where[key] = len(self._where)
+
+
+def _write(file: Any, data: bytes) -> None:
+    left = memoryview(data)
+    while left:  # a disk that is nearly full takes only a part
+        left = left[file.write(left) :]

@@ -21,6 +21,8 @@ TABLES: dict[str, dict[str, str]] = {
         "qformer": "pscli.components.perceptron:QFormerPerceptron",
         "linear": "pscli.components.perceptron:LinearPerceptron",
     },
+    "llm": {"causal": "pscli.components.llm:LanguageModel"},
+    "generator": {"stable-diffusion": "pscli.components.generator:StableDiffusion"},
     "bridge": {
         "dvtm": "pscli.components.bridge:dvtm",
         "dvtm-word": "pscli.components.bridge:dvtm_word",
@@ -47,11 +49,14 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "extractor": {
         "photoworld": "pscli.photoworld.judge:load_extractor",
-        "inception": ("torch_fidelity.feature_extractor_inceptionv3:FeatureExtractorInceptionV3"),
+        "inception": "pscli.metrics.extractor:Inception",
     },
     "metric": {
-        "answers": "pscli.photoworld.metrics:answer_scores",
-        "faithfulness": "pscli.photoworld.metrics:faithful_scores",
+        "text": "pscli.metrics.text:Text",
+        "images": "pscli.metrics.image:Images",
+        "sharing": "pscli.metrics.sharing:Sharing",
+        "answers": "pscli.photoworld.metrics:Answers",
+        "faithfulness": "pscli.photoworld.metrics:Faithfulness",
     },
     "weights": {"photoworld": "pscli.photoworld.shipped:part"},
     "agent": {"bundled": "pscli.photoworld.shipped:agent"},
@@ -89,6 +94,11 @@ def find(kind: str, name: str) -> Any:
             f"The {kind} '{name}' cannot be loaded: {error}.",
             "Expected a name from the registry or an importable module:object.",
         ) from error
+
+
+def plain(name: str) -> str:
+    """A name as part of a file name: `own_system:Name` is `own_system-Name`."""
+    return name.replace(":", "-").replace("/", "-")
 
 
 @contextlib.contextmanager

@@ -10,13 +10,14 @@ agent/          the best agent so far
 from __future__ import annotations
 
 import shutil
-from contextlib import AbstractContextManager
+from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pscli.config import Config
-from pscli.errors import CheckpointError, PscliError
+from pscli.errors import CheckpointError, ConfigError, PscliError
 from pscli.files import (
     append_line,
     claim,
@@ -37,32 +38,52 @@ class Run:
 
     folder: Path
 
-    @classmethod
-    def start(cls, folder: Path, config: Config, overwrite: bool = False) -> Run:
-        """A new run. Raises CheckpointError if the folder holds something already."""
+    @staticmethod
+    def check(folder: Path, overwrite: bool = False) -> None:
+        """Raises CheckpointError if the folder holds something already."""
         try:
             claim(folder, CONFIG, overwrite)
         except CheckpointError as error:
             going_on = " Go on with it: --resume." if (folder / CONFIG).is_file() else ""
             raise CheckpointError(error.message, error.hint + going_on) from None
+
+    @classmethod
+    def start(cls, folder: Path, config: Config, overwrite: bool = False) -> Run:
+        """A new run. Raises CheckpointError as `check` does."""
+        cls.check(folder, overwrite)
         shutil.rmtree(folder, ignore_errors=True)
-        run = cls(folder)
-        run.keep(config)
-        return run
+        write_json(folder / CONFIG, config.to_json())
+        return cls(folder)
 
-    def keep(self, config: Config) -> None:
-        write_json(self.folder / CONFIG, config.to_json())
+    def config(self, use: Collection[str] = ()) -> Config:
+        """What it was started with.
 
-    @property
-    def config(self) -> Config:
-        """What it was started with. Raises CheckpointError if that cannot be read."""
+        Args:
+            use: `module:object` names of code that it may hold.
+
+        Raises:
+            CheckpointError: if it cannot be read.
+        """
         try:
-            return Config.from_json(read_json(self.folder / CONFIG))
+            return Config.from_json(read_json(self.folder / CONFIG), use)
+        except ConfigError as error:
+            raise CheckpointError(
+                f"{self.folder} cannot be resumed: {error.message}", error.hint
+            ) from error
         except PscliError as error:
             raise CheckpointError(
                 f"{self.folder} cannot be resumed: its {CONFIG} cannot be read ({error.message}).",
                 "Name a run that was started before, or start one without --resume.",
             ) from error
+
+    @property
+    def monitored(self) -> list[str]:
+        """Names of the dev scores that its training watches; none if nobody can say."""
+        try:
+            names = read_json(self.folder / CONFIG)["train"]["monitor"]
+            return [name.removeprefix("-") for name in names]
+        except (PscliError, LookupError, TypeError, AttributeError):
+            return []
 
     @property
     def checkpoints(self) -> Path:
@@ -76,8 +97,9 @@ class Run:
         """Folder of the predictions after a step."""
         return self.folder / "samples" / f"step-{step:06d}"
 
-    def lock(self) -> AbstractContextManager[None]:
-        return locked(self.folder, "training")
+    def lock(self, rank: int = 0) -> AbstractContextManager[None]:
+        """Keeps other runs out of the folder. Args: rank: Of this process; the first one locks."""
+        return nullcontext() if rank else locked(self.folder, "training")
 
     # -- metrics -------------------------------------------------------------------------------
 

@@ -9,7 +9,9 @@ import typer
 
 from pscli import console
 from pscli.cli.app import Overwrite, app
+from pscli.errors import DataError
 from pscli.registry import find
+from pscli.runs import agent_in
 
 
 @app.command()
@@ -41,6 +43,12 @@ def generate(
         float, typer.Option(min=0.0, help="Of sampling; 0 takes the likeliest token.")
     ] = 0.0,
     overwrite: Overwrite = False,
+    use: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:NAME", help="Code that the agent's own parts need; repeatable."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (--context).")] = False,
 ) -> None:
     """Let an agent reply: to one dialogue, or to every instance of a split.
@@ -51,23 +59,23 @@ def generate(
         raise typer.BadParameter("give either --context FILE or --dataset NAME.")
     console.quiet_libraries()
     if context is not None:
-        _reply(context, agent, out or Path("replies"), speaker, seed, temperature, as_json)
+        _reply(context, agent, use, out or Path("replies"), speaker, seed, temperature, as_json)
     elif dataset is not None:
-        source = find("dataset", dataset)()
-        _predict(source, split, agent, out, count, batch, seed, temperature, overwrite)
+        _predict(dataset, split, agent, use, out, count, batch, seed, temperature, overwrite)
 
 
-def _agent(folder: Path | None) -> Any:
+def _agent(folder: Path | None, use: list[str] | None) -> Any:
     from pscli.systems.agent import Agent
 
     if folder is None:
         console.note("Using the bundled agent; --agent names another.")
-    return Agent.from_pretrained(folder)
+    return Agent.from_pretrained(folder, use=use or ())
 
 
 def _reply(
     context: Path,
     agent: Path | None,
+    use: list[str] | None,
     out: Path,
     speaker: str | None,
     seed: int,
@@ -78,7 +86,7 @@ def _reply(
     from pscli.predictions.generate import read_dialogue, save_photos
 
     dialogue = read_dialogue(context)
-    reply = _agent(agent).respond(dialogue, speaker, seed=seed, temperature=temperature)
+    reply = _agent(agent, use).respond(dialogue, speaker, seed=seed, temperature=temperature)
     files = save_photos(reply, out)
     if as_json:
         pairs = {"text": reply.text, "captions": reply.captions, "photos": list(map(str, files))}
@@ -99,9 +107,10 @@ def _reply(
 
 
 def _predict(
-    source: Any,
+    dataset: str,
     split: str,
     agent: Path | None,
+    use: list[str] | None,
     out: Path | None,
     count: int | None,
     batch: int,
@@ -109,40 +118,37 @@ def _predict(
     temperature: float,
     overwrite: bool,
 ) -> None:
-    from pscli.datasets.base import check_split
-    from pscli.predictions.generate import (
-        Settings,
-        fingerprint,
-        instances,
-        open_predictions,
-        predict,
-    )
+    from pscli.datasets.base import load, named
+    from pscli.predictions.folder import Settings, writing
+    from pscli.predictions.generate import fingerprint, instances, predict
 
-    check_split(source, split)
-    loaded = _agent(agent)
+    work = instances(
+        load(named(dataset), split, count)
+    )  # before an agent is loaded, which takes longer
+    if not work:
+        raise DataError(
+            f"No dialogue of {dataset} {split} has two responses.", "Try another split."
+        )
+    folder = agent_in(agent) if agent else find("agent", "bundled")()
     settings = Settings(
         agent=str(agent) if agent else "bundled",
-        weights=fingerprint(
-            agent / "agent"
-            if agent and (agent / "agent").is_dir()
-            else agent or find("agent", "bundled")()
-        ),
-        dataset=source.name,
+        weights=fingerprint(folder),
+        dataset=dataset,
         split=split,
         seed=seed,
         temperature=temperature,
     )
-    named = agent.parent if agent and agent.name == "agent" else agent
-    out = out or Path("preds") / (named.resolve().name if named else "bundled")
-    done = open_predictions(out, settings, overwrite)
-    if done:
-        console.note(f"Going on with {out}: {len(done):,} instances are there already.")
-    work = instances(source.load(split, count))
+    origin = agent.parent if agent and agent.name == "agent" else agent
+    out = out or Path("preds") / (origin.resolve().name if origin else "bundled")
     try:
-        with console.progress("Replying", len(work)) as advance:
-            predict(
-                loaded, work, out, done, advance, size=batch, seed=seed, temperature=temperature
-            )
+        with writing(out, settings, overwrite) as writer:
+            if writer.done:
+                console.note(
+                    f"Going on with {out}: {len(writer.done):,} instances are there already."
+                )
+            loaded = _agent(agent, use)
+            with console.progress("Replying", len(work)) as advance:
+                predict(loaded, work, writer, advance, batch)
     except KeyboardInterrupt:
         console.note("Stopped. Give the same command again to go on.")
         raise

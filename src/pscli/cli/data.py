@@ -125,9 +125,9 @@ def _brush() -> Any:
     @cache
     def loaded() -> Any:
         console.quiet_libraries()
-        from pscli.components.generator import Generator
+        from pscli.components.generator import StableDiffusion
 
-        return Generator.from_pretrained(find("weights", "photoworld")("generator")).eval()
+        return StableDiffusion.from_pretrained(find("weights", "photoworld")("generator")).eval()
 
     def draw(caption: str, seed: int) -> Any:
         import torch

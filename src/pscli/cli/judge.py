@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pscli import console
 from pscli.cli.app import AsJson, app
 from pscli.errors import ConfigError
-from pscli.registry import check
+from pscli.files import replacing, write_json
+from pscli.runs import is_run
 
 if TYPE_CHECKING:
     from pscli.metrics.score import Scores
@@ -31,32 +30,44 @@ def score(
         ),
     ] = None,
     extractor: Annotated[
-        str, typer.Option(help="What sees the photos for IS and FID: photoworld or inception.")
+        str,
+        typer.Option(
+            help="What sees the photos for IS and FID: photoworld, inception, module:Net."
+        ),
     ] = "photoworld",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:NAME",
+            help="A metric of your own as well; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     by_kind: Annotated[
         bool, typer.Option("--by-kind/--no-by-kind", help="Score instance types apart, too.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Score predictions, side by side, and keep the figures as scores.json in each folder."""
-    check("extractor", extractor)
     groups = dict(map(_group, group or []))
     folders = list(dict.fromkeys([*(preds or []), *(f for some in groups.values() for f in some)]))
     if not folders:
         raise typer.BadParameter("name at least one folder of predictions, or a --group.")
     console.quiet_libraries()
     from pscli.metrics.group import grouped
-    from pscli.metrics.score import score_folder
+    from pscli.metrics.score import metrics
+    from pscli.metrics.score import score as scores_of
     from pscli.predictions.folder import read_predictions
-    from pscli.report.table import table
+    from pscli.report.table import left_out, signatures, table
 
-    for folder in folders:
-        read_predictions(folder)  # a broken last folder is refused before the first is scored
+    chosen = metrics(extractor, metric or [])
+    # A broken last folder is refused before the first is scored.
+    read = {folder: read_predictions(folder) for folder in folders}
     scores: dict[Path, Scores] = {}
     with console.progress("Scoring", len(folders)) as advance:
         for folder in folders:
-            scores[folder] = score_folder(folder, extractor, by_kind)
-            _keep(folder / "scores.json", scores[folder].to_json())
+            scores[folder] = scores_of(read.pop(folder), chosen, by_kind)
+            write_json(folder / "scores.json", scores[folder].to_json())
             advance(1)
     systems = [(str(folder), scores[folder]) for folder in dict.fromkeys(preds or [])]
     means = [(name, grouped([scores[f] for f in some])) for name, some in groups.items()]
@@ -66,6 +77,8 @@ def score(
         console.show_json(pairs)
     else:
         console.show(table(systems + means))
+        for line in signatures(systems + means) + left_out(systems + means):
+            console.result(line)  # not wrapped, so that it can be copied
 
 
 def _group(text: str) -> tuple[str, list[Path]]:
@@ -74,12 +87,6 @@ def _group(text: str) -> tuple[str, list[Path]]:
     if not name or not paths:
         raise ConfigError(f"--group {text} names no folders.", "Write --group e2e=preds/a,preds/b.")
     return name, paths
-
-
-def _keep(path: Path, value: Any) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
 
 
 @app.command()
@@ -93,18 +100,27 @@ def report(
         list[str] | None,
         typer.Option(help="Only instances of this type; repeatable.", show_default="all in turn"),
     ] = None,
+    use: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:NAME",
+            help="A dataset of your own, for contexts; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Draw conversations of several systems side by side, or the curves of a run."""
     from pscli.report.sheet import curves, sheet
 
     if out.suffix.lower() != ".png":
         raise ConfigError(f"{out} is no name for a picture.", "Expected a name that ends in .png.")
-    runs = [folder for folder in folders if (folder / "metrics.jsonl").is_file()]
+    runs = [folder for folder in folders if is_run(folder)]
     if runs and len(folders) > 1:
         raise ConfigError(f"{runs[0]} is a run, which is drawn alone.", "Name predictions only.")
-    out.parent.mkdir(parents=True, exist_ok=True)
     if runs:
         curves(runs[0], out)
     else:
-        sheet(folders, count, kind or []).save(out, "PNG")
+        picture = sheet(folders, count, kind or [], use or [])
+        with replacing(out) as file:
+            picture.save(file, "PNG")
     console.result(str(out))

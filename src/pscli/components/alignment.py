@@ -38,17 +38,16 @@ def _cut(beginnings: Sequence[str], special: Sequence[bool]) -> tuple[str, list[
     whole = beginnings[-1] if beginnings else ""
     text = whole.strip()
     indent = len(whole) - len(whole.lstrip())
-    spans, start, before = [], 0, ""
+    spans, start = [], 0
     for beginning, silent in zip(beginnings, special, strict=True):
         end = max(start, _agreeing(beginning, whole))
         first, last = start, end
-        if end == start and not silent:
-            if end < len(beginning):  # part of a character that later tokens finish
-                last = end + 1
-            elif beginning == before and beginning.endswith("\ufffd"):  # one more broken byte
-                first = start - 1
+        if end < len(beginning) and not silent:  # part of a character that later tokens finish
+            last = end + 1
+        elif end == start and beginning.endswith("\ufffd") and not silent:  # one more broken byte
+            first = start - 1
         spans.append((max(0, first - indent), min(max(0, last - indent), len(text))))
-        start, before = end, beginning
+        start = end
     return text, [(a, b) if a < b else (0, 0) for a, b in spans]
 
 
@@ -65,11 +64,9 @@ def read(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[Span]]:
     Start, end and padding tokens read nothing. A character that normalisation has merged into the
     one before it, as NFC does with an accent, is read by the token of that one.
     """
-    length = tokenizer.model_max_length
     rows = tokenizer(
-        list(texts), padding="max_length", truncation=True, max_length=length,
-        return_offsets_mapping=True,
-    ).offset_mapping  # fmt: skip
+        list(texts), padding="max_length", truncation=True, return_offsets_mapping=True
+    ).offset_mapping
     return [_fill(text, [(a, b) for a, b in row]) for text, row in zip(texts, rows, strict=True)]
 
 
@@ -77,7 +74,7 @@ def _fill(text: str, spans: list[Span]) -> list[Span]:
     """Spans that also cover the characters, up to a space or the next token, that none covers."""
     starts = sorted({a for a, b in spans if b > a})
     after = dict(pairwise(starts))
-    cut = len(spans) < 2 or spans[-2] != (0, 0)  # no room was left: what follows was not read
+    cut = spans[-2:-1] != [(0, 0)]  # no room was left: what follows was not read
     filled = []
     for a, b in spans:
         limit = after.get(a, b if cut else len(text))
@@ -97,7 +94,7 @@ def number_words(length: int, *sides: Sequence[Span]) -> list[list[int]]:
     inside = [False] * length  # whether a token covers this character and the one before
     for spans in sides:
         for a, b in spans:
-            inside[a + 1 : b] = [True] * (b - a - 1) if b > a else []
+            inside[a + 1 : b] = [True] * (b - a - 1)  # none if b <= a + 1
     number = list(accumulate(not joined for joined in inside))
     return [[number[a] - 1 if b > a else -1 for a, b in spans] for spans in sides]
 
@@ -120,7 +117,7 @@ def word_numbers(
     ]
     ours = torch.full(ids.shape, -1)
     for row, (mine, _) in zip(ours, numbers, strict=True):
-        row[: len(mine)] = torch.tensor(mine, dtype=torch.long)
+        row[: len(mine)] = torch.tensor(mine)
     theirs = torch.tensor([other for _, other in numbers]).reshape(len(numbers), -1)
     return ours.to(ids.device), theirs.to(ids.device)
 

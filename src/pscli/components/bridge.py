@@ -30,7 +30,8 @@ class Captions:
     Args:
         logits: [B, M, V] similarities o_i of the LLM at the caption's positions (Eq. 1).
         noise: [B, M, V] Gumbel noise g (Eq. 4).
-        llm_ids: [B, M] tokens of the caption: r̃_i = argmax(p_i^GS) (Eq. 7) if it is sampled.
+        llm_ids: [B, M] tokens of the caption: r̃_i = argmax(p_i^GS) (Eq. 7) if it is sampled. A gold
+            caption has others in places (docs/bridge.md); there no bridge is straight-through.
         llm_mask: [B, M] False at padding.
         llm_words: [B, M] False at padding and at tokens that write nothing, such as [/IMG].
         clip_ids: [B, N] the same caption in the text encoder's vocabulary.
@@ -53,8 +54,21 @@ class Captions:
     text: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """What a bridge with weights is made for: V, W and D, and the width of the LLM."""
+
+    llm_vocabulary: int
+    clip_vocabulary: int
+    clip_width: int
+    llm_width: int
+
+
 class Bridge(Protocol):
-    """Captions, the text encoder's embeddings [W, D] and τ to a residual [B, N, D], or None."""
+    """Captions, the text encoder's embeddings [W, D] and τ to a residual [B, N, D], or None.
+
+    A function, or a module that is made for `Sizes`: its weights train and are kept by the agent.
+    """
 
     def __call__(self, captions: Captions, embeddings: Tensor, tau: float) -> Tensor | None: ...
 
@@ -78,17 +92,52 @@ def gumbel_argmax(logits: Tensor, noise: Tensor) -> Tensor:
 def gumbel_softmax_at(logits: Tensor, noise: Tensor, tau: float, ids: Tensor) -> Tensor:
     """[B, M, T] p_{i,k}^GS of a few tokens k, `ids` [B, T], at every position i (Eqs. 5-6).
 
+    Differentiable once, with respect to the logits.
+
     Raises:
         ConfigError: if τ is not positive.
     """
     if not tau > 0:  # also if it is not a number
         raise ConfigError(f"The temperature τ is {tau}.", "Expected a number above 0.")
+    p: Tensor = _GumbelSoftmaxAt.apply(logits, noise, tau, ids)
+    return p
+
+
+class _GumbelSoftmaxAt(torch.autograd.Function):
+    """p_k = exp(x_k - log Σ_v exp x_v), x = (o + g) / τ; ∂p_k/∂o_v = p_k (1[k = v] - p_v) / τ.
+
+    p_v is computed again in the backward pass, so that each pass needs one [B, M, V] and nothing
+    of that size is kept between them; that of the backward pass becomes the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, noise: Tensor, tau: float, ids: Tensor) -> Tensor:
+        x = _tempered(logits, noise, tau)
+        at = ids[:, None, :].expand(-1, x.shape[1], -1)
+        chosen, most = x.gather(2, at), x.amax(dim=-1, keepdim=True)
+        log_sum = x.sub_(most).exp_().sum(dim=-1, keepdim=True).log_().add_(most)
+        p = (chosen - log_sum).exp()
+        ctx.save_for_backward(logits, noise, at, log_sum, p)
+        ctx.tau = tau
+        return p
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        if torch.is_grad_enabled():  # else the second derivative would quietly lack terms
+            raise RuntimeError("The Gumbel-softmax is differentiable once: no create_graph=True.")
+        logits, noise, at, log_sum, p = ctx.saved_tensors
+        towards = gradient * p
+        p_v = _tempered(logits, noise, ctx.tau).sub_(log_sum).exp_()
+        slope = p_v.mul_(-towards.sum(dim=-1, keepdim=True)).scatter_add_(2, at, towards)
+        return slope.div_(ctx.tau), None, None, None
+
+
+def _tempered(logits: Tensor, noise: Tensor, tau: float) -> Tensor:
+    """[B, M, V] x = (o + g) / τ, new and in float32 at least."""
     # Deviation, Eqs. 5-6: the paper writes /τ outside the exponential in the denominator; there
     # p would not sum to one. We divide inside, as Jang et al. (2017) do.
     kind = torch.promote_types(logits.dtype, torch.float32)
-    x = (logits.to(kind) + noise) / tau
-    chosen = x.gather(2, ids[:, None, :].expand(-1, x.shape[1], -1))
-    return (chosen - x.logsumexp(dim=-1, keepdim=True)).exp()
+    return (logits.to(kind) + noise).div_(tau)
 
 
 def straight_through(soft: Tensor) -> Tensor:

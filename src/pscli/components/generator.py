@@ -11,15 +11,22 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from PIL.Image import Image
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import CLIPTextModel, PreTrainedModel
 
+from pscli.components.weights import whole
 from pscli.errors import ConfigError
 
 # B photos, N CLIP tokens, D text width, C×H×W latents
@@ -40,7 +47,46 @@ class DiffusionNoise:
     dropped: Tensor
 
 
-class Generator(nn.Module):
+class Generator(Protocol):
+    """What systems need of whatever draws for them: a module with these.
+
+    Args:
+        tokenizer: Cuts captions into the text encoder's tokens.
+        encoder: The part that makes latents of photos; they are kept where it does not train.
+    """
+
+    tokenizer: Any
+    encoder: nn.Module
+
+    @property
+    def embeddings(self) -> Tensor:
+        """[W, D] token embeddings of the text encoder, the seam for the bridge."""
+
+    def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """[B, N] token ids, and where they are words."""
+
+    def latents(self, photos: Sequence[Image]) -> Tensor:
+        """[B, …] gold photos as `losses` wants them."""
+
+    def draw_noise(self, generators: Sequence[torch.Generator]) -> Any:
+        """The noise of one training step, one seeded generator a photo."""
+
+    def losses(
+        self, ids: Tensor, latents: Tensor, noise: Any, residual: Tensor | None = None
+    ) -> Tensor:
+        """[B] L^v of each photo (Eq. 12); `residual` [B, N, D] is added to the embeddings of
+        the ids (Eq. 11)."""
+
+    def draw(self, captions: Sequence[str], generators: Sequence[torch.Generator]) -> list[Image]:
+        """One photo a caption, seeded by one generator each."""
+
+    @classmethod
+    def from_pretrained(cls, place: str, revision: str | None = None, **options: Any) -> Self: ...
+
+    def save_pretrained(self, folder: Path) -> None: ...
+
+
+class StableDiffusion(nn.Module):
     """Draws photos from captions, and scores captions by how well they denoise a photo.
 
     Args:
@@ -76,14 +122,19 @@ class Generator(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, revision: str | None = None, **options: Any
+        cls, place: str | Path, revision: str | None = None, **options: Any
     ) -> Self:
         """Loads a diffusers pipeline folder or hub id, in float32."""
+        kinds = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
+        parts = {
+            name: whole(kind, place, subfolder=name, revision=revision, dtype=torch.float32)
+            for name, kind in kinds.items()
+        }
         pipeline = StableDiffusionPipeline.from_pretrained(
-            str(folder), revision=revision, safety_checker=None, requires_safety_checker=False,
-            use_safetensors=True,
+            str(place), revision=revision, safety_checker=None, requires_safety_checker=False,
+            use_safetensors=True, **parts,
         )  # fmt: skip
-        return cls(pipeline.to(dtype=torch.float32), **options)
+        return cls(pipeline, **options)
 
     def save_pretrained(self, folder: Path) -> None:
         """Writes a diffusers pipeline folder, without the paths that its parts were loaded from."""
@@ -93,6 +144,15 @@ class Generator(nn.Module):
             pairs = json.loads(path.read_text(encoding="utf-8"))
             pairs.pop("_name_or_path", None)
             path.write_text(json.dumps(pairs, indent=2) + "\n", encoding="utf-8")
+
+    @property
+    def encoder(self) -> nn.Module:
+        return self.vae
+
+    @property
+    def embeddings(self) -> Tensor:
+        """[W, D] token embeddings of the text encoder."""
+        return self.text_encoder.get_input_embeddings().weight
 
     @property
     def size(self) -> int:

@@ -22,6 +22,7 @@ from transformers import (
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from pscli.components.noise import gumbel
+from pscli.components.weights import whole
 from pscli.dialogue.sequence import END_IMG, IMG, PHOTO
 
 # B sequences, L tokens, D width, V vocabulary
@@ -36,12 +37,15 @@ class LanguageModel(nn.Module):
         self.tokenizer = tokenizer
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, revision: str | None = None) -> Self:
+    def from_pretrained(cls, place: str | Path, revision: str | None = None) -> Self:
         """Loads a folder or hub id in float32, and teaches it the marks of our template."""
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(folder), revision=revision, dtype=torch.float32
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(place), revision=revision, trust_remote_code=False
         )
+        model = whole(
+            AutoModelForCausalLM, place, revision=revision, dtype=torch.float32,
+            trust_remote_code=False,
+        )  # fmt: skip
         marks: dict[str, Any] = {"additional_special_tokens": [IMG, END_IMG, PHOTO]}
         if tokenizer.pad_token is None:
             marks["pad_token"] = "<pad>"
@@ -58,8 +62,16 @@ class LanguageModel(nn.Module):
         return int(self.model.config.get_text_config().hidden_size)
 
     @property
+    def vocabulary(self) -> int:
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    @property
     def device(self) -> torch.device:
         return self.model.device
+
+    def ids(self, row: Sequence[int]) -> Tensor:
+        """[L] token ids where the LLM is."""
+        return torch.tensor(row, device=self.device)
 
     def embed(self, ids: Tensor) -> Tensor:
         """[..., D] input embeddings of token ids."""
@@ -74,8 +86,12 @@ class LanguageModel(nn.Module):
             positions: [B, L] position ids.
         """
         # Only the decoder: the projection to V is needed at a few positions alone.
-        bias = torch.zeros(mask.shape, dtype=embeddings.dtype, device=embeddings.device)
-        bias.masked_fill_(~mask, torch.finfo(embeddings.dtype).min)
+        kind = embeddings.device.type
+        # In the dtype of the computation: under autocast every layer would keep a cast copy.
+        autocast = torch.is_autocast_enabled(kind)
+        dtype = torch.get_autocast_dtype(kind) if autocast else embeddings.dtype
+        bias = torch.zeros(mask.shape, dtype=dtype, device=embeddings.device)
+        bias.masked_fill_(~mask, torch.finfo(dtype).min)
         return self.model.base_model(
             inputs_embeds=embeddings, attention_mask=bias, position_ids=positions, use_cache=False
         ).last_hidden_state

@@ -15,6 +15,11 @@ def seeded(*parts: object) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
 
 
+def seeds_torch(*parts: object) -> None:
+    """Seeds torch's own generators by the text of the arguments: dropout takes no generator."""
+    torch.manual_seed(seeded(*parts).initial_seed())
+
+
 def gumbel(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Standard Gumbel noise g = -log(-log(u)), u ~ Uniform(0, 1) (Eq. 4), float32 on the CPU.
 

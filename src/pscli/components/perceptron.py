@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -17,11 +17,38 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Blip2QFormerModel, Blip2VisionModel
 
+from pscli.components.weights import whole
+
 # P photos, S side in pixels, N patches + 1, Q visual tokens, D width of the LLM
 
 
-class Perceptron(nn.Module):
-    """What perceptrons share: a vision encoder, its pixels, and a folder of their own.
+class Perceptron(Protocol):
+    """What systems need of whatever sees for them: a module with these.
+
+    Args:
+        length: Visual tokens a photo, Q.
+        width: Width D of the embeddings, the LLM's own.
+        vision: The part that looks at pixels; what it makes is kept where it does not train.
+    """
+
+    length: int
+    width: int
+    vision: nn.Module
+
+    def look(self, photos: Sequence[Image]) -> Tensor:
+        """[P, …] of photos of any size, whatever `forward` reads."""
+
+    def __call__(self, seen: Tensor) -> Tensor:
+        """[P, Q, D] visual embeddings H^v of what `look` gives."""
+
+    @classmethod
+    def from_pretrained(cls, place: str, revision: str | None = None) -> Self: ...
+
+    def save_pretrained(self, folder: Path) -> None: ...
+
+
+class _Perceptron(nn.Module):
+    """What ours share: a vision encoder, its pixels, and a folder of their own.
 
     Args:
         vision: H̃^v = ViT(I), the first line of Eq. 3.
@@ -35,6 +62,10 @@ class Perceptron(nn.Module):
         super().__init__()
         self.vision = vision
         self.width = width
+
+    def look(self, photos: Sequence[Image]) -> Tensor:
+        """[P, N, ·] patches H̃^v = ViT(I) of photos (Eq. 3)."""
+        return self.vision(self.pixels(photos)).last_hidden_state
 
     def pixels(self, photos: Sequence[Image]) -> Tensor:
         """[P, 3, S, S] in [-1, 1]; photos of any size are scaled to the encoder's."""
@@ -51,6 +82,13 @@ class Perceptron(nn.Module):
         settings = {"perceptron": self.name, "length": self.length, "width": self.width}
         (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
 
+    def load_own(self, folder: Path) -> None:
+        """Loads what is neither the vision encoder's nor the Q-Former's."""
+        found = self.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        lacking = [name for name in found.missing_keys if name.split(".")[0] in self.own]
+        if lacking or found.unexpected_keys:
+            raise ValueError(f"model.safetensors has no {lacking or found.unexpected_keys}.")
+
     own: tuple[str, ...] = ("projection",)
 
 
@@ -59,7 +97,7 @@ def in_place(words: Tensor, place: Tensor, visual: Tensor) -> Tensor:
     return words.masked_scatter(place[..., None], visual.flatten(0, 1).to(words.dtype))
 
 
-class QFormerPerceptron(Perceptron):
+class QFormerPerceptron(_Perceptron):
     """H^v = Q-Former(Q, H̃^v) (Eq. 3), projected to the LLM's width.
 
     BLIP-2's own projection fits the width of its OPT; another LLM needs this new one.
@@ -77,10 +115,9 @@ class QFormerPerceptron(Perceptron):
         self.queries = nn.Parameter(0.02 * torch.randn(1, length, qformer.config.hidden_size))
         self.projection = nn.Linear(qformer.config.hidden_size, width)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """[P, Q, D] visual embeddings of photos [P, 3, S, S]."""
-        patches = self.vision(pixels).last_hidden_state  # H̃^v, [P, N, ·]
-        queries = self.queries.expand(len(pixels), -1, -1)
+    def forward(self, patches: Tensor) -> Tensor:
+        """[P, Q, D] visual embeddings H^v of patches [P, N, ·] (Eq. 3)."""
+        queries = self.queries.expand(len(patches), -1, -1)
         seen = self.qformer(query_embeds=queries, encoder_hidden_states=patches).last_hidden_state
         return self.projection(seen)  # H^v
 
@@ -89,19 +126,20 @@ class QFormerPerceptron(Perceptron):
         self.qformer.save_pretrained(folder / "qformer")
 
     @classmethod
-    def from_pretrained(cls, folder: Path) -> Self:
+    def from_pretrained(cls, place: str | Path, revision: str | None = None) -> Self:
+        folder = Path(place)
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         perceptron = cls(
-            Blip2VisionModel.from_pretrained(folder / "vision", dtype=torch.float32),
-            Blip2QFormerModel.from_pretrained(folder / "qformer", dtype=torch.float32),
+            whole(Blip2VisionModel, folder / "vision", dtype=torch.float32),
+            whole(Blip2QFormerModel, folder / "qformer", dtype=torch.float32),
             settings["length"],
             settings["width"],
         )
-        perceptron.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        perceptron.load_own(folder)
         return perceptron
 
 
-class LinearPerceptron(Perceptron):
+class LinearPerceptron(_Perceptron):
     """Vision encoder and linear projection, patch by patch: the other way that §2.3 names."""
 
     name = "linear"
@@ -111,16 +149,17 @@ class LinearPerceptron(Perceptron):
         self.length = (vision.config.image_size // vision.config.patch_size) ** 2
         self.projection = nn.Linear(vision.config.hidden_size, width)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """[P, Q, D] visual embeddings, one per patch, of photos [P, 3, S, S]."""
-        return self.projection(self.vision(pixels).last_hidden_state[:, 1:])
+    def forward(self, patches: Tensor) -> Tensor:
+        """[P, Q, D] visual embeddings, one for each of the patches [P, N, ·] but the first."""
+        return self.projection(patches[:, 1:])
 
     @classmethod
-    def from_pretrained(cls, folder: Path) -> Self:
+    def from_pretrained(cls, place: str | Path, revision: str | None = None) -> Self:
         """Loads a folder of its own; the projection is new if the folder is a Q-Former's."""
+        folder = Path(place)
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        vision = Blip2VisionModel.from_pretrained(folder / "vision", dtype=torch.float32)
+        vision = whole(Blip2VisionModel, folder / "vision", dtype=torch.float32)
         perceptron = cls(vision, settings["width"])
         if settings["perceptron"] == cls.name:
-            perceptron.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+            perceptron.load_own(folder)
         return perceptron

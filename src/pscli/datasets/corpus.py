@@ -13,6 +13,7 @@ from pscli import console
 from pscli.datasets.base import MARKER, Upstream, data_folder, distinct
 from pscli.datasets.manifest import JOURNAL, MANIFEST, filled_in
 from pscli.datasets.records import Dropped, records
+from pscli.dialogue import pixels
 from pscli.dialogue.schema import Dialogue, Photo
 from pscli.errors import DataError
 
@@ -105,7 +106,7 @@ class Corpus:
         kept, all_instances, instances, missing, photos = [], 0, 0, 0, 0
         fillers, filled = filled_in(data_folder(self.name)), 0
         for dialogue in whole:
-            usable, gone = available(dialogue)
+            usable, gone = available(dialogue, drop)
             usable = marked(usable, fillers)
             filled += sum(bool(photo.filled) for photo in usable.photos)
             photos += len(dialogue.photos)
@@ -136,10 +137,15 @@ class Corpus:
         return kept
 
 
-def available(dialogue: Dialogue) -> tuple[Dialogue, int]:
-    """A dialogue up to its first response with a photo that is not on disk, and how many of its
-    photos are not."""
-    gone = {id(photo) for photo in dialogue.photos if not on_disk(photo)}
+def available(dialogue: Dialogue, drop: Dropped) -> tuple[Dialogue, int]:
+    """A dialogue up to its first response with a photo that cannot be seen, and how many of its
+    photos are not on disk.
+
+    Args:
+        drop: Told of each photo that is there and cannot be decoded.
+    """
+    missing = {id(photo) for photo in dialogue.photos if not on_disk(photo)}
+    gone = missing | {id(p) for p in dialogue.photos if id(p) not in missing and _broken(p, drop)}
     if not gone:
         return dialogue, 0
     here = itertools.takewhile(
@@ -147,7 +153,18 @@ def available(dialogue: Dialogue) -> tuple[Dialogue, int]:
         dialogue.responses,
     )
     turns = tuple(turn for response in here for turn in response.turns)
-    return replace(dialogue, turns=turns), sum(id(photo) in gone for photo in dialogue.photos)
+    return replace(dialogue, turns=turns), len(missing)
+
+
+def _broken(photo: Photo, drop: Dropped) -> bool:
+    """Whether a photo's file cannot be decoded, which is told."""
+    if isinstance(photo.source, Path):
+        try:
+            pixels.check(photo.source)
+        except DataError:
+            drop(str(photo.source), "a photo that cannot be decoded, and what follows it")
+            return True
+    return False
 
 
 def marked(dialogue: Dialogue, fillers: Mapping[Path, str]) -> Dialogue:

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pscli import console
-from pscli.datasets import dialogcc, mmdialog, photochat
+from pscli.datasets import dialogcc, mmdialog, others, photochat
 from pscli.datasets.records import Dropped
 from pscli.dialogue.schema import Dialogue, Photo
 from pscli.errors import DataError
 
 
 def parse(pairs: Any, folder: Path, where: str) -> Dialogue:
-    """A dialogue in our JSON form, or in that of PhotoChat, DialogCC or MMDialog.
+    """A dialogue in our JSON form, in that of PhotoChat, DialogCC or MMDialog, or of `others`.
 
-    Photos of the latter lie in `folder/photos`, or in `folder` under the name that their address
-    ends with.
+    Photos of the latter lie in `folder/photos`, or in `folder` under their own name or that which
+    their address ends with.
 
     Raises:
         DataError: if it has another form.
     """
-    for reader in (photochat, dialogcc, mmdialog):
+    for reader in (photochat, dialogcc, mmdialog, others):
         if reader.matches(pairs):
             return _theirs(reader.parse, pairs, folder, where)
     try:
         return Dialogue.from_json(pairs, folder, where)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{where}: a truth has another form ({error}).", "Leave it out.") from error
+    except DataError as error:
+        ours = isinstance(pairs, dict) and "turns" in pairs
+        line = "" if ours else others.conversion(pairs)
+        if not line:
+            raise
+        raise DataError(error.message, f"Convert it: {line}") from error
 
 
 def _theirs(read: Any, pairs: Any, folder: Path, where: str) -> Dialogue:
@@ -44,8 +49,18 @@ def _theirs(read: Any, pairs: Any, folder: Path, where: str) -> Dialogue:
 
 
 def _beside(photo: Any, folder: Path) -> Photo | None:
-    if photo is None or photo.source.is_file():
+    if photo is None or not isinstance(photo.source, Path) or os.path.isfile(photo.source):
         return photo
-    names = (photo.source.name, *(Path(urlsplit(url).path).name for url in photo.urls))
-    found = (folder / name for name in names if name and (folder / name).is_file())
-    return dataclasses.replace(photo, source=next(found, photo.source))
+    path = photo.source
+    inside = path.relative_to(folder / "photos") if path.is_relative_to(folder / "photos") else path
+    names = (str(inside), path.name, *(_last(url) for url in photo.urls))
+    found = (folder / name for name in names if name and os.path.isfile(folder / name))
+    return dataclasses.replace(photo, source=next(found, path))
+
+
+def _last(url: str) -> str:
+    """What an address ends with, as a file name."""
+    try:
+        return Path(unquote(urlsplit(url).path)).name
+    except ValueError:  # such as "http://["
+        return ""

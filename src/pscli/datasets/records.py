@@ -182,10 +182,10 @@ def digest(text: str) -> str:
 def url_of(value: Any, at: str, drop: Dropped) -> str | None:
     """An http(s) address, its spaces quoted and its scheme in small letters; or None, and named."""
     text = value.strip() if isinstance(value, str) and len(value) <= 4096 else ""
-    if text.isprintable():
-        scheme, colon, rest = text.replace(" ", "%20").partition(":")
-        if scheme.lower() in ("http", "https") and rest.startswith("//"):
-            return scheme.lower() + colon + rest
+    scheme, colon, rest = text.partition("://")
+    host = rest.partition("/")[0]
+    if scheme.lower() in ("http", "https") and host and " " not in host and text.isprintable():
+        return scheme.lower() + colon + rest.replace(" ", "%20")
     drop(at, "a photo without an http(s) address")
     return None
 

@@ -26,6 +26,8 @@ class Batch:
         mask: [B, 1, L, L] True where the position of a row sees that of a column.
         photos: Context photos, sequence by sequence, in order.
         captions: (sequence, span) of each response photo.
+        seen: [P, …] what the perceptron sees in the context photos, once a system has prepared it.
+        drawn: [C, …] latents of the response photos, likewise.
     """
 
     ids: Tensor
@@ -34,6 +36,8 @@ class Batch:
     mask: Tensor
     photos: tuple[Photo, ...]
     captions: tuple[tuple[int, CaptionSpan], ...]
+    seen: Tensor | None = None
+    drawn: Tensor | None = None
 
     @property
     def tokens(self) -> int:

@@ -9,19 +9,25 @@ training and test instance, of either speaker.
 from __future__ import annotations
 
 import itertools
-import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pscli.dialogue.pixels import FORMATS as FORMATS
+from pscli.dialogue.pixels import MAX_PIXELS as MAX_PIXELS
+from pscli.dialogue.pixels import as_seen, decoding, read
 from pscli.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_PIXELS = 64_000_000  # larger photos are refused before they are decoded
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # what counts as a photo
+# Instance types (of photoworld), in the order in which their figures are shown.
+INSTANCE_TYPES = ("chat", "look", "share", "vary", "recall")
+Drop = Callable[[str, str], None]  # told of what is left out: where it is, and why
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Drawable(Protocol):
@@ -44,6 +50,10 @@ class Photo:
     caption: str | None = None
     filled: str = ""
 
+    def __post_init__(self) -> None:
+        if self.caption is not None:
+            object.__setattr__(self, "caption", whole(self.caption))
+
     def open(self) -> Image:
         """The pixels as an RGB image.
 
@@ -51,51 +61,15 @@ class Photo:
             DataError: if the file is missing, is no image, or has too many pixels.
         """
         if isinstance(self.source, Path):
-            return _open_image(self.source)
+            name = whole(str(self.source))
+            if not os.path.isfile(self.source):
+                raise DataError(f"Photo {name} does not exist.", "Check the path in the dialogue.")
+            return read(self.source, name)
         if hasattr(self.source, "draw"):
             return self.source.draw()
-        return self.source.convert("RGB")
-
-
-def _open_image(path: Path) -> Image:
-    from PIL import Image, UnidentifiedImageError
-
-    if not path.is_file():
-        raise DataError(f"Photo {path} does not exist.", "Check the path in the dialogue.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(
-                    f"Photo {path} is {image.width}×{image.height}, more than "
-                    f"{MAX_PIXELS // 1_000_000} million pixels.",
-                    "Scale it down and try again.",
-                )
-            return _as_seen(image)
-    except Image.DecompressionBombError as error:
-        raise DataError(
-            f"Photo {path} has far too many pixels ({error}).", "Scale it down and try again."
-        ) from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DataError(
-            f"Photo {path} is not an image that can be decoded.",
-            "Expected PNG, JPEG, WebP or another format that Pillow reads.",
-        ) from error
-
-
-def _as_seen(image: Image) -> Image:
-    """RGB as a viewer shows it: turned as the camera says, on white, 16 bits scaled to 8."""
-    from PIL import Image, ImageOps
-
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        return image.point(lambda value: value / 256).convert("L").convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+        with decoding("in memory"):
+            seen = as_seen(self.source)
+            return seen.copy() if seen is self.source else seen
 
 
 @dataclass(frozen=True)
@@ -129,7 +103,15 @@ class Truth:
     def from_json(cls, pairs: dict[str, Any]) -> Truth:
         """Raises TypeError or ValueError if it is not what `to_json` wrote."""
         things = tuple((colour, kind) for colour, kind in pairs.get("things", ()))
-        return cls(**{**pairs, "things": things})
+        truth = cls(**{**pairs, "things": things})
+        words = (truth.setting, truth.about, truth.answer)
+        if not (
+            all(isinstance(word, str) for word in (truth.kind, *itertools.chain(*things)))
+            and all(isinstance(word, str | None) for word in words)
+            and isinstance(truth.share, bool)
+        ):
+            raise TypeError("a value is of another type")
+        return truth
 
 
 @dataclass(frozen=True)
@@ -145,8 +127,15 @@ class Turn:
     truth: Truth | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "speaker", whole(self.speaker))
+        object.__setattr__(self, "text", whole(self.text))
         if isinstance(self.photo, str | Path):
             object.__setattr__(self, "photo", Photo(Path(self.photo)))
+
+    @property
+    def blank(self) -> bool:
+        """Whether nothing was sent."""
+        return self.photo is None and not self.text.strip()
 
 
 @dataclass(frozen=True)
@@ -160,15 +149,13 @@ class Response:
     def parts(self) -> list[str | Photo]:
         """Texts and photos in the order in which they were sent; neighbouring texts are joined."""
         parts: list[str | Photo] = []
+        words: list[str] = []
         for turn in self.turns:
-            text = " ".join(turn.text.split())
-            if text and parts and isinstance(parts[-1], str):
-                parts[-1] += " " + text
-            elif text:
-                parts.append(text)
+            words += turn.text.split()
             if turn.photo is not None:
-                parts.append(turn.photo)
-        return parts
+                parts += [" ".join(words), turn.photo] if words else [turn.photo]
+                words = []
+        return [*parts, " ".join(words)] if words else parts
 
     @property
     def text(self) -> str:
@@ -193,11 +180,12 @@ class Dialogue:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "turns", tuple(self.turns))
+        object.__setattr__(self, "id", whole(self.id))
 
     @property
     def responses(self) -> list[Response]:
         """Consecutive turns of one speaker joined; turns with neither text nor photo dropped."""
-        sent = (turn for turn in self.turns if turn.text.strip() or turn.photo is not None)
+        sent = (turn for turn in self.turns if not turn.blank)
         groups = itertools.groupby(sent, key=lambda turn: turn.speaker)
         return [Response(speaker, tuple(turns)) for speaker, turns in groups]
 
@@ -235,16 +223,70 @@ class Dialogue:
         turns = []
         for number, turn in enumerate(pairs["turns"]):
             at = f"{where}, turn {number}"
-            if not isinstance(turn, dict) or not isinstance(turn.get("speaker"), str):
+            speaker = label(turn.get("speaker")) if isinstance(turn, dict) else None
+            if speaker is None:
                 raise DataError(f"{at}: no speaker.", hint)
-            text = turn.get("text", "")
-            if not isinstance(text, str):
+            text = turn.get("text")
+            if not isinstance(text, str | None):
                 raise DataError(f"{at}: the text is {type(text).__name__}, not a string.", hint)
-            truth = Truth.from_json(turn["truth"]) if isinstance(turn.get("truth"), dict) else None
-            turns.append(Turn(turn["speaker"], text, _photo(turn.get("photo"), folder, at), truth))
-        if not any(turn.text.strip() or turn.photo for turn in turns):
+            photo = _photo(turn.get("photo"), folder, at)
+            turns.append(Turn(speaker, text or "", photo, _truth(turn.get("truth"), at)))
+        if all(turn.blank for turn in turns):
             raise DataError(f"{where} is empty: no turn has a text or a photo.", hint)
-        return cls(tuple(turns), str(pairs.get("id", "")))
+        return cls(tuple(turns), label(pairs.get("id")) or "")
+
+
+def whole(text: str) -> str:
+    """A text that can be written as UTF-8: half characters (lone surrogates) become U+FFFD."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def label(value: Any) -> str | None:
+    """The name in a JSON value, which may be a number; None if it is something else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        return str(value)
+    except ValueError:  # an integer of thousands of digits
+        return None
+
+
+def before(turns: Sequence[Turn], number: int) -> tuple[Turn, ...]:
+    """The turns before the response that turn `number` is a part of."""
+    speaker = turns[number].speaker
+    while number and (turns[number - 1].blank or turns[number - 1].speaker == speaker):
+        number -= 1
+    return tuple(turns[:number])
+
+
+def usable(
+    dialogue: Dialogue, drop: Drop, check: Callable[[Photo], object] = Photo.open
+) -> Dialogue:
+    """A dialogue up to its first response with a photo that cannot be used, which is named.
+
+    Neither that response nor what follows it could be seen as it was.
+
+    Args:
+        check: Raises DataError at such a photo.
+    """
+    for number, turn in enumerate(dialogue.turns):
+        try:
+            if turn.photo is not None:
+                check(turn.photo)
+        except DataError as error:
+            at = f"dialogue {dialogue.id}, turn {number} ({error.message.rstrip('.')})"
+            drop(at, "a photo that cannot be used, with the response and all after it")
+            return replace(dialogue, turns=before(dialogue.turns, number))
+    return dialogue
+
+
+def _truth(value: Any, at: str) -> Truth | None:
+    if not isinstance(value, dict):
+        return None
+    try:
+        return Truth.from_json(value)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{at}: the truth has another form ({error}).", "Leave it out.") from error
 
 
 def _photo(value: Any, folder: Path, at: str) -> Photo | None:

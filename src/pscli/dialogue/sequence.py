@@ -11,12 +11,16 @@ Attention mask and position ids make every loss equal to the one-by-one form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from pscli.dialogue.schema import Dialogue, Photo, Response
-from pscli.errors import ConfigError, DataError
+from pscli.dialogue.schema import Dialogue, Drop, Photo, Response
+from pscli.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,6 +51,7 @@ class Packed:
         photos: Context photos in order; each fills Q `<photo>` positions.
         captions: Response photos that are to be drawn.
         dropped: How many of the oldest responses were left out to fit.
+        visible: How many tokens what follows can see.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -56,18 +61,41 @@ class Packed:
     photos: list[Photo] = field(default_factory=list)
     captions: list[CaptionSpan] = field(default_factory=list)
     dropped: int = 0
+    visible: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def append(self, tokens: Sequence[int], supervised: Sequence[bool], segment: int) -> None:
         """Adds tokens after the context, which is all that segment-0 positions hold so far."""
-        seen = (p for p, s in zip(self.positions, self.segments, strict=True) if s == 0)
-        start = max(seen, default=-1) + 1
         self.ids += tokens
         self.labels += [t if s else IGNORE for t, s in zip(tokens, supervised, strict=True)]
-        self.positions += range(start, start + len(tokens))
+        self.positions += range(self.visible, self.visible + len(tokens))
         self.segments += [segment] * len(tokens)
+        if segment == 0:
+            self.visible += len(tokens)
+
+
+@dataclass(frozen=True)
+class Said:
+    """One response in tokens: as others see it, and as it is predicted.
+
+    Args:
+        named: How many tokens say who speaks; they are never supervised.
+        photos: Those that take visual embeddings in the context.
+        spans: Where the captions stand in the target.
+    """
+
+    named: int
+    context: list[int]
+    photos: list[Photo]
+    target: list[int]
+    spans: list[CaptionSpan]
+
+    @property
+    def hidden(self) -> bool:
+        """Whether what follows sees something else than what was predicted."""
+        return self.target != self.context
 
 
 @dataclass(frozen=True)
@@ -104,27 +132,38 @@ class Template:
             " " + text.strip(), add_special_tokens=False, split_special_tokens=True
         ).input_ids
 
-    def name(self, speaker: str, responses: Sequence[Response]) -> list[int]:
-        """`A:` for who spoke first, `B:` for the next, and so on."""
-        order = list(dict.fromkeys([r.speaker for r in responses] + [speaker]))
-        letter = chr(ord("A") + order.index(speaker) % 26)
-        return self.tokenizer(f"{letter}:", add_special_tokens=False).input_ids
+    @cached_property
+    def letters(self) -> list[list[int]]:
+        """`A:` to `Z:`"""
+        names = [f"{letter}:" for letter in ascii_uppercase]
+        return [self.tokenizer(name, add_special_tokens=False).input_ids for name in names]
 
-    def context(self, response: Response, responses: Sequence[Response]) -> list[int]:
-        """A response as others see it: photos in place."""
-        ids = self.name(response.speaker, responses)
+    def names(self, speakers: Iterable[str]) -> dict[str, list[int]]:
+        """`A:` for who spoke first, `B:` for the next, and so on; `A:` again after `Z:`."""
+        order = dict.fromkeys(speakers)
+        return {speaker: self.letters[i % len(self.letters)] for i, speaker in enumerate(order)}
+
+    def context(self, response: Response, name: list[int]) -> tuple[list[int], list[Photo]]:
+        """A response as others see it, and its photos that take visual embeddings.
+
+        Those are none where photos are told in words.
+        """
+        ids, placed = [*name], []
         for part in response.parts:
             if isinstance(part, str):
                 ids += self.tokens(part)
-            else:
-                ids += [self.id(IMG), *self.see(part), self.id(END_IMG)]
-        return [*ids, self.tokenizer.eos_token_id]
+                continue
+            place = self.see(part)
+            ids += [self.id(IMG), *place, self.id(END_IMG)]
+            if self.id(PHOTO) in place:
+                placed.append(part)
+        return [*ids, self.tokenizer.eos_token_id], placed
 
     def target(
-        self, response: Response, responses: Sequence[Response], key: str
+        self, response: Response, name: list[int], key: str
     ) -> tuple[list[int], list[CaptionSpan]]:
         """A response as it is predicted: photos as captions, and where those stand."""
-        ids = self.name(response.speaker, responses)
+        ids = [*name]
         spans: list[CaptionSpan] = []
         for part in response.parts:
             if isinstance(part, str):
@@ -136,87 +175,114 @@ class Template:
             spans.append(CaptionSpan(part, start, start + len(caption), f"{key}/{len(spans)}"))
         return [*ids, self.tokenizer.eos_token_id], spans
 
+    def said(self, response: Response, name: list[int], key: str) -> Said:
+        """A response in both forms, which are the same where it has no photos."""
+        context, photos = self.context(response, name)
+        target, spans = self.target(response, name, key) if response.photos else (context, [])
+        return Said(len(name), context, photos, target, spans)
+
     # -- whole sequences ---------------------------------------------------------------------
 
-    def pack(self, dialogue: Dialogue) -> list[Packed]:
+    def pack(self, dialogue: Dialogue, drop: Drop = lambda at, reason: None) -> list[Packed]:
         """All instances of a dialogue in as few sequences as fit, each supervised once.
 
         The first sequence holds as many responses as fit; each later response gets a sequence of
-        its own, with the newest context that fits. A response with a photo that nobody captioned
-        is context only: it would teach the agent to send empty captions.
+        its own, with the newest context that fits. What cannot be learnt is context only: a
+        response with a photo that nobody captioned, as it would teach the agent to send empty
+        captions, and one that is longer than `max_length`.
+
+        Args:
+            drop: Told of each instance that is left out: where it is, and why.
         """
         responses = dialogue.responses
-        wanted = [i for i in range(1, len(responses)) if learnable(responses[i])]
-        for count in range(len(responses), 1, -1):
-            together = [i for i in wanted if i < count]
-            packed = self._sequence(responses[:count], together, dialogue.id)
-            if len(packed) <= self.max_length:
-                break
-        else:
-            together = []
-        sequences = [packed] if together else []
-        later = [i for i in wanted if i not in together]
-        return sequences + [self.single(responses, i, dialogue.id) for i in later]
+        names = self.names(response.speaker for response in responses)
+        said = [
+            self.said(response, names[response.speaker], f"{dialogue.id}/{i}")
+            for i, response in enumerate(responses)
+        ]
+        if len(said) < 2:
+            drop(f"dialogue {dialogue.id}", "a dialogue in which nobody replies")
+        wanted = []
+        for i in range(1, len(said)):
+            if reason := self._unlearnable(responses[i], said[i]):
+                drop(f"dialogue {dialogue.id}, response {i}", reason)
+            else:
+                wanted.append(i)
+        together = self._together(said, set(wanted))
+        first = [i for i in wanted if i < together]
+        sequences = [self._sequence(said, 0, together, set(first))] if first else []
+        # Tokens of the contexts before each response: those of a stretch are a difference.
+        before = [0, *accumulate(len(s.context) for s in said)]
+        for i in wanted[len(first) :]:
+            free = self.max_length - 1 - len(said[i].target)
+            oldest = bisect_left(before, before[i] - free, hi=i)
+            sequences.append(self._sequence(said, oldest, i + 1, {i}))
+        return sequences
 
-    def single(self, responses: Sequence[Response], index: int, key: str = "") -> Packed:
-        """One instance: response `index` supervised, with the newest context that fits.
+    def _unlearnable(self, response: Response, said: Said) -> str:
+        """Why a response is no instance; empty if it is one."""
+        if not learnable(response):
+            return "a response with a photo without a caption (it stays as context)"
+        if 1 + len(said.target) > self.max_length:
+            return (
+                f"a response that is longer than max_length {self.max_length} "
+                "(raise it with --set sequence.max_length=…)"
+            )
+        return ""
 
-        Raises:
-            DataError: if the response alone is longer than `max_length`.
-        """
-        for first in range(index + 1):
-            shown = responses[: index + 1]
-            packed = self._sequence(shown, [index], key, first)
-            if len(packed) <= self.max_length:
-                return replace(packed, dropped=first)
-        raise DataError(
-            f"Response {index} of dialogue {key or '?'} has {len(packed)} tokens, "
-            f"more than max_length {self.max_length}.",
-            "Raise it with --set sequence.max_length=… or shorten the response.",
-        )
+    def _together(self, said: Sequence[Said], wanted: Container[int]) -> int:
+        """How many of the oldest responses fit into one sequence, the `wanted` as targets."""
+        length = 1
+        for i, s in enumerate(said):
+            last = s.target if i in wanted else s.context
+            if length + len(last) > self.max_length:
+                return i
+            length += len(s.context) + (len(s.target) if i in wanted and s.hidden else 0)
+        return len(said)
 
     def _sequence(
-        self, responses: Sequence[Response], targets: Sequence[int], key: str, first: int = 0
+        self, said: Sequence[Said], oldest: int, end: int, targets: Container[int]
     ) -> Packed:
-        packed = Packed()
-        packed.append([self.tokenizer.bos_token_id], [False], 0)
-        for index in range(first, len(responses)):
-            response = responses[index]
-            context = self.context(response, responses)
-            if index in targets:
-                ids, spans = self.target(response, responses, f"{key}/{index}")
-                named = len(self.name(response.speaker, responses))
-                hidden = index if ids != context else 0
+        """Responses `oldest` to `end` (without it), of which `targets` are supervised."""
+        packed = self._begin(oldest)
+        for i in range(oldest, end):
+            s = said[i]
+            if i in targets:
                 packed.captions += [
-                    replace(s, start=s.start + len(packed), end=s.end + len(packed)) for s in spans
+                    replace(span, start=span.start + len(packed), end=span.end + len(packed))
+                    for span in s.spans
                 ]
-                packed.append(ids, [i >= named for i in range(len(ids))], hidden)
-                if not hidden:
-                    packed.photos += self._placed(response)
-                    continue
-            if index < len(responses) - 1 or index not in targets:
-                packed.append(context, [False] * len(context), 0)
-                packed.photos += self._placed(response)
+                supervised = [k >= s.named for k in range(len(s.target))]
+                packed.append(s.target, supervised, i if s.hidden else 0)
+                if s.hidden and i == end - 1:
+                    break  # nothing follows that would see it
+            if i not in targets or s.hidden:
+                packed.append(s.context, [False] * len(s.context), 0)
+            packed.photos += s.photos
+        return packed
+
+    def _begin(self, dropped: int) -> Packed:
+        packed = Packed(dropped=dropped)
+        packed.append([self.tokenizer.bos_token_id], [False], 0)
         return packed
 
     def prompt(self, responses: Sequence[Response], speaker: str) -> Packed:
         """What the agent reads before it answers as `speaker`: the newest context that fits."""
-        name = self.name(speaker, responses)
-        for first in range(len(responses) + 1):
-            packed = Packed(dropped=first)
-            packed.append([self.tokenizer.bos_token_id], [False], 0)
-            for response in responses[first:]:
-                context = self.context(response, responses)
-                packed.append(context, [False] * len(context), 0)
-                packed.photos += self._placed(response)
-            packed.append(name, [False] * len(name), 0)
-            if len(packed) <= self.max_length:
+        names = self.names([*(response.speaker for response in responses), speaker])
+        free = self.max_length - 1 - len(names[speaker])
+        newest: list[tuple[list[int], list[Photo]]] = []
+        for response in reversed(responses):
+            context = self.context(response, names[response.speaker])
+            free -= len(context[0])
+            if free < 0:
                 break
+            newest.append(context)
+        packed = self._begin(len(responses) - len(newest))
+        for ids, photos in reversed(newest):
+            packed.append(ids, [False] * len(ids), 0)
+            packed.photos += photos
+        packed.append(names[speaker], [False] * len(names[speaker]), 0)
         return packed
-
-    def _placed(self, response: Response) -> list[Photo]:
-        """Photos of a response that take visual embeddings (none where they are told in words)."""
-        return [p for p in response.photos if self.id(PHOTO) in self.see(p)]
 
 
 def learnable(response: Response) -> bool:

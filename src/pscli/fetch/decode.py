@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from pscli.dialogue.schema import FORMATS, MAX_PIXELS
+from pscli.dialogue.pixels import MAX_PIXELS, Budget, formats
 from pscli.fetch.web import Fault
-
-
-class Budget:
-    """Pixels that all threads together may decode at a time; who asks for more waits."""
-
-    def __init__(self, pixels: int) -> None:
-        self._free, self._changed = pixels, threading.Condition()
-
-    @contextmanager
-    def take(self, pixels: int) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= pixels)
-            self._free -= pixels
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += pixels
-                self._changed.notify_all()
-
 
 BUDGET = Budget(MAX_PIXELS)  # the largest takes all: as a PNG 250 MB, as a WEBP nearly 1 GB
 SMALL = MAX_PIXELS // 4  # what a photo takes at least, for all that is beside its pixels
@@ -52,10 +29,8 @@ def _decoded(file: Path, most: int) -> tuple[int, str]:
     """Pixels and format of a photo, which is decoded if it has not more than `most`."""
     from PIL import Image, UnidentifiedImageError
 
-    Image.init()
-    known = [name for name in FORMATS if name in Image.OPEN]
     try:
-        with Image.open(file, formats=known) as image:
+        with Image.open(file, formats=formats()) as image:
             pixels = image.width * image.height
             if pixels <= most:
                 # A JPEG can be decoded at an eighth of its size: everything is read, little is

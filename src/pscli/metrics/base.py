@@ -1,9 +1,17 @@
-"""A score, and how it was computed."""
+"""What a metric is: values of single instances, and scores of any of them together."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, Protocol
+
+from pscli.errors import ConfigError
+from pscli.predictions.folder import Prediction
+from pscli.registry import find
+
+Better = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True)
@@ -14,17 +22,36 @@ class Score:
         name: For example `BLEU-2`. Names are unique within one set of scores.
         value: Rates, BLEU and ROUGE are percentages, 0 to 100; IS and FID have their own scale.
         n: Instances (or drawn photos, for an image score) behind the figure.
-        signature: Parts joined by `|`, one of them `n:…`; an image score's is `n:drawn/gold`.
-        deviation: Standard deviation over the splits (IS), in the unit of `value`.
+        how: What the figure depends on besides n, as parts joined by `|`.
+        better: Which way a system gets better; None for a figure that only sets others in scale.
+        deviation: Standard deviation over the splits (IS) or runs, in the unit of `value`.
         interval: 95 % confidence interval, in the unit of `value`.
+        count: What is printed for n where that is more than one number, such as `968/1000`.
     """
 
     name: str
     value: float
     n: int
-    signature: str
+    how: str
+    better: Better | None
     deviation: float | None = None
     interval: tuple[float, float] | None = None
+    count: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.count:
+            object.__setattr__(self, "count", str(self.n))
+
+    @property
+    def signature(self) -> str:
+        """Everything that the figure depends on."""
+        return f"{self.how}|n:{self.count}"
+
+    @property
+    def finite(self) -> bool:
+        """Whether all its numbers are: JSON has no others."""
+        numbers = (self.value, self.deviation or 0.0, *(self.interval or ()))
+        return all(map(math.isfinite, numbers))
 
     def __str__(self) -> str:
         spread = "" if self.deviation is None else f" ± {self.deviation:.2f}"
@@ -33,7 +60,8 @@ class Score:
         return f"{self.name} {self.value:.2f}{spread} |{self.signature}"
 
     def to_json(self) -> dict[str, Any]:
-        pairs = {"name": self.name, "value": self.value, "n": self.n, "signature": self.signature}
+        pairs = {"name": self.name, "value": float(self.value), "n": self.n, "count": self.count}
+        pairs |= {"better": self.better, "signature": self.signature}
         spread = {"deviation": self.deviation, "interval": self.interval}
         return pairs | {key: value for key, value in spread.items() if value is not None}
 
@@ -62,3 +90,55 @@ class Scored:
 
     def to_json(self) -> dict[str, Any]:
         return {"scores": [score.to_json() for score in self.scores], "reasons": self.reasons}
+
+
+class Metric(Protocol):
+    """Anything with these two methods; docs/extending.md shows one.
+
+    Values are computed once, over all predictions. Instance types, resamples and paired tests
+    pick among them and ask for scores again.
+    """
+
+    def values(self, predictions: Sequence[Prediction]) -> Sequence[Any]:
+        """What each instance contributes, in order: all that its share of the scores depends on.
+
+        None where the metric says nothing about an instance. A section of the table shows the
+        metric if one of its instances has a value.
+        """
+        ...
+
+    def scores(self, values: Sequence[Any]) -> Scored:
+        """Scores of some instances, from their values alone.
+
+        Args:
+            values: Without those that are None. If none are left, the metric gives reasons, or
+                says nothing.
+        """
+        ...
+
+
+def made(kind: str, name: str, needs: Sequence[str], *args: Any) -> Any:
+    """What a metric or an extractor gives when it is called.
+
+    Args:
+        name: Of the registry, or `module:object`.
+        needs: Attributes without which it is none.
+
+    Raises:
+        ConfigError: if it cannot be found or called, or lacks one.
+    """
+    maker = find(kind, name)
+    try:
+        result = maker(*args)
+    except TypeError as error:
+        raise ConfigError(
+            f"The {kind} '{name}' cannot be made: {error}.",
+            "Expected a class or function without arguments.",
+        ) from error
+    missing = [need for need in needs if not hasattr(result, need)]
+    if missing:
+        raise ConfigError(
+            f"The {kind} '{name}' gives a {type(result).__name__} without {', '.join(missing)}.",
+            "docs/extending.md shows one.",
+        )
+    return result

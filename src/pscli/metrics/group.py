@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Sequence
 
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.score import Scores
-
-_COUNT = re.compile(r"(^|\|)n:([^|]*)")
 
 
 def grouped(runs: Sequence[Scores]) -> Scores:
@@ -37,12 +34,13 @@ def _joined(runs: Sequence[Scored]) -> Scored:
 
 def _mean(scores: Sequence[Score]) -> Score:
     values = [score.value for score in scores]
-    counts = list(dict.fromkeys(m[2] for s in scores if (m := _COUNT.search(s.signature))))
-    signature = _COUNT.sub(rf"\g<1>n:{','.join(counts)}", scores[0].signature)
+    first = scores[0]
     return Score(
-        scores[0].name,
+        first.name,
         statistics.mean(values),
         round(statistics.mean(score.n for score in scores)),
-        f"{signature}|mean±sd-of:{len(scores)}",
+        f"{first.how}|mean±sd-of:{len(scores)}",
+        first.better,
         deviation=statistics.stdev(values) if len(values) > 1 else None,
+        count=",".join(dict.fromkeys(score.count for score in scores)),
     )

@@ -3,204 +3,157 @@
 Drawn and gold photos are compared as unpaired sets. Both figures are biased when photos are few,
 and Inception's 2048 × 2048 covariance is singular below 2049 photos: compare systems only at
 similar n, which every signature therefore carries.
+
+Always computed on the CPU, so that every machine prints the same figures.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from pscli.dialogue.schema import Photo
 from pscli.errors import ConfigError
 from pscli.metrics.base import Score, Scored
-from pscli.registry import find
+from pscli.metrics.extractor import Classifier, Extractor, load, photo_pixels, suffix
+from pscli.predictions.folder import Prediction
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-    from torch import Tensor, nn
-    from torch.utils.data import Dataset
+    from torch import Tensor
 
-EXTRACTORS = ("photoworld", "inception")
 SPLITS = 10  # the released code's isc_splits
+BATCH = 64  # torch-fidelity's, so that sums are rounded as it rounds them
 
 
-def image_scores(
-    drawn: Sequence[Path],
-    gold: Sequence[Path],
-    extractor: str = "photoworld",
-    network: nn.Module | None = None,
-) -> Scored:
-    """IS of the drawn photos and FID between drawn and gold ones.
-
-    Always computed on the CPU, so that every machine prints the same figures.
+class Seen(NamedTuple):
+    """One instance.
 
     Args:
-        drawn: Files of the predicted photos.
-        gold: Files of the references' photos.
-        extractor: `inception` (torch-fidelity's inception-v3-compat) gives `IS` and `FID`;
-            `photoworld` (our network) gives `IS-photoworld` and `FID-photoworld`, which are
-            comparable among themselves only.
-        network: Stands in for the shipped photoworld network.
+        drawn: [F] features of each predicted photo.
+        logits: [K] class logits of each predicted photo; none if the extractor has no classes.
+        gold: [F] features of each photo of the reference.
+        due: Whether any reference of the folder has a photo.
+    """
+
+    drawn: list[Tensor]
+    logits: list[Tensor]
+    gold: list[Tensor]
+    due: bool
+
+
+class Images:
+    """IS of the drawn photos and FID between drawn and gold ones.
+
+    Args:
+        extractor: `inception` gives `IS` and `FID`; `photoworld` (our network) gives
+            `IS-photoworld` and `FID-photoworld`, which are comparable among themselves only;
+            `module:Net` gives `IS-Net` and `FID-Net`.
 
     Raises:
-        ConfigError: if there is no such extractor or its weights cannot be had.
-        DataError: if a photo cannot be decoded.
+        ConfigError: if there is no such extractor. It is loaded when the first photo is seen.
     """
-    is_name, fid_name = names(extractor)
-    reasons = {}
-    if len(drawn) < 2:
-        reasons[is_name] = f"needs 2 drawn photos, there are {len(drawn)}"
-    if len(drawn) < 2 or len(gold) < 2:
-        reasons[fid_name] = (
-            f"needs 2 drawn and 2 gold photos, there are {len(drawn)} and {len(gold)}"
-        )
-    if is_name in reasons:
-        return Scored(reasons=reasons)
-    splits = min(SPLITS, len(drawn) // 2)
-    values = _measure(drawn, gold, extractor, network, splits, fid=fid_name not in reasons)
-    signature = _signature(extractor, f"n:{len(drawn)}/{len(gold)}")
-    scores = [
-        Score(
-            is_name,
-            values["inception_score_mean"],
-            len(drawn),
-            f"splits:{splits if splits == SPLITS else f'{splits}-of-{SPLITS}'}|{signature}",
-            deviation=values["inception_score_std"],
-        )
-    ]
-    if fid_name not in reasons:
-        value = max(0.0, values["frechet_inception_distance"])  # rounding may leave -1e-19
-        scores.append(Score(fid_name, value, len(drawn), signature))
-    return Scored(tuple(scores), reasons)
 
+    def __init__(self, extractor: str = "photoworld") -> None:
+        self._name = extractor
+        self._is, self._fid = (f"{name}{suffix(extractor)}" for name in ("IS", "FID"))
 
-def names(extractor: str) -> tuple[str, str]:
-    """Names of the two scores. Raises ConfigError if there is no such extractor."""
-    if extractor not in EXTRACTORS:
-        import difflib
+    @functools.cached_property
+    def _extractor(self) -> Extractor:
+        return load(self._name)
 
-        near = difflib.get_close_matches(extractor, EXTRACTORS, n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else f"Choose from {', '.join(EXTRACTORS)}."
-        raise ConfigError(f"Unknown extractor '{extractor}'.", hint)
-    return ("IS", "FID") if extractor == "inception" else ("IS-photoworld", "FID-photoworld")
+    def values(self, predictions: Sequence[Prediction]) -> list[Seen | None]:
+        """Features of every photo, each opened once.
 
+        Raises:
+            ConfigError: if the extractor cannot be loaded, or gives what is no features.
+            DataError: if a photo cannot be decoded.
+        """
+        drawn = self._look([(path, p.id) for p in predictions for path in p.prediction.photos])
+        gold = self._look([(path, p.id) for p in predictions for path in p.reference.photos])
+        due = any(p.reference.photos for p in predictions)
 
-def _signature(extractor: str, count: str) -> str:
-    from torch_fidelity import __version__
+        def one(p: Prediction) -> Seen | None:
+            pairs = [next(drawn) for _ in p.prediction.photos]
+            features, logits = [f for f, _ in pairs], [k for _, k in pairs if k is not None]
+            golden = [next(gold)[0] for _ in p.reference.photos]
+            return Seen(features, logits, golden, due) if features or golden else None
 
-    name, side = ("inception-v3-compat", 299) if extractor == "inception" else ("photoworld", 64)
-    return f"extractor:{name}|{count}|resize:{side}-bicubic-antialias|torch-fidelity:{__version__}"
+        return [one(p) for p in predictions]
 
+    def _look(self, photos: Sequence[tuple[Path, str]]) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Features of each photo, and its class logits if the extractor has classes."""
+        import torch
 
-def _measure(
-    drawn: Sequence[Path],
-    gold: Sequence[Path],
-    extractor: str,
-    network: nn.Module | None,
-    splits: int,
-    fid: bool,
-) -> dict[str, float]:
-    import torch_fidelity
+        for start in range(0, len(photos), BATCH):
+            some = photos[start : start + BATCH]
+            eyes = self._extractor
+            images = torch.stack([photo_pixels(path, id, eyes.side) for path, id in some])
+            with torch.no_grad():
+                features = eyes.features(images)
+                self._check(features, len(some))
+                logits = eyes.logits(features) if isinstance(eyes, Classifier) else ()
+            yield from itertools.zip_longest(features.float(), logits)
 
-    if extractor == "inception":
-        side = 299
-        _fetch_inception()
-        options: dict[str, Any] = {"feature_extractor": "inception-v3-compat"}
-    else:
-        side = 64
-        options = {"feature_extractor": _register(), "network": network or load_network()}
-    values: dict[str, float] = torch_fidelity.calculate_metrics(
-        input1=_dataset(drawn, side),
-        input2=_dataset(gold, side) if fid else None,
-        isc=True,
-        fid=fid,
-        isc_splits=splits,
-        cuda=False,
-        cache=False,  # it would write features under the user's home
-        save_cpu_ram=True,  # no worker processes
-        verbose=False,
-        **options,
-    )
-    return values
+    def _check(self, features: Tensor, count: int) -> None:
+        if features.ndim != 2 or len(features) != count or features.shape[1] < 2:
+            raise ConfigError(
+                f"The extractor '{self._name}' gives features of shape {tuple(features.shape)}.",
+                f"Expected [{count}, F], F >= 2.",
+            )
+        if not features.isfinite().all():
+            raise ConfigError(
+                f"The extractor '{self._name}' gives features that are no numbers (NaN or ∞).",
+                "Check its weights.",
+            )
 
+    def scores(self, values: Sequence[Seen]) -> Scored:
+        drawn = [row for value in values for row in value.drawn]
+        logits = [row for value in values for row in value.logits]
+        gold = [row for value in values for row in value.gold]
+        if drawn and not gold and values[0].due:
+            return Scored()  # none is due among these: whether one was sent is sharing's to say
+        reasons = {}
+        if len(drawn) < 2:
+            reasons[self._is] = f"needs 2 drawn photos, there are {len(drawn)}"
+        elif not logits:
+            reasons[self._is] = f"'{self._name}' knows no classes"
+        if min(len(drawn), len(gold)) < 2:
+            counts = f"there are {len(drawn)} and {len(gold)}"
+            reasons[self._fid] = f"needs 2 drawn and 2 gold photos, {counts}"
+        scores = []
+        if self._is not in reasons:
+            scores.append(self._inception_score(logits, len(gold)))
+        if self._fid not in reasons:
+            scores.append(self._distance(drawn, gold))
+        return Scored(tuple(scores), reasons)
 
-def _dataset(paths: Sequence[Path], side: int) -> Dataset[Any]:
-    from torch.utils.data import Dataset
+    def _inception_score(self, logits: Sequence[Tensor], gold: int) -> Score:
+        import torch
+        from torch_fidelity import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD
+        from torch_fidelity.metric_isc import isc_features_to_metric
 
-    class Photos(Dataset[Any]):
-        def __len__(self) -> int:
-            return len(paths)
+        n = len(logits)
+        splits = min(SPLITS, n // 2)
+        result = isc_features_to_metric(torch.stack(list(logits)), splits)
+        mean, deviation = (result[key] for key in (KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD))
+        how = f"splits:{splits if splits == SPLITS else f'{splits}-of-{SPLITS}'}|{self._how()}"
+        return Score(self._is, mean, n, how, "higher", deviation, count=f"{n}/{gold}")
 
-        def __getitem__(self, index: int) -> Tensor:
-            return pixels(Photo(paths[index]).open(), side)
+    def _distance(self, drawn: Sequence[Tensor], gold: Sequence[Tensor]) -> Score:
+        import torch
+        from torch_fidelity import KEY_METRIC_FID
+        from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-    return Photos()
+        sides = (fid_features_to_statistics(torch.stack(list(rows))) for rows in (drawn, gold))
+        value = fid_statistics_to_metric(*sides, verbose=False)[KEY_METRIC_FID]
+        value = max(0.0, value)  # rounding may leave -1e-19
+        n = len(drawn)
+        return Score(self._fid, value, n, self._how(), "lower", count=f"{n}/{len(gold)}")
 
+    def _how(self) -> str:
+        from torch_fidelity import __version__
 
-def pixels(image: Image, side: int) -> Tensor:
-    """The photo as a uint8 tensor of shape [3, side, side]; other proportions are squeezed.
-
-    Pillow's bicubic filter, which averages when it scales down: FID is sensitive to the filter.
-    """
-    import numpy as np
-    import torch
-    from PIL.Image import Resampling
-
-    scaled = image.resize((side, side), Resampling.BICUBIC)
-    return torch.from_numpy(np.array(scaled)).permute(2, 0, 1)
-
-
-def _fetch_inception() -> None:
-    """Puts Inception's weights where torch-fidelity looks for them."""
-    from torch import hub
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-
-    try:
-        hub.load_state_dict_from_url(URL_INCEPTION_V3, progress=False)
-    except (OSError, RuntimeError) as error:
-        raise ConfigError(
-            f"The weights of the inception extractor cannot be loaded from {URL_INCEPTION_V3} "
-            f"({error}).",
-            "Check the network, or score with `--extractor photoworld`, which needs none.",
-        ) from error
-
-
-def load_network() -> nn.Module:
-    """The shipped photoworld extractor."""
-    return find("extractor", "photoworld")()
-
-
-@functools.cache
-def _register() -> str:
-    """Name under which torch-fidelity knows our extractor; registered once per process."""
-    import torch
-    from torch_fidelity import register_feature_extractor
-    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-
-    class Photoworld(FeatureExtractorBase):
-        """uint8 photos [B, 3, 64, 64] to features [B, F] (FID) and scene logits [B, K] (IS)."""
-
-        def __init__(self, name: str, features_list: list[str], network: nn.Module, **_: Any):
-            super().__init__(name, features_list)
-            self.network = network
-
-        @staticmethod
-        def get_provided_features_list() -> tuple[str, ...]:
-            return ("features", "scene_logits")
-
-        @staticmethod
-        def get_default_feature_layer_for_metric(metric: str) -> str:
-            return {"isc": "scene_logits", "fid": "features"}[metric]
-
-        @staticmethod
-        def can_be_compiled() -> bool:
-            return False
-
-        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            output = self.network(images.float() / 127.5 - 1)
-            return tuple(getattr(output, name) for name in self.features_list)
-
-    register_feature_extractor("photoworld", Photoworld)
-    return "photoworld"
+        resize = f"resize:{self._extractor.side}-bicubic-antialias"
+        return f"extractor:{self._extractor.name}|{resize}|torch-fidelity:{__version__}"

@@ -1,28 +1,20 @@
-"""Everything that can be said of a folder of predictions, and systems side by side."""
+"""Everything that can be said of a folder of predictions, overall and by instance type."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pscli.metrics.base import Scored
-from pscli.metrics.image import image_scores, names
-from pscli.metrics.sharing import sharing_accuracy, sharing_scores
-from pscli.metrics.text import text_scores
+from pscli.dialogue.schema import INSTANCE_TYPES
+from pscli.errors import ConfigError
+from pscli.metrics.base import Metric, Scored, made
 from pscli.predictions.folder import Prediction, read_predictions
-from pscli.registry import find
+from pscli.registry import TABLES
 
-if TYPE_CHECKING:
-    from torch import nn
-
-# What makes sense for each instance type of photoworld, besides text and sharing accuracy.
-ABOUT_PHOTOS = ("share", "vary")
-ABOUT_ANSWERS = ("look", "recall")
-KINDS = ("chat", *ABOUT_ANSWERS[:1], *ABOUT_PHOTOS, *ABOUT_ANSWERS[1:])
 REAL = "without filled-in photos"
-NO_DIRECTION = ("answer chance", "answer majority")
+METHODS = ("values", "scores")
 
 
 @dataclass(frozen=True)
@@ -52,71 +44,103 @@ class Scores:
 
 
 def score_folder(
-    folder: Path,
-    extractor: str = "photoworld",
-    by_kind: bool = True,
-    network: nn.Module | None = None,
+    folder: Path, extractor: str = "photoworld", by_kind: bool = True, own: Iterable[str] = ()
 ) -> Scores:
-    """Scores of every prediction in the folder, overall and per instance type.
+    """Scores of every prediction in a folder, as `pscli.predictions.folder` describes it.
 
-    Args:
-        folder: As `pscli.predictions.folder` describes it.
-        extractor: Feature extractor of the image scores, `photoworld` or `inception`.
-        by_kind: Whether to score each instance type apart.
-        network: Stands in for the shipped photoworld network.
+    Args: see `metrics` and `score`.
 
     Raises:
-        DataError: if the predictions cannot be read.
-        ConfigError: if there is no such extractor or its weights cannot be had.
+        DataError: if the predictions or their photos cannot be read.
+        ConfigError: if there is no such extractor or metric, or its weights cannot be had.
     """
-    names(extractor)  # an unknown extractor is refused before anything is read
-    predictions = read_predictions(folder)
+    chosen = metrics(extractor, own)  # unknown names are refused before anything is read
+    return score(read_predictions(folder), chosen, by_kind)
 
-    def images(some: Sequence[Prediction]) -> Scored:
-        drawn = [photo for p in some for photo in p.prediction.photos]
-        gold = [photo for p in some for photo in p.reference.photos]
-        return image_scores(drawn, gold, extractor, network)
 
-    def faithful(some: Sequence[Prediction]) -> Scored:
-        return find("metric", "faithfulness")(some, network)
+def metrics(extractor: str = "photoworld", own: Iterable[str] = ()) -> dict[str, Metric]:
+    """The registry's metrics and others, by name.
 
-    known = any(p.truth for p in predictions)
-    metrics: tuple[Metric, ...] = (text_scores, images, sharing_scores, sharing_accuracy)
-    metrics += (find("metric", "answers"), faithful) if known else ()
+    Args:
+        extractor: Feature extractor of the image scores: of the registry, or `module:object`.
+        own: More metrics, `module:object` each.
+
+    Raises:
+        ConfigError: if one cannot be found or is none.
+    """
+    return {
+        name: made("metric", name, METHODS, *([extractor] if name == "images" else []))
+        for name in dict.fromkeys([*TABLES["metric"], *own])
+    }
+
+
+def score(
+    predictions: Sequence[Prediction], metrics: dict[str, Metric], by_kind: bool = True
+) -> Scores:
+    """Scores of predictions, overall and per instance type.
+
+    Args:
+        predictions: At least one.
+        by_kind: Whether to score each instance type apart.
+
+    Raises:
+        ConfigError: if a metric does not give a value for each prediction, or no scores.
+    """
+    columns = {name: _values(name, metric, predictions) for name, metric in metrics.items()}
+
+    def section(rows: Iterable[int], whole: bool = False) -> Scored:
+        rows = list(rows)
+        found = Scored()
+        for name, metric in metrics.items():
+            values = [v for v in map(columns[name].__getitem__, rows) if v is not None]
+            if values or whole:
+                found = _added(found, name, metric.scores(values))
+        return found
+
     groups = _groups(predictions) if by_kind else {}
-    scored = {k: _joined(some, _metrics(k, images, faithful)) for k, some in groups.items()}
-    real = [p for p in predictions if not p.filled]
+    real = [row for row, p in enumerate(predictions) if not p.filled]
+    scored = {kind: section(rows) for kind, rows in groups.items()}
     if len(real) < len(predictions):
-        groups[REAL], scored[REAL] = real, _joined(real, metrics)
+        groups[REAL], scored[REAL] = real, section(real, whole=True)
     return Scores(
         n=len(predictions),
-        overall=_joined(predictions, metrics),
+        overall=section(range(len(predictions)), whole=True),
         by_kind=scored,
-        sizes={kind: len(some) for kind, some in groups.items()},
+        sizes={kind: len(rows) for kind, rows in groups.items()},
     )
 
 
-Metric = Callable[[Sequence[Prediction]], Scored]
+def _values(name: str, metric: Metric, predictions: Sequence[Prediction]) -> Sequence[Any]:
+    values = metric.values(predictions)
+    if not isinstance(values, Sequence) or len(values) != len(predictions):
+        count = len(values) if isinstance(values, Sequence) else type(values).__name__
+        raise ConfigError(
+            f"The metric '{name}' gives {count} values for {len(predictions)} predictions.",
+            "Expected a list of one each, None where it says nothing.",
+        )
+    return values
 
 
-def _joined(predictions: Sequence[Prediction], metrics: Iterable[Metric]) -> Scored:
-    return sum((metric(predictions) for metric in metrics), Scored())
+def _added(before: Scored, name: str, scored: Any) -> Scored:
+    """Scores and those of one more metric, without figures that are no numbers."""
+    if not isinstance(scored, Scored):
+        raise ConfigError(
+            f"The metric '{name}' gives a {type(scored).__name__}, no `Scored`.",
+            "docs/extending.md shows one.",
+        )
+    twice = [score.name for score in scored.scores if score.name in before]
+    if twice:
+        raise ConfigError(f"The metric '{name}' names a score '{twice[0]}', as another does.")
+    wrong = {s.name: f"it came out as {s.value}" for s in scored.scores if not s.finite}
+    kept = tuple(score for score in scored.scores if score.finite)
+    return before + Scored(kept, scored.reasons | wrong)
 
 
-def _metrics(kind: str, images: Metric, faithful: Metric) -> tuple[Metric, ...]:
-    if kind in ABOUT_PHOTOS:
-        return text_scores, images, sharing_accuracy, faithful
-    if kind in ABOUT_ANSWERS:
-        return text_scores, sharing_accuracy, find("metric", "answers")
-    if kind in KINDS:
-        return text_scores, sharing_accuracy
-    return text_scores, images, sharing_accuracy
-
-
-def _groups(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
-    groups: dict[str, list[Prediction]] = {kind: [] for kind in KINDS}
-    for p in predictions:
+def _groups(predictions: Sequence[Prediction]) -> dict[str, list[int]]:
+    """Rows of each instance type."""
+    groups: dict[str, list[int]] = {kind: [] for kind in INSTANCE_TYPES}
+    for row, p in enumerate(predictions):
         kind = p.kind or (p.truth.kind if p.truth else None)
         if kind:
-            groups.setdefault(kind, []).append(p)
-    return {kind: some for kind, some in groups.items() if some}
+            groups.setdefault(kind, []).append(row)
+    return {kind: rows for kind, rows in groups.items() if rows}

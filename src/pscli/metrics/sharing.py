@@ -4,12 +4,75 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pscli.metrics.base import Score, Scored
 from pscli.predictions.folder import Prediction
 
-SHARING = ("sharing precision", "sharing recall", "sharing F1")
+PRECISION, RECALL, F1 = "sharing precision", "sharing recall", "sharing F1"
+ACCURACY = "sharing accuracy"
 Z_95 = 1.959963984540054
+
+
+class Shared(NamedTuple):
+    """One instance.
+
+    Args:
+        sent: Whether at least one photo is predicted.
+        due: Whether the reference has at least one.
+        mixed: Whether photos are due in some instances of the folder, and in others not.
+    """
+
+    sent: bool
+    due: bool
+    mixed: bool
+
+
+class Sharing:
+    """Precision, recall, F1 and accuracy of the decision to share.
+
+    Among instances of which all want a photo, or none does (a type of photoworld's), accuracy
+    says it all, and so stands alone.
+    """
+
+    def values(self, predictions: Sequence[Prediction]) -> list[Shared]:
+        due = [bool(p.reference.photos) for p in predictions]
+        mixed = len(set(due)) > 1
+        sent = (bool(p.prediction.photos) for p in predictions)
+        return [Shared(s, d, mixed) for s, d in zip(sent, due, strict=True)]
+
+    def scores(self, values: Sequence[Shared]) -> Scored:
+        if not values:
+            return Scored(reasons={ACCURACY: "no instances"})
+        alike = len({value.due for value in values}) == 1
+        decisions = Scored() if alike and values[0].mixed else _decisions(values)
+        hits = sum(value.sent == value.due for value in values)
+        return decisions + Scored((rate(ACCURACY, hits, len(values), "photo-sent"),))
+
+
+def _decisions(values: Sequence[Shared]) -> Scored:
+    sent, due = sum(v.sent for v in values), sum(v.due for v in values)
+    both = sum(v.sent and v.due for v in values)
+    either = sent + due - both
+    scores, reasons = [], {}
+    if sent:
+        scores.append(rate(PRECISION, both, sent, "photo-sent"))
+    else:
+        reasons[PRECISION] = "no photo is predicted"
+    if due:
+        scores.append(rate(RECALL, both, due, "photo-sent"))
+    else:
+        reasons[RECALL] = "no reference has a photo"
+    if either:
+        # F1 = 2J / (1 + J) grows with Jaccard's J = both / either, which is a proportion: so the
+        # ends of J's interval give those of F1.
+        low, high = (200 * j / (1 + j) for j in (x / 100 for x in wilson(both, either)))
+        how = "photo-sent|of:sent-or-due|interval:wilson95-of-jaccard"
+        value = 200 * both / (both + either)
+        scores.append(Score(F1, value, either, how, "higher", interval=(low, high)))
+    else:
+        reasons[F1] = "no photo is predicted and none is due"
+    return Scored(tuple(scores), reasons)
 
 
 def wilson(hits: int, n: int, z: float = Z_95) -> tuple[float, float]:
@@ -28,41 +91,5 @@ def wilson(hits: int, n: int, z: float = Z_95) -> tuple[float, float]:
 
 def rate(name: str, hits: int, n: int, how: str) -> Score:
     """A proportion in percent. Args: hits, n: Counts, n >= 1. how: Head of the signature."""
-    return Score(name, 100 * hits / n, n, f"{how}|n:{n}|interval:wilson95", None, wilson(hits, n))
-
-
-def sharing_scores(predictions: Sequence[Prediction]) -> Scored:
-    """Precision, recall and F1 of the decision to share, over all instances: whether at least
-    one photo is predicted, against whether the reference has at least one."""
-    sent = [bool(p.prediction.photos) for p in predictions]
-    due = [bool(p.reference.photos) for p in predictions]
-    both = sum(s and d for s, d in zip(sent, due, strict=True))
-    either = sum(s or d for s, d in zip(sent, due, strict=True))
-    precision, recall, f1 = SHARING
-    scores, reasons = [], {}
-    if any(sent):
-        scores.append(rate(precision, both, sum(sent), "photo-sent"))
-    else:
-        reasons[precision] = "no photo is predicted"
-    if any(due):
-        scores.append(rate(recall, both, sum(due), "photo-sent"))
-    else:
-        reasons[recall] = "no reference has a photo"
-    if either:
-        # F1 = 2J / (1 + J) grows with Jaccard's J = both / either, which is a proportion: so the
-        # ends of J's interval give those of F1.
-        low, high = (200 * j / (1 + j) for j in (x / 100 for x in wilson(both, either)))
-        signature = f"photo-sent|n:{either}|of:sent-or-due|interval:wilson95-of-jaccard"
-        value = 200 * both / (both + either)
-        scores.append(Score(f1, value, either, signature, None, (low, high)))
-    else:
-        reasons[f1] = "no photo is predicted and none is due"
-    return Scored(tuple(scores), reasons)
-
-
-def sharing_accuracy(predictions: Sequence[Prediction]) -> Scored:
-    """Share of the instances in which a photo is predicted exactly when the reference has one."""
-    if not predictions:
-        return Scored(reasons={"sharing accuracy": "no instances"})
-    hits = sum(bool(p.prediction.photos) == bool(p.reference.photos) for p in predictions)
-    return Scored((rate("sharing accuracy", hits, len(predictions), "photo-sent"),))
+    how = f"{how}|interval:wilson95"
+    return Score(name, 100 * hits / n, n, how, "higher", interval=wilson(hits, n))

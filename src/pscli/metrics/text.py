@@ -4,85 +4,142 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any, NamedTuple
 
 from pscli.metrics.base import Score, Scored
 from pscli.predictions.folder import Prediction
 
+ORDERS = (1, 2)  # longest n-grams; the statistics of the longest hold those of the others
 NAMES = ("BLEU-1", "BLEU-2", "BLEU-1 (individual)", "BLEU-2 (individual)", "ROUGE-L")
 
 
-def text_scores(predictions: Sequence[Prediction]) -> Scored:
+class Counts(NamedTuple):
+    """sacreBLEU's statistics of a text: lengths in tokens, and n-grams by length.
+
+    Args:
+        right: n-grams of the hypothesis that the reference has, n = 1, 2.
+        all: n-grams of the hypothesis.
+    """
+
+    hypothesis: int
+    reference: int
+    right: tuple[int, ...]
+    all: tuple[int, ...]
+
+
+class Words(NamedTuple):
+    """One instance: counts by token convention; ROUGE-L's F1, None if it sees no reference."""
+
+    mteval: Counts
+    split: Counts
+    rouge: float | None
+
+
+class Text:
     """BLEU-1, BLEU-2 (both conventions) and ROUGE-L, in percent.
 
     Only instances whose reference has text count: a response that is nothing but a photo has no
     words to match. A prediction without text counts there as an empty hypothesis.
     """
-    pairs = [(p.prediction.text, p.reference.text) for p in predictions if p.reference.text.strip()]
-    if not pairs:
-        return Scored(reasons=dict.fromkeys(NAMES, "no reference has text"))
-    hypotheses, references = [h for h, _ in pairs], [r for _, r in pairs]
-    return Scored(
-        (
-            bleu(hypotheses, references, 1),
-            bleu(hypotheses, references, 2),
-            individual_bleu(hypotheses, references, 1),
-            individual_bleu(hypotheses, references, 2),
-            rouge_l(hypotheses, references),
+
+    def values(self, predictions: Sequence[Prediction]) -> list[Words | None]:
+        from rouge_score.rouge_scorer import RougeScorer
+        from rouge_score.tokenize import tokenize
+        from sacrebleu.metrics.bleu import BLEU
+
+        # effective_order silences advice about scores of sentences, which are not looked at.
+        options = {"max_ngram_order": max(ORDERS), "effective_order": True}
+        mteval, split = (BLEU(tokenize=name, **options) for name in ("13a", "none"))
+        rouge = RougeScorer(["rougeL"], use_stemmer=False)
+
+        def one(hypothesis: str, reference: str) -> Words | None:
+            if not reference.strip():
+                return None
+            f1 = rouge.score(reference, hypothesis)["rougeL"].fmeasure
+            return Words(
+                _counts(mteval, hypothesis, reference),
+                _counts(split, hypothesis, reference),
+                f1 if tokenize(reference, None) else None,
+            )
+
+        return [one(p.prediction.text, p.reference.text) for p in predictions]
+
+    def scores(self, values: Sequence[Words]) -> Scored:
+        if not values:
+            return Scored(reasons=dict.fromkeys(NAMES, "no reference has text"))
+        mteval, split = [v.mteval for v in values], [v.split for v in values]
+        parts = (
+            *(bleu(mteval, order) for order in ORDERS),
+            *(individual_bleu(split, order) for order in ORDERS),
+            rouge_l([v.rouge for v in values]),
         )
-    )
+        return sum(parts, Scored())
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str], order: int) -> Score:
+def _counts(bleu: Any, hypothesis: str, reference: str) -> Counts:
+    found = bleu.sentence_score(hypothesis, [reference])
+    return Counts(found.sys_len, found.ref_len, tuple(found.counts), tuple(found.totals))
+
+
+def bleu(counts: Sequence[Counts], order: int) -> Scored:
     """Conventional corpus BLEU: brevity penalty × geometric mean of the 1- to `order`-gram
     precisions, in percent.
 
     Args:
-        hypotheses: Predicted texts, at least one; empty ones are allowed.
-        references: One text for each hypothesis.
-        order: Longest n-gram, >= 1.
+        counts: Of each text by the tokens of mteval-v13a, at least one.
+        order: Longest n-gram, 1 or 2.
     """
-    from sacrebleu.metrics.bleu import BLEU
-
-    # force: sacrebleu otherwise warns when references look tokenised, as PhotoChat's do.
-    metric = BLEU(max_ngram_order=order, tokenize="13a", force=True)
-    value = metric.corpus_score(list(hypotheses), [list(references)]).score
-    # sacrebleu's own signature omits the order, so BLEU-1 and BLEU-2 would share one.
-    signature = (
-        f"order:{order}|cumulative|tok:13a|case:mixed|smooth:exp|n:{len(hypotheses)}"
-        f"|sacrebleu:{version('sacrebleu')}"
-    )
-    return Score(f"BLEU-{order}", value, len(hypotheses), signature)
+    how = f"order:{order}|cumulative|tok:13a|case:mixed|smooth:exp|{_version()}"
+    return _bleu(f"BLEU-{order}", counts, order, how, "exp")
 
 
-def individual_bleu(hypotheses: Sequence[str], references: Sequence[str], order: int) -> Score:
+def individual_bleu(counts: Sequence[Counts], order: int) -> Scored:
     """Brevity penalty × the `order`-gram precision alone, on whitespace tokens, in percent.
 
     Deviation from BLEU as commonly defined: the paper's released code reports this figure as
     BLEU-n, so it is the one to lay beside Table 2. Arguments as for `bleu`.
     """
+    how = f"order:{order}|individual|tok:split|case:mixed|smooth:none|{_version()}"
+    return _bleu(f"BLEU-{order} (individual)", counts, order, how, "none")
+
+
+def _bleu(name: str, counts: Sequence[Counts], order: int, how: str, smooth: str) -> Scored:
     from sacrebleu.metrics.bleu import BLEU
 
-    metric = BLEU(max_ngram_order=order, tokenize="none", smooth_method="none", force=True)
-    result = metric.corpus_score(list(hypotheses), [list(references)])
-    signature = (
-        f"order:{order}|individual|tok:split|case:mixed|smooth:none|n:{len(hypotheses)}"
-        f"|sacrebleu:{version('sacrebleu')}"
+    if all(c.reference < order for c in counts):
+        token = "a token" if order == 1 else f"{order} tokens"
+        return Scored(reasons={name: f"no reference has {token} ({how.split('|')[2]})"})
+    result = BLEU.compute_bleu(
+        correct=[sum(c.right[k] for c in counts) for k in range(order)],
+        total=[sum(c.all[k] for c in counts) for k in range(order)],
+        sys_len=sum(c.hypothesis for c in counts),
+        ref_len=sum(c.reference for c in counts),
+        smooth_method=smooth,
+        max_ngram_order=order,
     )
-    value = result.bp * result.precisions[order - 1]
-    return Score(f"BLEU-{order} (individual)", value, len(hypotheses), signature)
+    value = result.score if smooth == "exp" else result.bp * result.precisions[order - 1]
+    return Scored((Score(name, value, len(counts), how, "higher"),))
 
 
-def rouge_l(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Mean over the instances of the F1 of their longest common subsequence, in percent."""
-    from rouge_score.rouge_scorer import RougeScorer
+def _version() -> str:
+    # sacreBLEU's own signature omits the order, so BLEU-1 and BLEU-2 would share one.
+    return f"sacrebleu:{version('sacrebleu')}"
 
-    scorer = RougeScorer(["rougeL"], use_stemmer=False)
-    values = [
-        scorer.score(reference, hypothesis)["rougeL"].fmeasure
-        for hypothesis, reference in zip(hypotheses, references, strict=True)
-    ]
-    signature = (
-        f"mean-sentence-f1|tok:rouge-score(a-z0-9)|case:lower|stemmer:no|n:{len(values)}"
-        f"|rouge-score:{version('rouge-score')}"
-    )
-    return Score("ROUGE-L", 100 * sum(values) / len(values), len(values), signature)
+
+def rouge_l(values: Sequence[float | None]) -> Scored:
+    """Mean over the instances of the F1 of their longest common subsequence, in percent.
+
+    Where rouge-score sees none of a reference, the F1 is 0, whatever was predicted; if that is so
+    for most, there is no score.
+    """
+    name = NAMES[-1]
+    blind = values.count(None)
+    if 2 * blind > len(values):
+        reason = (
+            f"rouge-score reads a-z and 0-9, which {blind:,} of {len(values):,} references lack"
+        )
+        return Scored(reasons={name: reason})
+    how = "mean-sentence-f1|tok:rouge-score(a-z0-9)|case:lower|stemmer:no"
+    how += f"|rouge-score:{version('rouge-score')}"
+    value = 100 * sum(v or 0.0 for v in values) / len(values)
+    return Scored((Score(name, value, len(values), how, "higher"),))

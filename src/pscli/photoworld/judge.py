@@ -34,11 +34,6 @@ class ExtractorOutput:
     settings: Tensor
     lights: Tensor
 
-    @property
-    def scene_logits(self) -> Tensor:
-        """[B, K] logits of a distribution over kinds, for the Inception Score."""
-        return self.kinds[..., 1:].logsumexp(-1) - self.kinds[..., 0]
-
 
 class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
@@ -58,6 +53,9 @@ class _Residual(nn.Module):
 class Extractor(nn.Module):
     """Residual network: 64×64 RGB in [-1, 1] → kinds with colours, setting, light."""
 
+    name = "photoworld"
+    side = 64
+
     def __init__(self, widths: tuple[int, ...] = (24, 40, 64, 96)) -> None:
         super().__init__()
         self.widths = widths
@@ -76,14 +74,26 @@ class Extractor(nn.Module):
         self.lights = nn.Linear(2 * width, len(LIGHTS))
 
     def forward(self, images: Tensor) -> ExtractorOutput:
-        grid = self.body(images)
-        features = torch.cat([grid.mean((2, 3)), grid.amax((2, 3))], dim=1)
+        features = self._pooled(images)
         return ExtractorOutput(
-            features,
-            self.kinds(features).unflatten(1, (len(KINDS), 1 + len(COLOURS))),
-            self.settings(features),
-            self.lights(features),
+            features, self._kinds(features), self.settings(features), self.lights(features)
         )
+
+    def features(self, images: Tensor) -> Tensor:
+        """[B, F] of uint8 photos, for the Fréchet distance."""
+        return self._pooled(images.float() / 127.5 - 1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """[B, K] of a distribution over kinds, for the Inception Score."""
+        kinds = self._kinds(features)
+        return kinds[..., 1:].logsumexp(-1) - kinds[..., 0]
+
+    def _pooled(self, images: Tensor) -> Tensor:
+        grid = self.body(images)
+        return torch.cat([grid.mean((2, 3)), grid.amax((2, 3))], dim=1)
+
+    def _kinds(self, features: Tensor) -> Tensor:
+        return self.kinds(features).unflatten(1, (len(KINDS), 1 + len(COLOURS)))
 
 
 def load_extractor(folder: Path = WEIGHTS / "extractor") -> Extractor:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pscli.dialogue.schema import Photo
 from pscli.errors import DataError
 from pscli.metrics.base import Score, Scored
+from pscli.metrics.extractor import photo_pixels
 from pscli.metrics.sharing import rate
 from pscli.photoworld.phrases import ANSWER_WORDS
 from pscli.photoworld.scene import COLOURS, KINDS, PLURALS, SETTINGS
@@ -22,8 +21,7 @@ from pscli.photoworld.talk import answered
 from pscli.predictions.folder import Prediction
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-    from torch import nn
+    from torch import Tensor, nn
 
 ANSWERS = ("answer accuracy", "answer chance", "answer majority")
 FAITHFUL = (
@@ -33,143 +31,165 @@ FAITHFUL = (
     "setting faithfulness",
     "setting faithfulness (sent)",
 )
-BATCH = 64
+SIDE, BATCH = 64, 64
+Things = frozenset[tuple[str, str]]  # (colour, kind)
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What the extractor sees in a photo: (colour, kind) of every thing, and the setting."""
+class Asked(NamedTuple):
+    """A question: the detail that it asks for, its answer, and whether the agent gave that."""
 
-    things: frozenset[tuple[str, str]]
-    setting: str
+    about: str
+    answer: str
+    right: bool
 
 
-def answer_scores(predictions: Sequence[Prediction]) -> Scored:
+class Answers:
     """How often the predicted text gives the right answer to a question about a photo.
 
     `answer chance` is what guessing among the values of each detail gives, `answer majority` what
     always giving each detail's most frequent right answer among these instances gives. Then the
     accuracy of each detail that is asked for. Instances whose truth has an answer (look and
     recall) are scored.
-
-    Raises:
-        DataError: if a truth asks for a detail that photoworld does not know.
     """
-    asked = [
-        (p.prediction.text, p.truth.about, p.truth.answer)
-        for p in predictions
-        if p.truth and p.truth.about and p.truth.answer
-    ]
-    if not asked:
-        return Scored(reasons=dict.fromkeys(ANSWERS, "no instance asks for a detail"))
-    unknown = sorted({about for _, about, _ in asked} - set(ANSWER_WORDS))
-    if unknown:
+
+    def values(self, predictions: Sequence[Prediction]) -> list[Asked | None]:
+        """Raises DataError if a truth asks for a detail that photoworld does not know."""
+        return [_asked(p) for p in predictions]
+
+    def scores(self, values: Sequence[Asked]) -> Scored:
+        if not values:
+            return Scored()
+        right: dict[str, list[bool]] = {about: [] for about in ANSWER_WORDS}
+        for value in values:
+            right[value.about].append(value.right)
+        majority: dict[str, int] = {}
+        for (about, _), count in Counter((v.about, v.answer) for v in values).items():
+            majority[about] = max(majority.get(about, 0), count)
+        chance = sum(len(some) / len(ANSWER_WORDS[about]) for about, some in right.items())
+        n, most = len(values), sum(majority.values())
+        return Scored(
+            (
+                rate(ANSWERS[0], sum(map(sum, right.values())), n, "stated-value"),
+                Score(ANSWERS[1], 100 * chance / n, n, "1/values-of-detail", None),
+                Score(ANSWERS[2], 100 * most / n, n, "most-frequent-answer-per-detail", None),
+                *(
+                    rate(f"{ANSWERS[0]}, {about}", sum(some), len(some), "stated-value")
+                    for about, some in right.items()
+                    if some
+                ),
+            )
+        )
+
+
+def _asked(p: Prediction) -> Asked | None:
+    if not p.truth or not p.truth.about or not p.truth.answer:
+        return None
+    about, answer = p.truth.about, p.truth.answer
+    if about not in ANSWER_WORDS:
         raise DataError(
-            f"The truth asks for {', '.join(unknown)}, which photoworld does not know.",
+            f"The truth of {p.id!r} asks for {about!r}, which photoworld does not know.",
             f"`about` is one of {', '.join(ANSWER_WORDS)}.",
         )
-    right: dict[str, list[bool]] = {about: [] for about in ANSWER_WORDS}
-    for text, about, answer in asked:
-        right[about].append(answered(text, about) == answer)
-    hits = sum(map(sum, right.values()))
-    chance = sum(len(some) / len(ANSWER_WORDS[about]) for about, some in right.items())
-    majority: dict[str, int] = {}
-    for (about, _), count in Counter((about, answer) for _, about, answer in asked).items():
-        majority[about] = max(majority.get(about, 0), count)
-    n, most = len(asked), sum(majority.values())
-    return Scored(
-        (
-            rate(ANSWERS[0], hits, n, "stated-value"),
-            Score(ANSWERS[1], 100 * chance / n, n, f"1/values-of-detail|n:{n}"),
-            Score(ANSWERS[2], 100 * most / n, n, f"most-frequent-answer-per-detail|n:{n}"),
-            *(
-                rate(f"{ANSWERS[0]}, {about}", sum(some), len(some), "stated-value")
-                for about, some in right.items()
-                if some
-            ),
-        )
-    )
+    return Asked(about, answer, answered(p.prediction.text, about) == answer)
 
 
-def faithful_scores(predictions: Sequence[Prediction], network: nn.Module | None = None) -> Scored:
+class Due(NamedTuple):
+    """An instance in which a photo is due, and what is right.
+
+    Args:
+        caption: Whether the caption names what the talk has fixed.
+        sent: Whether there is a photo.
+        things: Whether it shows exactly these things.
+        setting: Whether it shows the setting; None if the talk fixes none.
+    """
+
+    caption: bool
+    sent: bool
+    things: bool
+    setting: bool | None
+
+
+class Faithfulness:
     """How often the drawn photo shows what the talk has fixed, as the extractor sees it.
 
     A photo is faithful if it shows exactly the (colour, kind) pairs of the truth, and a caption if
     it names them; the setting is, if it is the one that the truth fixes. An instance without a
     photo counts as wrong, except in the figures marked `(sent)`. Of several the first counts.
-
-    Args:
-        predictions: Those whose truth says that a photo is due are scored (share and vary).
-        network: Stands in for the shipped photoworld network.
+    Instances whose truth says that a photo is due are scored (share and vary).
     """
-    known = [(p.prediction, p.truth) for p in predictions if p.truth and p.truth.share]
-    if not known:
-        return Scored(reasons=dict.fromkeys(FAITHFUL, "no instance whose photo is known"))
-    said = sum(named(s.captions[0]) == frozenset(t.things) for s, t in known if s.captions)
-    due = [(side.photos, truth) for side, truth in known]
-    sent = [(photos[0], truth) for photos, truth in due if photos]
-    seen = look([Photo(path).open() for path, _ in sent], network)
-    judged = [(s, truth) for s, (_, truth) in zip(seen, sent, strict=True)]
-    things = sum(s.things == frozenset(truth.things) for s, truth in judged)
-    settings = sum(s.setting == truth.setting for s, truth in judged)
-    fixed = sum(truth.setting is not None for _, truth in due)
-    fixed_sent = sum(truth.setting is not None for _, truth in sent)
-    counted = (
-        (FAITHFUL[1], things, len(due), "exact-colours-and-kinds"),
-        (FAITHFUL[2], things, len(sent), "exact-colours-and-kinds"),
-        (FAITHFUL[3], settings, fixed, "setting-fixed-by-talk"),
-        (FAITHFUL[4], settings, fixed_sent, "setting-fixed-by-talk"),
-    )
-    judge = "extractor:photoworld|resize:64"
-    scores = (
-        rate(FAITHFUL[0], said, len(due), "exact-colours-and-kinds|in:words"),
-        *(rate(name, hits, n, f"{how}|{judge}") for name, hits, n, how in counted if n),
-    )
-    reasons = {
-        name: "no photo was sent" if name.endswith("(sent)") else "the talk fixes no setting"
-        for name, _, n, _ in counted
-        if not n
-    }
-    return Scored(scores, reasons)
+
+    def values(self, predictions: Sequence[Prediction]) -> list[Due | None]:
+        """Raises DataError if a photo cannot be decoded."""
+        due = [p for p in predictions if p.truth and p.truth.share]
+        first = [(p.prediction.photos[0], p.id) for p in due if p.prediction.photos]
+        seen = iter(look([photo_pixels(path, id, SIDE) for path, id in first]))
+
+        def one(p: Prediction) -> Due | None:
+            if not p.truth or not p.truth.share:
+                return None
+            wanted, fixed = frozenset(p.truth.things), p.truth.setting
+            caption = any(named(c) == wanted for c in p.prediction.captions[:1])
+            things, setting = next(seen) if p.prediction.photos else (None, None)
+            right = None if fixed is None else setting == fixed
+            return Due(caption, things is not None, things == wanted, right)
+
+        return [one(p) for p in predictions]
+
+    def scores(self, values: Sequence[Due]) -> Scored:
+        if not values:
+            return Scored()
+        sent = [v for v in values if v.sent]
+        things = "exact-colours-and-kinds"
+        seen = "extractor:photoworld|resize:64"
+        counted = (
+            ([v.caption for v in values], f"{things}|in:words"),
+            ([v.things for v in values], f"{things}|{seen}"),
+            ([v.things for v in sent], f"{things}|{seen}"),
+            ([v.setting for v in values if v.setting is not None], f"setting-fixed-by-talk|{seen}"),
+            ([v.setting for v in sent if v.setting is not None], f"setting-fixed-by-talk|{seen}"),
+        )
+        found = list(zip(FAITHFUL, counted, strict=True))
+        return Scored(
+            tuple(rate(name, sum(hits), len(hits), how) for name, (hits, how) in found if hits),
+            {
+                name: "no photo was sent"
+                if name.endswith("(sent)")
+                else "the talk fixes no setting"
+                for name, (hits, _) in found
+                if not hits
+            },
+        )
 
 
-def named(caption: str) -> frozenset[tuple[str, str]]:
+def named(caption: str) -> Things:
     """(colour, kind) of every thing that a caption names as "red car" or "red cars"."""
     kinds = {word: kind for kind in KINDS for word in (kind, PLURALS[kind])}
     words = re.findall(r"[a-z]+", caption.lower())
     return frozenset((a, kinds[b]) for a, b in pairwise(words) if a in COLOURS and b in kinds)
 
 
-def things_in(
-    images: Sequence[Image], network: nn.Module | None = None
-) -> list[frozenset[tuple[str, str]]]:
-    """(colour, kind) of every thing in each photo, as the extractor sees it."""
-    return [seen.things for seen in look(images, network)]
-
-
-def look(images: Sequence[Image], network: nn.Module | None = None) -> list[Seen]:
-    """What the extractor sees in each photo.
+def look(photos: Sequence[Tensor], network: nn.Module | None = None) -> list[tuple[Things, str]]:
+    """Things and setting that the extractor sees in each photo.
 
     Args:
-        images: RGB photos of any size; they are scaled to 64 × 64.
+        photos: uint8 [3, 64, 64] each.
         network: Stands in for the shipped photoworld network.
     """
-    if not images:
+    if not photos:
         return []
     import torch
 
-    from pscli.metrics.image import load_network, pixels
+    from pscli.photoworld.judge import load_extractor
 
     colours, kinds, settings = list(COLOURS), list(KINDS), list(SETTINGS)
-    network = (network or load_network()).eval()
+    network = (network or load_extractor()).eval()
     seen = []
-    for start in range(0, len(images), BATCH):
-        batch = torch.stack([pixels(image, 64) for image in images[start : start + BATCH]])
+    for start in range(0, len(photos), BATCH):
+        batch = torch.stack(list(photos[start : start + BATCH]))
         with torch.no_grad():
             output = network(batch.float() / 127.5 - 1)
-        for row, setting in zip(
-            output.kinds.argmax(-1).tolist(), output.settings.argmax(-1).tolist(), strict=True
-        ):
+        found = (output.kinds.argmax(-1).tolist(), output.settings.argmax(-1).tolist())
+        for row, setting in zip(*found, strict=True):
             things = frozenset((colours[c - 1], kinds[k]) for k, c in enumerate(row) if c)
-            seen.append(Seen(things, settings[setting]))
+            seen.append((things, settings[setting]))
     return seen

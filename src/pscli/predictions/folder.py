@@ -1,4 +1,4 @@
-"""A folder of predictions: one line per test instance, its drawn photos and the gold ones.
+"""A folder of predictions, both ways: what `generate` writes, what `score` and `report` read.
 
     preds/predictions.jsonl
         {"id": "photoworld-test-00012/3", "kind": "look",
@@ -6,31 +6,53 @@
          "prediction": {"text": "…", "captions": ["…"], "photos": ["images/….png"],
                         "raw": "…", "notes": []},
          "truth": {"kind": "look", …}, "filled": false}
-    preds/images/  drawn photos
-    preds/gold/    photos of the references
+    preds/images/      drawn photos
+    preds/gold/        photos of the references
+    preds/config.json  what they were generated with
 
 Photo paths are relative to the folder and stay inside it, so a folder can be moved and shared.
-`kind` and `truth` may be null; `filled`, which may be left out, says that a photo of the context or
-the reference is not the real one.
+Only `id` and the texts must be there; docs/predictions.md says what each field means.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
 import json
-import os
-import warnings
+import re
+import reprlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pscli.dialogue.schema import Truth
-from pscli.errors import DataError
+from pscli.dialogue.schema import Photo, Reply, Response, Truth, whole
+from pscli.errors import CheckpointError, DataError
+from pscli.files import (
+    append_line,
+    claim,
+    locked,
+    new_folder,
+    read_json,
+    read_lines,
+    replacing,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 FILE_NAME = "predictions.jsonl"
+SETTINGS = "config.json"
+DRAWN, GOLD = "images", "gold"
+MAX_TEXT = 20_000  # characters; ROUGE-L takes seconds for one text of that length
 FORM = (
     'Expected {"id": "…", "kind": null, "reference": {"text": "…", "captions": [], "photos": []}, '
     '"prediction": {"text": "…", "captions": [], "photos": []}, "truth": null}.'
 )
+_SHOWN = reprlib.Repr()  # of what a file holds: cut short, and control characters escaped
+_SHOWN.maxstring = 100
 
 
 @dataclass(frozen=True)
@@ -61,25 +83,44 @@ class Prediction:
     filled: bool = False
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What predictions depend on, and so must not change when a folder is resumed.
+
+    Args:
+        agent: Its folder, or `bundled`.
+        weights: Fingerprint of that folder.
+        dataset: Its name in the registry, or `module:object`.
+    """
+
+    agent: str
+    weights: str
+    dataset: str
+    split: str
+    seed: int
+    temperature: float
+
+
+# -- reading ---------------------------------------------------------------------------------
+
+
 def read_predictions(folder: Path) -> list[Prediction]:
-    """Every prediction of the folder, in the order of the file.
+    """Every prediction of the folder, in the order of the file. Photos are not opened yet.
 
     Raises:
         DataError: if there are none, a line has another form, an id comes twice, or a photo is
-            missing, is no image or lies outside the folder. It names the line.
+            missing, is empty or lies outside the folder. It names the line.
     """
     lines = _lines(folder)
-    if not lines:
-        problem = "no predictions" if (folder / FILE_NAME).is_file() else f"no {FILE_NAME}"
-        raise DataError(f"{folder} has {problem}.", "Write some with `pscli generate --out`.")
     predictions: list[Prediction] = []
     seen: dict[str, int] = {}
+    root = folder.resolve()
     for number, line in lines:
         at = f"{folder / FILE_NAME}, line {number}"
-        prediction = _prediction(_record(line, at), folder, at)
+        prediction = _prediction(_record(line, at), root, at)
         if prediction.id in seen:
             raise DataError(
-                f"{at}: id {prediction.id!r} is already on line {seen[prediction.id]}.",
+                f"{at}: id {_SHOWN.repr(prediction.id)} is already on line {seen[prediction.id]}.",
                 "Delete one of the two lines.",
             )
         seen[prediction.id] = number
@@ -87,113 +128,93 @@ def read_predictions(folder: Path) -> list[Prediction]:
     return predictions
 
 
-def append(folder: Path, record: dict[str, Any]) -> None:
-    """Adds one line to the folder's predictions, whole or not at all.
-
-    A line that an interrupted run left half-written is dropped first.
-
-    Args:
-        record: As at the top of this module; its photos should be on disk already, so that an
-            instance that counts as done has everything.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE_NAME
-    line = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-    _mend(path)
-    # One write of an append-only file: a reader never sees lines interleaved, and a crash leaves
-    # at most one unterminated line, which `_mend` recognises.
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+def open_photo(path: Path, id: str) -> Image:
+    """Pixels of a photo of an instance. Raises DataError, which names the instance."""
     try:
-        os.write(handle, line)
-    finally:
-        os.close(handle)
+        return Photo(path).open()
+    except DataError as error:
+        raise DataError(f"Instance {_SHOWN.repr(id)}: {error.message}", error.hint) from error
 
 
-def done_ids(folder: Path) -> set[str]:
-    """Ids that the folder already has, so that a run can be resumed; a half-written last line
-    does not count.
-
-    Raises:
-        DataError: if a line before the last is broken.
-    """
-    lines = _lines(folder)
-    if lines and not _ends_whole(folder / FILE_NAME):
-        lines = lines[:-1]
-    ids = set()
-    for number, line in lines:
-        at = f"{folder / FILE_NAME}, line {number}"
-        ids.add(_text(_record(line, at), "id", at))
-    return ids
+def read_settings(folder: Path) -> Settings | None:
+    """What predictions of ours were generated with; None for those of another program."""
+    path = folder / SETTINGS
+    try:
+        pairs = read_json(path) if path.is_file() else None
+    except DataError:
+        return None
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    if not isinstance(pairs, dict) or not fields <= pairs.keys():
+        return None
+    numbers = (pairs["seed"], pairs["temperature"])
+    texts = (pairs["agent"], pairs["weights"], pairs["dataset"], pairs["split"])
+    if not all(isinstance(text, str) for text in texts):
+        return None
+    if not all(isinstance(number, int | float) for number in numbers):
+        return None
+    return Settings(**{name: pairs[name] for name in fields})
 
 
 def _lines(folder: Path) -> list[tuple[int, bytes]]:
     """Non-empty lines and their numbers, from 1. Split at line feeds only, since a text may hold
     U+2028 and the like."""
     path = folder / FILE_NAME
+    if folder.is_file():
+        raise DataError(f"{folder} is a file.", f"Name the folder in which {FILE_NAME} lies.")
     try:
-        data = path.read_bytes() if path.is_file() else b""
+        data = path.read_bytes() if path.is_file() else None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}.", "Check its permissions.") from error
-    return [(i, line) for i, line in enumerate(data.split(b"\n"), start=1) if line.strip()]
-
-
-def _ends_whole(path: Path) -> bool:
-    """Whether the last line is complete: ended by a line feed, or a JSON value all the same (a
-    file written by hand may lack the last line feed)."""
-    last = path.read_bytes().rsplit(b"\n", 1)[-1]
-    try:
-        return not last or isinstance(json.loads(last), dict)
-    except ValueError:
-        return False
-
-
-def _mend(path: Path) -> None:
-    if not path.is_file() or path.stat().st_size == 0:
-        return
-    with path.open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) == b"\n":
-            return
-        if _ends_whole(path):
-            file.write(b"\n")
-        else:
-            file.truncate(path.read_bytes().rfind(b"\n") + 1)
+        raise DataError(f"{path} cannot be read: {error.strerror}.", "Check it.") from error
+    if data is None:
+        raise DataError(f"{folder} has no {FILE_NAME}.", "Write some with `pscli generate --out`.")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data[:2].count(0) == 1:
+        raise DataError(f"{path} is UTF-16 or UTF-32.", "Save it as UTF-8.")
+    lines = enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
+    found = [(number, line) for number, line in lines if line.strip()]
+    if not found:
+        raise DataError(f"{folder} has no predictions.", "Write some with `pscli generate --out`.")
+    return found
 
 
 def _record(line: bytes, at: str) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode("utf-8"), parse_constant=refuse)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{at} is not valid JSON: {error.msg} at column {error.colno}.",
             "A line that is cut off comes from an interrupted run: generate into the same folder "
             "again to resume it, or delete the line.",
         ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except RecursionError as error:
+        raise DataError(f"{at} is nested too deeply.", FORM) from error
+    except ValueError as error:  # not UTF-8, NaN, or an integer of thousands of digits
         raise DataError(f"{at} cannot be read: {error}.", FORM) from error
     if not isinstance(record, dict):
         raise DataError(f"{at} is not an object.", FORM)
     return record
 
 
-def _prediction(record: dict[str, Any], folder: Path, at: str) -> Prediction:
+def _prediction(record: dict[str, Any], root: Path, at: str) -> Prediction:
     kind = record.get("kind")
-    if not isinstance(kind, str | None):
-        raise DataError(f"{at}: `kind` is neither a string nor null.", FORM)
+    if not isinstance(kind, str | None) or not (kind or "").isprintable():
+        raise DataError(f"{at}: `kind` is neither null nor a string that can be printed.", FORM)
     filled = record.get("filled", False)
     if not isinstance(filled, bool):
         raise DataError(f"{at}: `filled` is neither true nor false.", FORM)
     return Prediction(
         id=_text(record, "id", at),
         kind=kind,
-        reference=_side(record, "reference", folder, at),
-        prediction=_side(record, "prediction", folder, at),
+        reference=_side(record, "reference", root, at),
+        prediction=_side(record, "prediction", root, at),
         truth=_truth(record.get("truth"), at),
         filled=filled,
     )
 
 
-def _side(record: dict[str, Any], name: str, folder: Path, at: str) -> Side:
+def _side(record: dict[str, Any], name: str, root: Path, at: str) -> Side:
     pairs = record.get(name)
     if not isinstance(pairs, dict):
         raise DataError(f"{at}: `{name}` is missing or not an object.", FORM)
@@ -201,7 +222,7 @@ def _side(record: dict[str, Any], name: str, folder: Path, at: str) -> Side:
     return Side(
         text=_text(pairs, "text", at),
         captions=_texts(pairs, "captions", at),
-        photos=tuple(_photo(path, folder, at) for path in _texts(pairs, "photos", at)),
+        photos=tuple(_photo(path, root, at) for path in _texts(pairs, "photos", at)),
         raw=_text({"raw": ""} | pairs, "raw", at),
         notes=_texts(pairs, "notes", at),
     )
@@ -211,53 +232,149 @@ def _text(pairs: dict[str, Any], name: str, at: str) -> str:
     value = pairs.get(name)
     if not isinstance(value, str):
         raise DataError(f"{at}: `{name}` is missing or not a string.", FORM)
-    return value
+    if len(value) > MAX_TEXT:
+        raise DataError(
+            f"{at}: `{name}` has {len(value):,} characters, more than {MAX_TEXT:,}.",
+            "Is it one response? Cut it.",
+        )
+    return whole(value)
 
 
 def _texts(pairs: dict[str, Any], name: str, at: str) -> tuple[str, ...]:
     value = pairs.get(name, [])
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise DataError(f"{at}: `{name}` is not a list of strings.", FORM)
-    return tuple(value)
+    return tuple(map(whole, value))
 
 
 def _truth(value: Any, at: str) -> Truth | None:
     if value is None:
         return None
+    with contextlib.suppress(TypeError, ValueError, AttributeError):
+        truth = Truth.from_json(value)
+        if truth.kind.isprintable():
+            return truth
+    raise DataError(
+        f"{at}: `truth` has another form.",
+        'Expected null or {"kind": "share", "share": true, "things": [["red", "car"]]}.',
+    )
+
+
+def _photo(name: str, root: Path, at: str) -> Path:
+    at = f"{at}: photo {_SHOWN.repr(name)}"
     try:
-        return Truth.from_json(value)
-    except (TypeError, ValueError, AttributeError) as error:
+        path = (root / name).resolve()
+        size = path.stat().st_size if path.is_file() else None
+    except (ValueError, OSError, RuntimeError) as error:  # NUL, too long, a circle of links
+        raise DataError(f"{at} is no path.", FORM) from error
+    if not path.is_relative_to(root):
         raise DataError(
-            f"{at}: `truth` has another form ({error}).",
-            'Expected null or {"kind": "share", "share": true, "things": [["red", "car"]]}.',
-        ) from error
-
-
-def _photo(name: str, folder: Path, at: str) -> Path:
-    from PIL import Image
-
-    try:
-        path = (folder / name).resolve()
-    except (ValueError, OSError) as error:
-        raise DataError(f"{at}: photo {name!r} is not a path ({error}).", FORM) from error
-    if not path.is_relative_to(folder.resolve()):
-        raise DataError(
-            f"{at}: photo {name!r} lies outside {folder}.",
+            f"{at} lies outside {root}.",
             "Copy the photo into the folder and name it by its path from there.",
         )
-    if not path.is_file():
+    if size is None:
         raise DataError(
-            f"{at}: photo {name!r} does not exist in {folder}.",
-            "Copy it there, or generate the predictions again.",
+            f"{at} does not exist in {root}.", "Copy it there, or generate the predictions again."
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                image.verify()  # headers and checksums only; the scores decode the pixels
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{at}: photo {name!r} is not an image that can be decoded.",
-            "Expected PNG, JPEG, WebP or another format that Pillow reads.",
-        ) from error
+    if not size:
+        raise DataError(f"{at} is an empty file.", "Generate the predictions again.")
     return path
+
+
+# -- writing ---------------------------------------------------------------------------------
+
+
+class Writer:
+    """Adds predictions to a folder. Made by `writing`, which keeps other processes out.
+
+    Nothing of the folder is touched before the first prediction is added.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, done: set[str] | None) -> None:
+        self.folder, self.settings = folder, settings
+        self._begun = done is not None
+        self.done = done or set()  # ids that the folder has
+
+    def add(self, id: str, gold: Response, reply: Reply, filled: bool) -> None:
+        """Adds an instance; its photos first, so that one that counts as done has everything.
+
+        Args:
+            filled: Whether a photo of the context or the reference is not the real one.
+        """
+        if not self._begun:
+            with new_folder(self.folder) as folder:
+                write_json(folder / SETTINGS, dataclasses.asdict(self.settings))
+            self._begun = True
+        drawn = [part for part in reply.parts if isinstance(part, Photo)]
+        record = {
+            "id": id,
+            "kind": gold.truth.kind if gold.truth else None,
+            "reference": {
+                "text": gold.text,
+                "captions": [photo.caption or "" for photo in gold.photos],
+                "photos": self._save(gold.photos, GOLD, id),
+            },
+            "prediction": {
+                "text": reply.text,
+                "captions": reply.captions,
+                "photos": self._save(drawn, DRAWN, id),
+                "raw": reply.raw,
+                "notes": list(reply.notes),
+            },
+            "truth": gold.truth.to_json() if gold.truth else None,
+            "filled": filled,
+        }
+        append_line(self.folder / FILE_NAME, record)
+        self.done.add(id)
+
+    def _save(self, photos: Sequence[Photo], place: str, id: str) -> list[str]:
+        names = [f"{place}/{file_stem(id)}-{i}.png" for i in range(len(photos))]
+        for name, photo in zip(names, photos, strict=True):
+            image = photo.open()
+            with replacing(self.folder / name) as file:
+                image.save(file, "PNG")
+        return names
+
+
+@contextlib.contextmanager
+def writing(folder: Path, settings: Settings, overwrite: bool = False) -> Iterator[Writer]:
+    """A folder to add predictions to; it goes on with what was generated in the same way.
+
+    Raises:
+        CheckpointError: if the folder holds something else, predictions that were generated in
+            another way, or those that another process is writing.
+    """
+    with locked(folder, "writing predictions"):
+        yield Writer(folder, settings, _kept(folder, settings, overwrite))
+
+
+def _kept(folder: Path, now: Settings, overwrite: bool) -> set[str] | None:
+    """Ids that a folder has already; None if it is to be begun."""
+    then = read_settings(folder)
+    if then == now and not overwrite:
+        ids = (line.get("id") for line in read_lines(folder / FILE_NAME))
+        return {id for id in ids if isinstance(id, str)}
+    if then and not overwrite:
+        before, after = dataclasses.asdict(then), dataclasses.asdict(now)
+        changes = [f"{k} {before[k]!r}, not {v!r}" for k, v in after.items() if before[k] != v]
+        raise CheckpointError(
+            f"{folder} was generated with {'; '.join(changes)}.",
+            "Go on with the same settings, name another folder, or replace it: --overwrite.",
+        )
+    claim(folder, SETTINGS, overwrite)
+    if then is None and (folder / SETTINGS).is_file():
+        raise CheckpointError(
+            f"{folder} is not overwritten: its {SETTINGS} is not one of predictions.",
+            "Name another folder, or delete it yourself.",
+        )
+    return None
+
+
+def file_stem(id: str) -> str:
+    """What the names of an instance's photos begin with: another one for each id, also where
+    names are folded to one case or one Unicode form, and valid on any system."""
+    if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}/[0-9]{1,9}", id):
+        return id.replace("/", "-")
+    readable = re.sub(r"[^a-z0-9._-]+", "-", id.lower())[:40]
+    digest = hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return f"{readable}~{digest}"

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from pscli.datasets.formats import parse
-from pscli.dialogue.schema import Dialogue, Photo, Reply, Response
-from pscli.errors import CheckpointError, DataError
-from pscli.files import claim, read_json
-from pscli.predictions.folder import append, done_ids
+from pscli.dialogue.schema import Dialogue, Reply, Response
+from pscli.errors import DataError
+from pscli.files import locked, read_json, replacing
+from pscli.predictions.folder import Writer
 from pscli.systems.base import Question
 
-SETTINGS = "config.json"  # beside predictions.jsonl: what they were generated with
 PHOTO_LENGTH = 100  # characters that a photo counts for when prompts are sorted
 
 
@@ -28,23 +24,6 @@ class Answerer(Protocol):
     def respond_all(
         self, questions: Sequence[Question], *, seed: int = 0, temperature: float = 0.0
     ) -> list[Reply]: ...
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What predictions depend on, and so must not change when a folder is resumed.
-
-    Args:
-        agent: Its folder, or `bundled`.
-        weights: `fingerprint` of that folder.
-    """
-
-    agent: str
-    weights: str
-    dataset: str
-    split: str
-    seed: int
-    temperature: float
 
 
 @dataclass(frozen=True)
@@ -72,24 +51,34 @@ def read_dialogue(path: Path) -> Dialogue:
 
 def save_photos(reply: Reply, folder: Path) -> list[Path]:
     """Saves the photos of a reply under the next free numbers, and returns their files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    taken = [int(path.stem) for path in folder.glob("*.png") if path.stem.isdecimal()]
-    first = max(taken, default=0) + 1
-    paths = [folder / f"{first + i:04d}.png" for i in range(len(reply.photos))]
-    for path, photo in zip(paths, reply.photos, strict=True):
-        with path.open("xb") as file:
-            photo.save(file, "PNG")
+    if not reply.photos:
+        return []
+    with locked(folder, "saving photos"):
+        taken = [int(path.stem) for path in folder.glob("*.png") if path.stem.isdecimal()]
+        first = max(taken, default=0) + 1
+        paths = [folder / f"{first + i:04d}.png" for i in range(len(reply.photos))]
+        for path, photo in zip(paths, reply.photos, strict=True):
+            with replacing(path) as file:
+                photo.save(file, "PNG")
     return paths
 
 
 def instances(dialogues: Iterable[Dialogue]) -> list[Instance]:
-    """Every response after the first of each dialogue, in order; `key` is its id."""
-    return [
-        Instance(Question(responses[:k], responses[k].speaker, f"{dialogue.id}/{k}"), responses[k])
-        for dialogue in dialogues
-        for responses in [dialogue.responses]
-        for k in range(1, len(responses))
-    ]
+    """Every response after the first of each dialogue, in order; `key` is its id.
+
+    Raises:
+        DataError: if two have one id.
+    """
+    found: dict[str, Instance] = {}
+    for dialogue in dialogues:
+        responses = dialogue.responses
+        for k in range(1, len(responses)):
+            id = f"{dialogue.id}/{k}"
+            if id in found:
+                raise DataError(f"Two dialogues have the id {dialogue.id!r}.", "Rename one.")
+            question = Question(responses[:k], responses[k].speaker, id)
+            found[id] = Instance(question, responses[k])
+    return list(found.values())
 
 
 def batches(work: Sequence[Instance], size: int) -> list[list[Instance]]:
@@ -103,92 +92,38 @@ def _length(instance: Instance) -> int:
     return sum(len(r.text) + PHOTO_LENGTH * len(r.photos) for r in context)
 
 
-def open_predictions(out: Path, settings: Settings, overwrite: bool = False) -> set[str]:
-    """Makes a folder ready for predictions, and returns the ids that it already has.
-
-    Raises:
-        CheckpointError: if the folder holds something else, or predictions that were generated
-            in another way.
-    """
-    now = dataclasses.asdict(settings)
-    if (out / SETTINGS).is_file() and not overwrite:
-        then = read_json(out / SETTINGS)
-        if then == now:
-            return done_ids(out)
-        known = then if isinstance(then, dict) else {}
-        changes = [f"{k} {known.get(k)!r}, not {v!r}" for k, v in now.items() if known.get(k) != v]
-        raise CheckpointError(
-            f"{out} was generated with {'; '.join(changes)}.",
-            "Go on with the same settings, name another folder, or replace it: --overwrite.",
-        )
-    claim(out, SETTINGS, overwrite)
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    (out / SETTINGS).write_text(json.dumps(now, indent=1), encoding="utf-8")
-    return set()
-
-
 def predict(
     agent: Answerer,
     work: Sequence[Instance],
-    out: Path,
-    done: set[str],
+    writer: Writer,
     progress: Callable[[int], None],
-    *,
     size: int = 64,
-    seed: int = 0,
-    temperature: float = 0.0,
 ) -> None:
-    """Answers all instances that are not done yet, and appends them to the predictions.
+    """Answers all instances that the folder does not have yet, and adds them.
 
     Args:
-        done: Ids that the folder has.
         progress: Called with how many more instances are done.
         size: Instances to a batch.
     """
+    settings = writer.settings
     for batch in batches(work, size):
-        if any(instance.question.key not in done for instance in batch):
+        if any(instance.question.key not in writer.done for instance in batch):
             # A batch that was cut short is answered whole again: padding changes the last bits of
             # a sum, and a resumed run is to write what an uninterrupted one does.
             questions = [instance.question for instance in batch]
-            replies = agent.respond_all(questions, seed=seed, temperature=temperature)
+            replies = agent.respond_all(
+                questions, seed=settings.seed, temperature=settings.temperature
+            )
             for instance, reply in zip(batch, replies, strict=True):
-                if instance.question.key not in done:
-                    append(out, _record(instance, reply, out))
+                if instance.question.key not in writer.done:
+                    writer.add(instance.question.key, instance.gold, reply, _filled(instance))
         progress(len(batch))
 
 
-def _record(instance: Instance, reply: Reply, out: Path) -> dict[str, Any]:
-    """One line of predictions.jsonl. The photos are written first."""
-    key, gold = instance.question.key, instance.gold
-    drawn = [part for part in reply.parts if isinstance(part, Photo)]
-    known = [photo for r in (*instance.question.responses, gold) for photo in r.photos]
-    return {
-        "id": key,
-        "kind": gold.truth.kind if gold.truth else None,
-        "reference": {
-            "text": gold.text,
-            "captions": [photo.caption or "" for photo in gold.photos],
-            "photos": _save(gold.photos, out, "gold", key),
-        },
-        "prediction": {
-            "text": reply.text,
-            "captions": reply.captions,
-            "photos": _save(drawn, out, "images", key),
-            "raw": reply.raw,
-            "notes": list(reply.notes),
-        },
-        "truth": gold.truth.to_json() if gold.truth else None,
-        "filled": any(photo.filled for photo in known),
-    }
-
-
-def _save(photos: Sequence[Photo], out: Path, folder: str, key: str) -> list[str]:
-    names = [f"{folder}/{key.replace('/', '-')}-{i}.png" for i in range(len(photos))]
-    (out / folder).mkdir(exist_ok=True)
-    for name, photo in zip(names, photos, strict=True):
-        photo.open().save(out / name, "PNG")
-    return names
+def _filled(instance: Instance) -> bool:
+    """Whether a photo of the context or the reference is not the real one."""
+    known = (*instance.question.responses, instance.gold)
+    return any(photo.filled for response in known for photo in response.photos)
 
 
 def fingerprint(folder: Path) -> str:

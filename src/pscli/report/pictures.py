@@ -212,22 +212,24 @@ CURVES = {
     "image": "image loss  $L^v$ (Eq. 12)",
     "tau": r"temperature  $\tau$",
     "grad_llm_from_image": r"gradient norm of the LLM from $L^v$",
-    "bleu2": "BLEU-2 on dev",
-    "fid": "FID on dev",
 }
 
 
-def loss_figure(metrics: Sequence[dict[str, Any]]) -> Figure:
+def loss_figure(metrics: Sequence[dict[str, Any]], dev: Sequence[str] = ()) -> Figure:
     """Curves of a training run over its steps; those that it did not log are left out.
 
     Args:
-        metrics: Lines of metrics.jsonl; each has a `step` and some of `CURVES`.
+        metrics: Lines of metrics.jsonl; each has a `step`.
+        dev: Names of scores to draw beside `CURVES`.
     """
     from matplotlib.figure import Figure
 
+    titles = CURVES | {name: f"{name} on dev" for name in dev}
     curves = {
-        key: [(line["step"], line[key]) for line in metrics if line.get(key) is not None]
-        for key in CURVES
+        key: [
+            (line["step"], line[key]) for line in metrics if isinstance(line.get(key), int | float)
+        ]
+        for key in titles
     }
     drawn = {key: points for key, points in curves.items() if points}
     columns = min(3 if len(drawn) <= 6 else 4, max(1, len(drawn)))
@@ -238,7 +240,7 @@ def loss_figure(metrics: Sequence[dict[str, Any]]) -> Figure:
         steps, values = zip(*points, strict=True)
         marker = "o" if len(points) < 30 else ""
         axes.plot(steps, values, color=REPLIES[1], linewidth=1.2, marker=marker, markersize=3)
-        axes.set_title(CURVES[key], fontsize=10, color=INK)
+        axes.set_title(titles[key], fontsize=10, color=INK)
         axes.set_xlabel("step", fontsize=8, color=FADED)
         axes.tick_params(labelsize=8, colors=FADED)
         axes.grid(alpha=0.25)
@@ -246,10 +248,10 @@ def loss_figure(metrics: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-def loss_plot(metrics: Sequence[dict[str, Any]], path: Path) -> None:
+def loss_plot(metrics: Sequence[dict[str, Any]], path: Path, dev: Sequence[str] = ()) -> None:
     """Saves `loss_figure` as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure = loss_figure(metrics)
+    figure = loss_figure(metrics, dev)
     FigureCanvasAgg(figure)  # no window system is asked for
     figure.savefig(path, dpi=150, facecolor="white")

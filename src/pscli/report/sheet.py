@@ -3,64 +3,80 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from pscli.dialogue.schema import Dialogue, Photo
-from pscli.errors import DataError
-from pscli.files import read_json
-from pscli.predictions.folder import Prediction, Side, read_predictions
-from pscli.registry import TABLES, find
+from pscli import console
+from pscli.datasets.base import load, named
+from pscli.dialogue.schema import Dialogue, Photo, Response
+from pscli.errors import DataError, PscliError
+from pscli.predictions.folder import (
+    Prediction,
+    Settings,
+    Side,
+    open_photo,
+    read_predictions,
+    read_settings,
+)
+from pscli.registry import TABLES
 from pscli.report.pictures import Parts, contact_sheet, conversation, loss_plot
+from pscli.runs import Run
 
-KINDS = ("share", "look", "vary", "recall", "chat")  # shown in turn
+IN_TURN = ("share", "look", "vary", "recall", "chat")  # instance types, as they are shown
 LEGEND = "Strong colours: the agent's reply, and the caption it draws from. Grey: what was said."
 
 
-def sheet(folders: Sequence[Path], count: int, kinds: Sequence[str] = ()) -> Image.Image:
+def sheet(
+    folders: Sequence[Path], count: int, kinds: Sequence[str] = (), use: Collection[str] = ()
+) -> Image.Image:
     """A row for each of `count` instances of different dialogues, a column for each folder.
 
     Args:
         folders: Predictions of several systems for the same instances.
         kinds: Instance types to show; all in turn by default.
+        use: Datasets `module:object` that a folder may name; a file does not choose code to run.
 
     Raises:
         DataError: if there are no predictions, or none that all folders share.
     """
     systems = [{p.id: p for p in read_predictions(folder)} for folder in folders]
     shared = [p for p in systems[0].values() if all(p.id in system for system in systems)]
-    chosen = choose(shared, count, kinds)
+    settings = next(filter(None, map(read_settings, folders)), None)
+    chosen = choose(shared, count, kinds, ours=settings is not None)
     if not chosen:
         raise DataError(
             f"The folders share no instance{' of type ' + ', '.join(kinds) if kinds else ''}.",
             "Generate them from the same split.",
         )
-    dialogues = _dialogues(folders[0])
+    dialogues = _dialogues(settings, use) if settings else {}
     rows = []
     for id in chosen:
-        name, _, number = id.rpartition("/")
-        responses = dialogues[name].responses if name in dialogues else []
-        index = int(number) if responses else 0
-        speaker = responses[index].speaker if responses else ""
+        before, speaker = _context(dialogues, id)
         rows.append(
             [
-                conversation(
-                    responses[:index], speaker, _parts(s[id].prediction), _parts(s[id].reference)
-                )
-                for s in systems
+                conversation(before, speaker, _parts(p.prediction, id), _parts(p.reference, id))
+                for p in (system[id] for system in systems)
             ]
         )
     return contact_sheet(rows, _names(folders), LEGEND)
 
 
-def choose(predictions: Sequence[Prediction], count: int, kinds: Sequence[str] = ()) -> list[str]:
-    """Ids of up to `count` instances: types in turn, and no dialogue twice."""
+def choose(
+    predictions: Sequence[Prediction], count: int, kinds: Sequence[str] = (), ours: bool = True
+) -> list[str]:
+    """Ids of up to `count` instances: types in turn, and no dialogue twice.
+
+    Args:
+        ours: Whether ids are DIALOGUE/NUMBER; those of other programs may be anything.
+    """
+
+    def dialogue(id: str) -> str:
+        return id.rpartition("/")[0] if ours else id
+
     ordered = sorted(predictions, key=lambda p: p.id)
-    present = dict.fromkeys([*KINDS, *(p.kind for p in ordered)])
+    present = dict.fromkeys([*IN_TURN, *(p.kind for p in ordered)])
     wanted = [kind for kind in present if kind in kinds or not kinds]
     queues = {kind: [p.id for p in ordered if p.kind == kind] for kind in wanted}
     chosen: list[str] = []
@@ -68,26 +84,45 @@ def choose(predictions: Sequence[Prediction], count: int, kinds: Sequence[str] =
     for kind in itertools.cycle(wanted):
         if len(chosen) == count or not any(queues.values()):
             break
-        queues[kind] = [id for id in queues[kind] if id.rpartition("/")[0] not in used]
+        queues[kind] = [id for id in queues[kind] if dialogue(id) not in used]
         if queues[kind]:
             chosen.append(queues[kind].pop(0))
-            used.add(chosen[-1].rpartition("/")[0])
+            used.add(dialogue(chosen[-1]))
     return chosen
 
 
-def _parts(side: Side) -> Parts:
+def _parts(side: Side, id: str) -> Parts:
     captions = itertools.chain(side.captions, itertools.repeat(None))
-    photos = [Photo(path, caption) for path, caption in zip(side.photos, captions, strict=False)]
+    photos = [
+        Photo(open_photo(path, id), caption)
+        for path, caption in zip(side.photos, captions, strict=False)
+    ]
     return [*([side.text] if side.text else []), *photos]
 
 
-def _dialogues(folder: Path) -> dict[str, Dialogue]:
-    """The dialogues behind our own predictions; none behind those of others."""
-    settings = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
-    if not isinstance(settings, dict) or settings.get("dataset") not in TABLES["dataset"]:
+def _dialogues(settings: Settings, use: Collection[str]) -> dict[str, Dialogue]:
+    """The dialogues behind predictions of ours; where they cannot be had, a note says why."""
+    name = settings.dataset
+    if name not in TABLES["dataset"] and name not in use:
+        console.note(
+            f"Without contexts: they come from {name!r}, and no file chooses code to run. "
+            f"If you trust it, name it yourself: --use {name!r}."
+        )
         return {}
-    source = find("dataset", settings["dataset"])()
-    return {dialogue.id: dialogue for dialogue in source.load(settings["split"])}
+    try:
+        dialogues = load(named(name), settings.split)
+    except PscliError as error:
+        console.note(f"Without contexts: {error}")
+        return {}
+    return {dialogue.id: dialogue for dialogue in dialogues}
+
+
+def _context(dialogues: dict[str, Dialogue], id: str) -> tuple[list[Response], str]:
+    """What was said before an instance, and who replies; nothing if it is of none of these."""
+    name, _, number = id.rpartition("/")
+    responses = dialogues[name].responses if name in dialogues else []
+    index = int(number) if number.isdecimal() and number.isascii() else len(responses)
+    return (responses[:index], responses[index].speaker) if index < len(responses) else ([], "")
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -102,27 +137,10 @@ def curves(run: Path, out: Path) -> None:
     Raises:
         DataError: if it has no lines yet, or a broken one.
     """
-    lines = metrics(run)
+    lines = Run(run).metrics
     if not lines:
         raise DataError(f"{run} has logged nothing yet.", "Wait for its first steps.")
-    loss_plot(lines, out)
-
-
-def metrics(run: Path) -> list[dict[str, Any]]:
-    """Lines of a run's metrics.jsonl, if there is one; a line that is being written is left out.
-
-    Raises:
-        DataError: if a line is broken.
-    """
-    path = run / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    values: list[dict[str, Any]] = []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
-        try:
-            values.append(json.loads(line))
-        except ValueError as error:
-            if line.endswith("\n"):
-                raise DataError(f"{path}:{number} is not JSON: {error}.") from error
-    return values
+        if not isinstance(line.get("step"), int | float):
+            raise DataError(f"{run / 'metrics.jsonl'}:{number} has no step.", "Delete the line.")
+    loss_plot(lines, out, Run(run).monitored)

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
-import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from hashlib import file_digest
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from pscli.components.generator import Generator
-from pscli.components.llm import LanguageModel
-from pscli.components.perceptron import QFormerPerceptron
+from safetensors.torch import save_file
+
+from pscli.components.load import WEIGHTS, Load
 from pscli.config import Config, ModelConfig
 from pscli.dialogue.schema import Dialogue, Reply
-from pscli.errors import CheckpointError, ConfigError
-from pscli.registry import TABLES, find
-from pscli.systems.base import Question, System, answer, freeze
-from pscli.systems.end_to_end import EndToEnd
-from pscli.systems.pipeline import Captioner, Pipeline
+from pscli.errors import CheckpointError, ConfigError, DataError
+from pscli.files import new_folder, read_json, write_json
+from pscli.registry import find
+from pscli.runs import agent_in
+from pscli.systems.base import Question, System, answer
+
+CONFIG, INDEX = "agent_config.json", "index.json"
 
 
 class Agent:
@@ -37,52 +37,48 @@ class Agent:
         self.system, self.config = system, config
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path | None = None) -> Self:
-        """Loads an agent folder; without one, the bundled photoworld agent.
+    def from_pretrained(
+        cls, folder: str | Path | None = None, *, use: Collection[str] = ()
+    ) -> Self:
+        """Loads the agent of a folder or run; without one, the bundled photoworld agent.
+
+        Args:
+            use: `module:object` names of code that the agent's own parts are made of; a folder
+                alone chooses no code to run.
 
         Raises:
             CheckpointError: if the folder holds no agent.
         """
-        folder = Path(folder) if folder else find("agent", "bundled")()
-        if not (folder / "agent_config.json").is_file() and (folder / "agent").is_dir():
-            folder /= "agent"  # a run was named
+        folder = agent_in(Path(folder)) if folder else find("agent", "bundled")()
         try:
-            pairs = json.loads((folder / "agent_config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            config = Config.from_json(read_json(folder / CONFIG), use)
+        except DataError as error:
             raise CheckpointError(
-                f"{folder} holds no agent: agent_config.json cannot be read.",
+                f"{folder} holds no agent: {CONFIG} cannot be read.",
                 "Expected a folder that `pscli train-e2e` or `pscli train-pipeline` wrote.",
             ) from error
-        config = Config.from_json(pairs)
-        here: dict[str, Any] = {
-            part: str(folder / part) if (folder / part).is_dir() else getattr(config.model, part)
-            for part in ("llm", "vision", "generator")
-        }
-        local = dataclasses.replace(config.model, **here)
-        system = build(config.system, local, captioner=config.model)
-        agent = cls(system, config)
-        agent.system.eval()
-        return agent
+        verify(folder)
+        system = build(config.system, config.model, folder)
+        system.eval()
+        return cls(system, config)
 
     def save_pretrained(self, folder: Path, half: bool = False) -> None:
-        """Writes the agent as a folder, atomically: safetensors only.
+        """Writes the agent as a folder, whole or not at all: safetensors only.
 
         Args:
             half: Store weights in 16 bits, at half the size.
         """
-        temporary = folder.with_name(f".{folder.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
         # A copy, lest the agent's own weights be rounded.
         system = copy.deepcopy(self.system).half() if half else self.system
-        system.llm.save_pretrained(temporary / "llm")
-        system.generator.save_pretrained(temporary / "generator")
-        if isinstance(system, EndToEnd):
-            system.perceptron.save_pretrained(temporary / "vision")
-        pairs = json.dumps(self.config.to_json(), indent=1)
-        (temporary / "agent_config.json").write_text(pairs, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        with new_folder(folder) as new:
+            for name, part in system.parts().items():
+                if part.saved and hasattr(part.module, "save_pretrained"):
+                    part.module.save_pretrained(new / name)
+                elif part.saved:  # a plain module, such as a bridge with weights
+                    (new / name).mkdir()
+                    save_file(part.module.state_dict(), new / name / WEIGHTS)
+            write_json(new / CONFIG, self.config.to_json())
+            write_json(new / INDEX, {"sha256": checksums(new)})
 
     def respond(
         self,
@@ -117,45 +113,39 @@ class Agent:
         return answer(self.system, questions, temperature=temperature, seed=seed, **lengths)
 
 
-def source(name: str, part: str) -> str:
-    """Folder or hub id behind the name of a component."""
-    return str(find("weights", name)(part)) if name in TABLES["weights"] else name
+def checksums(folder: Path) -> dict[str, str]:
+    """sha256 of every file of weights in an agent's folder."""
+    sums = {}
+    for path in sorted(folder.rglob("*.safetensors")):
+        with path.open("rb") as file:
+            sums[path.relative_to(folder).as_posix()] = file_digest(file, "sha256").hexdigest()
+    return sums
 
 
-def build(system: str, model: ModelConfig, captioner: ModelConfig | None = None) -> Any:
-    """A system from its configuration, with pre-trained parts.
+def verify(folder: Path) -> None:
+    """Raises CheckpointError if weights are not those that the folder's index names."""
+    if not (folder / INDEX).is_file():
+        return  # made by hand, or by an earlier version
+    known, now = read_json(folder / INDEX), checksums(folder)
+    kept = known.get("sha256") if isinstance(known, dict) else None
+    if kept != now:
+        pairs = kept if isinstance(kept, dict) else {}
+        differing = sorted(set(pairs.items()) ^ set(now.items())) if pairs else [(INDEX, "")]
+        raise CheckpointError(
+            f"{folder}: {differing[0][0]} is not what was saved there.",
+            f"Copy the folder again; if you changed it on purpose, delete {INDEX}.",
+        )
 
-    Args:
-        captioner: Where the pipeline's captioner comes from, if not from `model`'s own parts.
+
+def build(system: str, model: ModelConfig, folder: Path | None = None) -> System:
+    """A system by its name, with pre-trained parts or those of an agent's folder.
 
     Raises:
         ConfigError: at an unknown name.
     """
     _hide_loading_bars()
-    llm = LanguageModel.from_pretrained(source(model.llm, "llm"), model.llm_revision)
-    generator = Generator.from_pretrained(
-        source(model.generator, "generator"), model.generator_revision,
-        guidance=model.guidance, steps=model.draw_steps, snr_gamma=model.snr_gamma,
-    )  # fmt: skip
-    kind = find("system", system)
-    if kind is Pipeline:
-        from_parts = captioner or model
-        built: Any = Pipeline(
-            Captioner(
-                QFormerPerceptron.from_pretrained(Path(source(from_parts.vision, "vision"))),
-                LanguageModel.from_pretrained(source(from_parts.llm, "llm")),
-            ),
-            llm,
-            generator,
-        )
-    else:
-        perceptron = find("perceptron", model.perceptron).from_pretrained(
-            Path(source(model.vision, "vision"))
-        )
-        bridge = find("bridge", model.bridge)
-        built = kind(perceptron, llm, bridge, generator, model.caption_source)
-    freeze(built, model.frozen)
-    return built
+    built: System = find("system", system).build(model, Load(model, folder))
+    return built.freeze(model.frozen)
 
 
 def _hide_loading_bars() -> None:

@@ -1,17 +1,23 @@
-"""What the end-to-end model and the pipeline share: losses of a step, and answering a dialogue."""
+"""What every system is: parts that are loaded, trained and saved, losses, and replies."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
+import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pscli.components.cache import Cache
 from pscli.components.generator import Generator
 from pscli.components.llm import LanguageModel
+from pscli.components.load import Load
 from pscli.components.noise import seeded
+from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.reply import Caption, parse
 from pscli.dialogue.schema import Photo, Reply, Response
@@ -48,23 +54,89 @@ class Prompt:
     dropped: int
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a system.
+
+    Args:
+        module: With `save_pretrained(folder)` if it is saved.
+        frozen: Prefixes of its parameters that do not train, unless the configuration says
+            otherwise; "" for all.
+        saved: Whether the agent's folder holds it; else it is found again by its name.
+    """
+
+    module: Any
+    frozen: tuple[str, ...] = ()
+    saved: bool = True
+
+
 class System(nn.Module):
-    """A dialogue agent that can be trained and asked: see `EndToEnd` and `Pipeline`."""
+    """A dialogue agent that can be trained and asked: see `EndToEnd` and `Pipeline`.
+
+    A system is one file and a line in the registry. It says how it is built, which parts it has,
+    what its losses are and what its LLM reads; the loop, the agent and the commands know no more.
+    """
 
     llm: LanguageModel
     generator: Generator
+    cache: Cache
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = Cache()
+
+    @classmethod
+    def build(cls, config: ModelConfig, load: Load) -> Self:
+        """A system with its pre-trained parts, or those of an agent."""
+        raise NotImplementedError
+
+    def parts(self) -> dict[str, Part]:
+        """Parts by name, which is also that of their subfolder in an agent's folder."""
+        raise NotImplementedError
 
     def template(self, max_length: int) -> Template:
         """How dialogues become token sequences in training."""
         raise NotImplementedError
 
     def forward(self, batch: Batch, tau: float, seed: str) -> Losses:
-        """Losses of a micro-batch."""
+        """Losses of a micro-batch that `prepare` has seen."""
         raise NotImplementedError
 
     def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
         """What the LLM reads of each dialogue, up to where the reply begins."""
         raise NotImplementedError
+
+    def prepare(self, batch: Batch) -> Batch:
+        """The batch with its photos decoded: latents of those to be drawn."""
+        gold = [span.photo for _, span in batch.captions]
+        drawn = self.cache(self.generator.encoder, gold, self.generator.latents) if gold else None
+        return dataclasses.replace(batch, drawn=drawn)
+
+    def draw(self, captions: Sequence[str], generators: Sequence[torch.Generator]) -> list[Image]:
+        """One photo a caption, drawn together; seeded by one generator a photo."""
+        return self.generator.draw(captions, generators)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode where something trains: a frozen part sees as it always did."""
+        super().train(mode)
+        for module in self.modules():
+            weights = list(module.parameters())
+            if weights and not any(weight.requires_grad for weight in weights):
+                module.eval()
+        return self
+
+    def freeze(self, prefixes: Sequence[str] | None = None) -> Self:
+        """Leaves only those parameters to train whose names begin with none of the prefixes.
+
+        Args:
+            prefixes: By default what the parts say.
+        """
+        if prefixes is None:
+            parts = self.parts().items()
+            prefixes = [f"{name}.{prefix}" for name, part in parts for prefix in part.frozen]
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(not name.startswith(tuple(prefixes)))
+        return self
 
 
 def text_loss(llm: LanguageModel, hidden: Tensor, batch: Batch) -> Tensor:
@@ -74,11 +146,6 @@ def text_loss(llm: LanguageModel, hidden: Tensor, batch: Batch) -> Tensor:
     return F.cross_entropy(
         llm.logits(hidden[:, :-1][supervised]), labels[supervised], reduction="sum"
     )
-
-
-def drawn_photos(batch: Batch) -> list[Image]:
-    """Pixels of the response photos of a batch."""
-    return [span.photo.open() for _, span in batch.captions]
 
 
 def answer(
@@ -105,7 +172,7 @@ def answer(
         for number, part in enumerate(parts)
         if isinstance(part, Caption)
     ]
-    photos = iter(system.generator.draw([w for w, _ in wanted], [g for _, g in wanted]))
+    photos = iter(system.draw([w for w, _ in wanted], [g for _, g in wanted]))
     replies = []
     for (parts, notes), ids, prompt in zip(parsed, generated, prompts, strict=True):
         if prompt.dropped:
@@ -114,9 +181,3 @@ def answer(
         raw = system.llm.tokenizer.decode(ids)
         replies.append(Reply(tuple(drawn), raw, tuple(notes)))
     return replies
-
-
-def freeze(model: nn.Module, prefixes: Sequence[str]) -> None:
-    """Parameters whose names begin with one of the prefixes do not train."""
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not name.startswith(tuple(prefixes)))

@@ -5,24 +5,28 @@ Guo et al. (2024), §2; "Eq. n" refers to it. Read `forward` beside Fig. 2.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
+from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from pscli.components.alignment import exact_matches, word_numbers
-from pscli.components.bridge import Bridge, Captions, gumbel_argmax
+from pscli.components.bridge import Bridge, Captions, Sizes, gumbel_argmax
 from pscli.components.generator import Generator
 from pscli.components.llm import LanguageModel
+from pscli.components.load import Load
 from pscli.components.noise import gumbel, seeded
-from pscli.components.perceptron import LinearPerceptron, QFormerPerceptron, in_place
+from pscli.components.perceptron import Perceptron, in_place
+from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.schema import Photo
 from pscli.dialogue.sequence import PHOTO, Template, seen
 from pscli.errors import ConfigError
-from pscli.systems.base import Losses, Prompt, Question, System, drawn_photos, text_loss
+from pscli.systems.base import Losses, Part, Prompt, Question, System, text_loss
 
 # B sequences, L tokens, D LLM width, V LLM vocabulary; C captions of M LLM and N CLIP tokens
 
@@ -37,7 +41,7 @@ class EndToEnd(System):
 
     def __init__(
         self,
-        perceptron: QFormerPerceptron | LinearPerceptron,
+        perceptron: Perceptron,
         llm: LanguageModel,
         bridge: Bridge,
         generator: Generator,
@@ -51,6 +55,28 @@ class EndToEnd(System):
             )
         self.bridge = bridge
         self.caption_source = caption_source
+        if perceptron.width != llm.width:
+            raise ConfigError(
+                f"The perceptron gives embeddings of width {perceptron.width}, the LLM reads "
+                f"{llm.width}.",
+                "Use a perceptron that was made for this LLM.",
+            )
+
+    @classmethod
+    def build(cls, config: ModelConfig, load: Load) -> Self:
+        llm, generator = load("llm"), load("generator")
+        clip_vocabulary, clip_width = generator.embeddings.shape
+        bridge = load.bridge(Sizes(llm.vocabulary, clip_vocabulary, clip_width, llm.width))
+        return cls(load("perceptron"), llm, bridge, generator, config.caption_source)
+
+    def parts(self) -> dict[str, Part]:
+        parts = {
+            "perceptron": Part(self.perceptron, frozen=("vision.",)),
+            "llm": Part(self.llm),
+            "generator": Part(self.generator, frozen=("vae.",)),
+        }
+        learnt = isinstance(self.bridge, nn.Module)
+        return parts | ({"bridge": Part(self.bridge)} if learnt else {})
 
     def template(self, max_length: int) -> Template:
         return Template(
@@ -64,27 +90,34 @@ class EndToEnd(System):
             tau: Temperature of the Gumbel-softmax, > 0.
             seed: Names the training step; with an example's own key it seeds that example's noise.
         """
-        embeddings = self.embed(batch.ids, batch.photos)  # U, with H^v in place (Eq. 3)
+        embeddings = self.embed(batch.ids, batch.seen)  # U, with H^v in place (Eq. 3)
         hidden = self.llm.hidden(embeddings, batch.mask, batch.positions)  # h (Eq. 1)
         text = text_loss(self.llm, hidden, batch)  # L^t (Eq. 2)
         if not batch.captions:
             return Losses(text, text.new_zeros(()))
         captions = self.write(hidden, batch, seed)  # o, g, r̃ (Eqs. 1, 4, 7)
-        table = self.generator.text_encoder.get_input_embeddings().weight
-        residual = self.bridge(captions, table, tau)  # R^SD - R̃^SD (Eqs. 5-11)
+        residual = self.bridge(captions, self.generator.embeddings, tau)  # R^SD - R̃^SD (Eqs. 5-11)
         noise = self.generator.draw_noise(
             [seeded(seed, span.key, "diffusion") for _, span in batch.captions]
         )
-        latents = self.generator.latents(drawn_photos(batch))
-        image = self.generator.losses(captions.clip_ids, latents, noise, residual)  # L^v (Eq. 12)
-        return Losses(text, image.sum())
+        assert batch.drawn is not None  # `prepare` made them
+        image = self.generator.losses(captions.clip_ids, batch.drawn, noise, residual)
+        return Losses(text, image.sum())  # L^v (Eq. 12)
 
-    def embed(self, ids: Tensor, photos: Sequence[Photo]) -> Tensor:
-        """[B, L, D] embeddings of words, with H^v = Q-Former(Q, ViT(I)) for photos (Eq. 3)."""
+    def prepare(self, batch: Batch) -> Batch:
+        return dataclasses.replace(super().prepare(batch), seen=self.look(batch.photos))
+
+    def look(self, photos: Sequence[Photo]) -> Tensor | None:
+        """[P, …] what the perceptron sees in photos: H̃^v = ViT(I) (Eq. 3)."""
+        seer = self.perceptron
+        return self.cache(seer.vision, photos, seer.look) if photos else None
+
+    def embed(self, ids: Tensor, seen: Tensor | None) -> Tensor:
+        """[B, L, D] embeddings of words, with H^v = Q-Former(Q, H̃^v) for photos (Eq. 3)."""
         embeddings = self.llm.embed(ids)
-        if not photos:
+        if seen is None:
             return embeddings
-        visual = self.perceptron(self.perceptron.pixels([photo.open() for photo in photos]))
+        visual = self.perceptron(seen)
         place = ids == self.llm.tokenizer.convert_tokens_to_ids(PHOTO)
         return in_place(embeddings, place, visual)
 
@@ -133,9 +166,6 @@ class EndToEnd(System):
         packed = [template.prompt(q.responses, q.speaker) for q in questions]
         with torch.no_grad():
             return [
-                Prompt(
-                    self.embed(torch.tensor([p.ids], device=self.llm.device), p.photos)[0],
-                    p.dropped,
-                )
+                Prompt(self.embed(self.llm.ids(p.ids)[None], self.look(p.photos))[0], p.dropped)
                 for p in packed
             ]

@@ -8,18 +8,21 @@ perceptron and the LLM as they were pre-trained on captioning, frozen.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import nn
 
 from pscli.components.generator import Generator
 from pscli.components.llm import LanguageModel
+from pscli.components.load import Load
 from pscli.components.noise import seeded
-from pscli.components.perceptron import QFormerPerceptron, in_place
+from pscli.components.perceptron import Perceptron, in_place
+from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.schema import Photo
 from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, Template, told
-from pscli.systems.base import Losses, Prompt, Question, System, drawn_photos, text_loss
+from pscli.systems.base import Losses, Part, Prompt, Question, System, text_loss
 
 CAPTION, DESCRIBE = "Caption:", "Describe:"  # what the captioner is asked for
 
@@ -27,7 +30,7 @@ CAPTION, DESCRIBE = "Caption:", "Describe:"  # what the captioner is asked for
 class Captioner(nn.Module):
     """Says in one sentence what a photo shows."""
 
-    def __init__(self, perceptron: QFormerPerceptron, llm: LanguageModel) -> None:
+    def __init__(self, perceptron: Perceptron, llm: LanguageModel) -> None:
         super().__init__()
         self.perceptron, self.llm = perceptron, llm
 
@@ -44,7 +47,7 @@ class Captioner(nn.Module):
         """One caption a photo."""
         if not photos:
             return []
-        visual = self.perceptron(self.perceptron.pixels([p.open() for p in photos]))
+        visual = self.perceptron(self.perceptron.look([p.open() for p in photos]))
         ids = torch.tensor(self.prompt_ids(task), device=self.llm.device)
         words = self.llm.embed(ids).expand(len(photos), -1, -1)
         place = (ids == self.llm.tokenizer.convert_tokens_to_ids(PHOTO)).expand(len(photos), -1)
@@ -60,6 +63,18 @@ class Pipeline(System):
     def __init__(self, captioner: Captioner, llm: LanguageModel, generator: Generator) -> None:
         super().__init__()
         self.captioner, self.llm, self.generator = captioner, llm, generator
+
+    @classmethod
+    def build(cls, config: ModelConfig, load: Load) -> Self:
+        captioner = Captioner(load.pretrained("perceptron"), load.pretrained("llm"))
+        return cls(captioner, load("llm"), load("generator"))
+
+    def parts(self) -> dict[str, Part]:
+        return {
+            "captioner": Part(self.captioner, frozen=("",), saved=False),
+            "llm": Part(self.llm),
+            "generator": Part(self.generator, frozen=("vae.",)),
+        }
 
     def template(self, max_length: int) -> Template:
         """In training a photo of the context is its gold caption."""
@@ -78,8 +93,8 @@ class Pipeline(System):
         noise = self.generator.draw_noise(
             [seeded(seed, span.key, "diffusion") for _, span in batch.captions]
         )
-        latents = self.generator.latents(drawn_photos(batch))
-        return Losses(text, self.generator.losses(ids, latents, noise).sum())  # Eq. 12
+        assert batch.drawn is not None  # `prepare` made them
+        return Losses(text, self.generator.losses(ids, batch.drawn, noise).sum())  # Eq. 12
 
     def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
         """What the LLM reads of each dialogue, its photos told by the captioner."""
@@ -88,7 +103,4 @@ class Pipeline(System):
         see = told(self.llm.tokenizer, lambda photo: words[id(photo)])
         template = Template(self.llm.tokenizer, see, max_length)
         packed = [template.prompt(q.responses, q.speaker) for q in questions]
-        device = self.llm.device
-        return [
-            Prompt(self.llm.embed(torch.tensor(p.ids, device=device)), p.dropped) for p in packed
-        ]
+        return [Prompt(self.llm.embed(self.llm.ids(p.ids)), p.dropped) for p in packed]

@@ -1,55 +1,66 @@
 """Exact training state in safetensors and JSON: weights, optimiser moments, counters. No pickle.
 
 All randomness of training is seeded from (seed, step, example), so that weights, moments and the
-step number are the whole state and a resumed run continues bit for bit.
+step number are the whole state and a resumed run continues bit for bit. Sharded weights are stored
+whole, so that a run may go on with another number of processes.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import hashlib
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
-from pscli.errors import CheckpointError
+from pscli.dialogue.sequence import Packed
+from pscli.errors import CheckpointError, PscliError
+from pscli.files import new_folder, read_json, write_json
+
+WEIGHTS, MOMENTS, STATE = "weights.safetensors", "moments.safetensors", "state.json"
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+    chief: bool = True,
 ) -> Path:
     """Writes `folder/step-N` atomically (N = state["step"]) and then removes older ones.
 
-    Only trainable parameters are kept; frozen ones come from the foundations.
+    Only trainable parameters are kept; frozen ones come from the foundations. All processes must
+    call it, and one of them, the chief, writes.
+
+    Raises:
+        CheckpointError: if it cannot be written; older ones are kept.
     """
     target = folder / f"step-{state['step']:08d}"
-    temporary = folder / f".{target.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     names = {id(p): n for n, p in model.named_parameters()}
-    weights = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    weights = {n: _whole(p) for n, p in model.named_parameters() if p.requires_grad}
     moments = {
-        f"{names[id(parameter)]}|{key}": value
+        f"{names[id(parameter)]}|{key}": _whole(value)
         for parameter, values in optimizer.state.items()
         for key, value in values.items()
     }
-    save_file(
-        {n: t.contiguous().cpu() for n, t in weights.items()}, temporary / "weights.safetensors"
-    )
-    save_file(
-        {n: t.contiguous().cpu() for n, t in moments.items()}, temporary / "moments.safetensors"
-    )
-    (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
-    if target.exists():  # the same step again: keep it until the new one is in place
-        replaced = folder / f".{target.name}.old"
-        shutil.rmtree(replaced, ignore_errors=True)
-        os.replace(target, replaced)
-    os.replace(temporary, target)
+    if not chief:
+        return target
+    try:
+        with new_folder(target) as new:
+            save_file(weights, new / WEIGHTS)
+            save_file(moments, new / MOMENTS)
+            write_json(new / STATE, state)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"Checkpoint {target} could not be written: {error}.",
+            "Make room; --resume goes on from the checkpoint before.",
+        ) from error
     for old in [*folder.glob("step-*"), *folder.glob(".step-*")]:
         if old != target:
             shutil.rmtree(old, ignore_errors=True)
@@ -62,35 +73,80 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, data: str | None = None
 ) -> dict[str, Any]:
     """Restores weights and moments in place and returns the counters.
 
+    Args:
+        data: Digest of what is to be trained on, if it matters.
+
     Raises:
-        CheckpointError: if the checkpoint was written by a model of another shape.
+        CheckpointError: if the checkpoint is broken, or was written by a model of another shape or
+            on other data.
     """
     try:
-        weights = load_file(folder / "weights.safetensors")
-        moments = load_file(folder / "moments.safetensors")
-        state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        parameters = dict(model.named_parameters())
-        expected = {n for n, p in parameters.items() if p.requires_grad}
-        if expected != set(weights):
-            raise ValueError(f"{len(expected ^ set(weights))} parameters differ")
-        for name, weight in weights.items():
-            if weight.shape != parameters[name].shape:  # copy_ would broadcast
-                raise ValueError(f"{name} has another shape")
-        with torch.no_grad():
-            for name, weight in weights.items():
-                parameters[name].copy_(weight)
-    except (OSError, ValueError, SafetensorError) as error:
+        weights, moments = load_file(folder / WEIGHTS), load_file(folder / MOMENTS)
+        state: dict[str, Any] = read_json(folder / STATE)
+        parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        _check(weights, moments, state, parameters, data)
+    except (OSError, ValueError, SafetensorError, PscliError) as error:
+        why = error.message if isinstance(error, PscliError) else f"{error}."
         raise CheckpointError(
-            f"Checkpoint {folder} does not fit this model: {error}.",
-            "Resume with the configuration it was trained with, or start a new run.",
+            f"Checkpoint {folder} does not fit this run: {why}",
+            "Resume with the data and configuration it was trained with, or start a new run.",
         ) from error
+    with torch.no_grad():
+        for name, weight in weights.items():
+            parameters[name].copy_(_like(weight, parameters[name]))
     for key, value in moments.items():
         name, kind = key.rsplit("|", 1)
         # AdamW keeps its step counter on the CPU and its moments beside the parameter.
-        place = value if kind == "step" else value.to(parameters[name].device)
+        place = value if kind == "step" else _like(value, parameters[name])
         optimizer.state[parameters[name]][kind] = place
     return state
+
+
+def _check(
+    weights: dict[str, Tensor],
+    moments: dict[str, Tensor],
+    state: Any,
+    parameters: dict[str, nn.Parameter],
+    data: str | None,
+) -> None:
+    """Raises ValueError if a checkpoint is not of these parameters and data."""
+    counters = isinstance(state, dict) and isinstance(state.get("step"), int)
+    if not counters or not isinstance(state.get("history", []), list):
+        raise ValueError(f"{STATE} has no counters")
+    if data is not None and state.get("data") not in (None, data):
+        raise ValueError("it was trained on other dialogues")
+    if differing := set(parameters) ^ set(weights):
+        raise ValueError(f"{len(differing)} parameters differ, such as {min(differing)}")
+    for name, weight in weights.items():
+        if weight.shape != parameters[name].shape:  # copy_ would broadcast
+            raise ValueError(f"{name} has another shape")
+    for key, value in moments.items():
+        name, _, kind = key.rpartition("|")
+        if name not in parameters or (kind != "step" and value.shape != parameters[name].shape):
+            raise ValueError(f"the moment {key} is of another parameter")
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """A tensor on the CPU, gathered from all processes if each holds a part of it."""
+    full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return full.detach().cpu().contiguous()
+
+
+def _like(value: Tensor, tensor: Tensor) -> Tensor:
+    """A whole tensor, placed and shared out as another one is."""
+    moved = value.to(tensor.device)
+    if isinstance(tensor, DTensor):
+        return distribute_tensor(moved, tensor.device_mesh, tensor.placements)
+    return moved
+
+
+def data_digest(sequences: Iterable[Packed]) -> str:
+    """A short text that changes when what is trained on does."""
+    found = hashlib.blake2b(digest_size=8)
+    for packed in sequences:
+        found.update(repr((packed.ids, packed.labels, [s.key for s in packed.captions])).encode())
+    return found.hexdigest()

@@ -2,60 +2,102 @@
 
 from __future__ import annotations
 
-import json
+import math
+import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+from pscli import console
+from pscli.components.cache import Cache
 from pscli.config import Config
-from pscli.console import stderr
+from pscli.datasets.base import load, named
+from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import learnable
+from pscli.errors import DataError
 from pscli.metrics.score import score_folder
-from pscli.predictions.generate import Settings, instances, open_predictions, predict
-from pscli.registry import find
-from pscli.report.sheet import curves, metrics, sheet
+from pscli.predictions.folder import Settings, writing
+from pscli.predictions.generate import instances, predict
+from pscli.report.sheet import curves, sheet
+from pscli.runs import Run
 from pscli.systems.agent import Agent, build
 from pscli.systems.base import System
 from pscli.training.loop import train
+from pscli.training.schedules import worth
 
-SHOWN = ("BLEU-2", "FID-photoworld", "FID", "sharing F1", "answer accuracy", "photo faithfulness")
+SHOWN = ("sharing F1", "answer accuracy", "photo faithfulness")  # beside what is monitored
+SAMPLES = 5  # conversations of a sheet
 
 
-def run_training(config: Config, run: Path, *, resume: bool = False) -> None:
-    """Trains a system and leaves a run folder.
+def run_training(
+    config: Config, folder: Path, *, resume: bool = False, overwrite: bool = False
+) -> Run:
+    """Trains a system and leaves a run's folder, with the agent that has the best score so far.
 
-    `config.json` (resolved), `metrics.jsonl`, `checkpoints/`, `samples/step-N/` (predictions on
-    the dev split with their scores and a sheet of conversations), `loss.png` and `agent/`: the
-    agent with the best BLEU-2 so far.
+    Data are looked for first, then the models are loaded, and then the folder is made: a run that
+    never began leaves nothing.
+
+    Raises:
+        DataError: if there is nothing to learn, or nothing to test with.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "config.json").write_text(json.dumps(config.to_json(), indent=1), encoding="utf-8")
-    dataset = find("dataset", config.dataset)()
+    dataset = named(config.dataset)
+    dialogues = load(dataset, "train", config.train.dialogues)
+    refuse_unlearnable(dialogues, config.dataset)
+    held_out = load(dataset, "dev", config.train.eval_dialogues)
     system = build(config.system, config.model)
-    dev = instances(dataset.load("dev", config.train.eval_dialogues))
-    best = max((line.get("bleu2", 0.0) for line in metrics(run)), default=0.0) if resume else 0.0
+    rank = int(os.environ.get("RANK", "0"))
+    run = Run(folder)
+    if not resume and rank == 0:
+        run = Run.start(folder, config, overwrite)
+    cache = folder / "cache" / str(rank)
+    system.cache = Cache(cache, config.train.cache_gb * 1e9)
+    evaluation = Evaluation(run, config, held_out)
+    with run.lock(rank):
+        history = train(system, dialogues, config, run, evaluation, resume=resume)
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    console.note(f"{len(history)} evaluations; the agent is in {run.agent}.")
+    return run
 
-    def evaluate(system: System, step: int) -> dict[str, float]:
-        nonlocal best
-        system.eval()
-        agent = Agent(system, config)
-        folder = run / "samples" / f"step-{step:06d}"
-        settings = Settings(str(run), f"step {step}", config.dataset, "dev", 0, 0.0)
-        done = open_predictions(folder, settings, overwrite=True)
-        predict(agent, dev, folder, done, lambda count: None)
-        scores = {s.name: s.value for s in score_folder(folder, by_kind=False).overall.scores}
-        sheet([folder], count=5).save(folder / "conversations.png")
-        curves(run, run / "loss.png")
-        if scores["BLEU-2"] >= best or not (run / "agent").is_dir():
-            best = scores["BLEU-2"]
-            agent.save_pretrained(run / "agent")
-        system.train()
-        shown = (f"{name} {scores[name]:.2f}" for name in SHOWN if name in scores)
-        stderr.print(f"dev after step {step}: " + "  ".join(shown))
-        fid = next((v for k, v in scores.items() if k.startswith("FID")), float("inf"))
-        return {"bleu2": scores["BLEU-2"], "fid": fid}
 
-    dialogues = dataset.load("train", config.train.dialogues)
-    mute = sum(not learnable(r) for dialogue in dialogues for r in dialogue.responses[1:])
+def refuse_unlearnable(dialogues: Sequence[Dialogue], name: str) -> None:
+    """Says how many responses teach nothing; raises DataError if none teaches anything."""
+    responses = [response for dialogue in dialogues for response in dialogue.responses[1:]]
+    mute = sum(not learnable(response) for response in responses)
+    if mute == len(responses):
+        why = "its photos have no captions" if mute else "no dialogue has a second response"
+        raise DataError(
+            f"There is nothing to learn from {name}: {why}.",
+            "An agent learns to answer what came before, in words or by captioned photos.",
+        )
     if mute:
-        stderr.print(f"{mute:,} responses have a photo without a caption: context only.")
-    history = train(system, dialogues, config, run, evaluate, resume=resume)
-    stderr.print(f"{len(history)} evaluations; the agent is in {run / 'agent'}.")
+        console.note(f"{mute:,} responses have a photo without a caption: context only.")
+
+
+class Evaluation:
+    """Answers the dev split, scores it, draws a sheet, and keeps the best agent."""
+
+    def __init__(self, run: Run, config: Config, dialogues: Sequence[Dialogue]) -> None:
+        self.run, self.config = run, config
+        self.work = instances(dialogues)
+
+    def __call__(self, system: System, step: int) -> dict[str, float]:
+        system.eval()
+        run, config = self.run, self.config
+        agent = Agent(system, config)
+        folder = run.samples(step)
+        settings = Settings(str(run.folder), f"step {step}", config.dataset, "dev", 0, 0.0)
+        with writing(folder, settings, overwrite=True) as writer:
+            predict(agent, self.work, writer, lambda count: None)
+        found = score_folder(folder, config.train.extractor, by_kind=False).overall.scores
+        scores = {score.name: score.value for score in found}
+        sheet([folder], count=SAMPLES, use=[config.dataset]).save(folder / "conversations.png")
+        curves(run.folder, run.folder / "loss.png")
+        first = next(iter(config.train.monitor), "")
+        before = max((worth(line, first) for line in run.metrics), default=-math.inf)
+        if worth(scores, first) >= before or not run.agent.is_dir():
+            agent.save_pretrained(run.agent)
+        monitored = [name.removeprefix("-") for name in config.train.monitor]
+        shown = [name for name in (*monitored, *SHOWN) if name in scores]
+        told = "  ".join(f"{name} {scores[name]:.2f}" for name in shown)
+        console.note(f"dev after step {step}: {told}")
+        return scores

@@ -3,43 +3,47 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import nn
 
-from pscli.components.noise import seeded
+from pscli import console
+from pscli.components.noise import seeded, seeds_torch
 from pscli.config import Config
-from pscli.console import stderr
+from pscli.datasets.records import Dropped
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Packed
-from pscli.errors import ConfigError
+from pscli.errors import DataError, TrainingError
+from pscli.runs import Run
 from pscli.systems.base import System
-from pscli.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from pscli.training.checkpoint import (
+    data_digest,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from pscli.training.memory import keep_freed_memory
+from pscli.training.probe import Gradient
 from pscli.training.schedules import out_of_patience, rate, temperature
+from pscli.training.signals import interruptible
 
 GRADIENT_EVERY = 25  # steps between two looks at what L^v brings to the LLM
 
-Evaluate = Callable[[System, int], dict[str, float]]
+Evaluate = Callable[[System, int], Mapping[str, float]]
 
 
 def train(
     system: System,
     dialogues: Sequence[Dialogue],
     config: Config,
-    run: Path,
+    run: Run,
     evaluate: Evaluate,
     *,
     resume: bool = False,
@@ -51,42 +55,52 @@ def train(
     killed and resumed, or that was cut into other micro-batches, takes the same path.
 
     Args:
-        run: Folder for `metrics.jsonl` and `checkpoints/`.
-        evaluate: Scores of the system on the dev split after a step: at least `bleu2` and `fid`.
+        evaluate: Scores of the system on the dev split after a step, by name.
 
     Raises:
-        ConfigError: if the batch cannot be shared evenly between processes.
+        DataError: if there is nothing to learn from.
+        CheckpointError: if the run was trained on other data, or by another model.
+        TrainingError: at a loss or gradient that is not a number; nothing of it is kept.
     """
     keep_freed_memory()
-    accelerator = accelerator or Accelerator()
-    chief, ranks = accelerator.is_main_process, accelerator.num_processes
+    # A process whose dialogues have no photo does not compute what the others wait for.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = accelerator or Accelerator(kwargs_handlers=[unused])
+    chief = accelerator.is_main_process
     t = config.train
-    if t.batch % ranks:
-        raise ConfigError(f"Batch {t.batch} on {ranks} processes.", "Make it a multiple of them.")
 
     template = system.template(config.sequence.max_length)
-    sequences = [packed for dialogue in dialogues for packed in template.pack(dialogue)]
+    dropped = Dropped()
+    sequences = [packed for d in dialogues for packed in template.pack(d, dropped)]
+    for what in dropped.lines() if chief else ():
+        console.note(f"Left out: {what}.")
+    if not sequences:
+        raise DataError(
+            "There is nothing to learn: no dialogue has a response that fits.",
+            "See `pscli stats`, or raise sequence.max_length.",
+        )
     pad = template.tokenizer.pad_token_id
-    parameters = [p for p in system.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=t.lr, weight_decay=t.weight_decay)
+    optimizer = torch.optim.AdamW(
+        [p for p in system.parameters() if p.requires_grad], lr=t.lr, weight_decay=t.weight_decay
+    )
     model, optimizer = accelerator.prepare(system, optimizer)
 
     per_epoch = math.ceil(len(sequences) / t.batch)
     steps = max(1, round(t.epochs * per_epoch))
     pause = max(1, round(per_epoch / t.evaluations_per_epoch))  # steps between evaluations
-    state: dict[str, Any] = {"step": 0, "history": []}
-    if resume and (newest := latest_checkpoint(run / "checkpoints")):
-        state = load_checkpoint(newest, system, optimizer)
-    log = Log(run / "metrics.jsonl", state["step"], chief)
+    state: dict[str, Any] = {"step": 0, "history": [], "data": data_digest(sequences)}
+    if resume and (newest := latest_checkpoint(run.checkpoints)):
+        state = load_checkpoint(newest, system, optimizer, data=state["data"])
+    if chief:
+        run.forget(state["step"])
     saved = time.monotonic()
 
     def save() -> None:
-        if chief:
-            save_checkpoint(run / "checkpoints", system, optimizer, state)
+        save_checkpoint(run.checkpoints, system, optimizer, state, chief)
 
-    with _progress(chief) as progress, interruptible() as interrupted:
-        task = progress.add_task("", total=steps, completed=state["step"])
-        while state["step"] < steps:
+    with console.training_bar(steps, state["step"], chief) as bar, interruptible() as interrupted:
+        system.train()
+        while state["step"] < steps and not out_of_patience(state["history"], t):
             step = state["step"]
             epoch = step / per_epoch
             tau = temperature(epoch, t.tau_start, t.tau_end, t.tau_epochs)
@@ -97,61 +111,58 @@ def train(
             rows = batch_of(len(sequences), t.batch, step, config.seed)
             # Those of a length together, so that little is padded; their order does not matter.
             whole = sorted((sequences[i] for i in rows), key=lambda packed: len(packed.ids))
-            tokens = sum(label >= 0 for s in whole for label in s.labels)
+            tokens = max(1, sum(label >= 0 for s in whole for label in s.labels))
             photos = max(1, sum(len(s.captions) for s in whole))
-            mine = [
-                collate(part, pad).to(accelerator.device)
-                for part in _chunks(whole[accelerator.process_index :: ranks], t.micro_batch)
-            ]
+            mine = share(whole, accelerator.process_index, accelerator.num_processes, t.micro_batch)
 
             optimizer.zero_grad()
             sums, from_image = torch.zeros(2), Gradient(system.llm)
             seed = f"{config.seed}/{step // per_epoch}"
-            for number, batch in enumerate(mine):
+            for number, (some, weight) in enumerate(mine):
+                batch = system.prepare(collate(some, pad).to(accelerator.device))
+                seeds_torch(seed, step, accelerator.process_index, number)  # dropout
                 last = number == len(mine) - 1
                 with contextlib.nullcontext() if last else accelerator.no_sync(model):
                     losses = model(batch, tau, seed)
                     # Normalised by the whole batch, so that micro-batches do not matter.
-                    text = losses.text / tokens  # L^t
-                    image = losses.image / photos  # L^v
+                    text = weight * losses.text / tokens  # L^t
+                    image = weight * losses.image / photos  # L^v
                     if step % GRADIENT_EVERY == 0:
                         from_image.add(image)
                     loss = text + t.alpha * image  # L (Eq. 13)
-                    accelerator.backward(loss * ranks)
+                    accelerator.backward(loss * accelerator.num_processes)
                 sums += torch.stack([text.detach(), image.detach()]).cpu()
             sums = accelerator.reduce(sums.to(accelerator.device), "sum").cpu()
-            norms = clip(system, t.max_grad_norm)
+            norms = clip(system, t.max_grad_norm, accelerator)
+            refuse_nan(step, {"L^t": float(sums[0]), "L^v": float(sums[1]), **norms}, run)
             optimizer.step()
 
             state["step"] = step + 1
-            if step % GRADIENT_EVERY == 0:
-                log.note(grad_llm_from_image=from_image.norm())
-            log.note(
-                step=step, epoch=epoch, tau=tau, lr=optimizer.param_groups[0]["lr"],
-                loss=float(sums[0] + t.alpha * sums[1]), text=float(sums[0]),
-                image=float(sums[1]), tokens_per_second=tokens / (time.monotonic() - began),
+            line = {
+                "step": step, "epoch": epoch, "tau": tau, "lr": optimizer.param_groups[0]["lr"],
+                "loss": float(sums[0] + t.alpha * sums[1]), "text": float(sums[0]),
+                "image": float(sums[1]), "tokens_per_second": tokens / (time.monotonic() - began),
                 **norms,
-            )  # fmt: skip
-            progress.update(task, completed=step + 1, description=log.line())
-            if chief and not stderr.is_terminal and step % max(1, steps // 10) == 0:
-                stderr.print(f"step {step + 1}/{steps}  {log.line()}")
-            evaluated = (step + 1) % pause == 0 or step + 1 == steps
-            log.write()
+            }  # fmt: skip
+            if step % GRADIENT_EVERY == 0:
+                line["grad_llm_from_image"] = from_image.norm()
+            if chief:
+                run.log(**line)
+            bar(line)
 
-            if evaluated:
+            if (step + 1) % pause == 0 or step + 1 == steps:
                 (scores,) = broadcast_object_list([evaluate(system, step + 1) if chief else {}])
+                system.train()
                 state["history"].append({"step": step + 1, **scores})
-                log.note(step=step, **scores)
-                log.write()
+                if chief:
+                    run.log(step=step, **scores)
                 save()
-                if out_of_patience(state["history"], t.patience):
-                    break
             elif time.monotonic() - saved > 60 * t.save_minutes:
                 save()
                 saved = time.monotonic()
             if interrupted():
                 save()
-                stderr.print(f"Stopped after step {step + 1} of {steps}. Go on with --resume.")
+                console.note(f"Stopped after step {step + 1} of {steps}. Go on with --resume.")
                 raise KeyboardInterrupt
     return list(state["history"])
 
@@ -164,102 +175,40 @@ def batch_of(count: int, size: int, step: int, seed: int) -> list[int]:
     return order[part * size : (part + 1) * size]
 
 
-@contextlib.contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Holds Ctrl-C back, so that a step is never left half done; gives whether it was pressed."""
-    pressed = False
+def share(
+    batch: Sequence[Packed], rank: int, ranks: int, size: int
+) -> list[tuple[Sequence[Packed], float]]:
+    """Micro-batches of one process, as many as every other has, and their weights.
 
-    def press(signum: int, frame: object) -> None:
-        nonlocal pressed
-        if pressed:  # twice: at once
-            raise KeyboardInterrupt
-        pressed = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
+    A process that has fewer repeats what others have, with weight 0: all must take part in the
+    exchange of gradients.
+    """
+    count = math.ceil(math.ceil(len(batch) / ranks) / size)
+    mine = batch[rank::ranks]
+    parts = [mine[i * size : (i + 1) * size] for i in range(count)]
+    return [(part, 1.0) if part else (batch[:1], 0.0) for part in parts]
 
 
-def _chunks(rows: Sequence[Packed], size: int) -> list[Sequence[Packed]]:
-    return [rows[i : i + size] for i in range(0, len(rows), size)]
-
-
-def clip(system: nn.Module, largest: float) -> dict[str, float]:
+def clip(system: nn.Module, largest: float, accelerator: Accelerator) -> dict[str, float]:
     """Clips each component's gradient by its own norm [L2], and returns the norms.
 
     By component, so that the pipeline's parts stay as separate as the paper has them, and the
     generator's large gradients do not slow the LLM down.
     """
     return {
-        f"grad_{name}": float(nn.utils.clip_grad_norm_(part.parameters(), largest))
+        f"grad_{name}": float(accelerator.clip_grad_norm_(part.parameters(), largest))
         for name, part in system.named_children()
         if any(p.requires_grad for p in part.parameters())
     }
 
 
-class Gradient:
-    """The gradient that one loss alone brings to the parameters of a part, over micro-batches."""
-
-    def __init__(self, part: nn.Module) -> None:
-        self.parameters = [p for p in part.parameters() if p.requires_grad]
-        self.sums: list[torch.Tensor | None] = [None] * len(self.parameters)
-
-    def add(self, loss: torch.Tensor) -> None:
-        """Adds the gradient of a loss, and leaves its graph for the backward pass to come."""
-        if not loss.requires_grad:
-            return
-        grads = torch.autograd.grad(loss, self.parameters, retain_graph=True, allow_unused=True)
-        self.sums = [
-            s if g is None else g if s is None else s + g
-            for s, g in zip(self.sums, grads, strict=True)
-        ]
-
-    def norm(self) -> float:
-        """L2 norm; exactly 0 where the loss does not reach the part."""
-        squares = [g.float().pow(2).sum() for g in self.sums if g is not None]
-        return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
-
-
-class Log:
-    """metrics.jsonl: a line a step; a resumed run takes back the lines that it repeats."""
-
-    def __init__(self, path: Path, step: int, active: bool) -> None:
-        self.path, self.active = path, active
-        self.values: dict[str, float] = {}
-        self.shown: dict[str, float] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if active and path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [
-                line for line in lines if line.endswith("\n") and json.loads(line)["step"] < step
-            ]
-            path.write_text("".join(kept), encoding="utf-8")
-
-    def note(self, **values: float) -> None:
-        self.values |= values
-        self.shown |= values
-
-    def line(self) -> str:
-        """What the progress bar says."""
-        s = self.shown
-        return (
-            f"L {s['loss']:.3f}  Lᵗ {s['text']:.3f}  Lᵛ {s['image']:.3f}  τ {s['tau']:.2f}  "
-            f"∇ {s.get('grad_llm_from_image', 0):.1e}  {s['tokens_per_second']:,.0f} tok/s"
+def refuse_nan(step: int, values: Mapping[str, float], run: Run) -> None:
+    """Raises TrainingError if a loss or gradient is not finite, before the weights are touched."""
+    broken = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    if broken:
+        kept = latest_checkpoint(run.checkpoints)
+        raise TrainingError(
+            f"Step {step + 1}: {', '.join(broken)}. The weights of the step before were not "
+            f"changed{f'; {kept} is kept' if kept else ''}.",
+            "Train with a lower rate, such as --set train.lr=1e-5, or a longer train.warmup.",
         )
-
-    def write(self) -> None:
-        if self.active:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(self.values) + "\n")
-        self.values = {}
-
-
-def _progress(active: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    shown = active and stderr.is_terminal
-    return Progress(*columns, console=stderr, disable=not shown)

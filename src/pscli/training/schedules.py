@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+
+from pscli.config import TrainConfig
 
 
 def temperature(epoch: float, start: float = 1.0, end: float = 0.01, epochs: float = 3.0) -> float:
@@ -21,27 +24,29 @@ def rate(step: int, warmup: int, steps: int, decay: bool) -> float:
     return rising * (1 - step / steps) if decay else rising
 
 
-def out_of_patience(history: list[dict[str, float]], patience: int) -> bool:
-    """Whether neither BLEU-2 nor FID has improved for `patience` evaluations.
+def out_of_patience(history: Sequence[Mapping[str, float]], train: TrainConfig) -> bool:
+    """Whether none of the monitored scores has improved for `train.patience` evaluations.
 
-    The paper stops when they "do not increase"; of FID, where lower is better, we read "improve".
-    A score that is not a number, as FID is while nothing is drawn, counts as the worst.
+    The paper stops when BLEU-2 and FID "do not increase"; of FID, where lower is better, we read
+    "improve". A score that is missing, as FID is while nothing is drawn, counts as the worst.
 
     Args:
-        history: `bleu2` and `fid` of every evaluation so far.
-        patience: In evaluations; 0 never stops.
+        history: Scores of every evaluation so far, by name.
+        train: Its patience, in evaluations, never stops at 0.
     """
-    if patience == 0 or len(history) <= patience:
+    if train.patience == 0 or len(history) <= train.patience:
         return False
-    before, recent = history[:-patience], history[-patience:]
-    bleu = max(map(_bleu, recent)) > max(map(_bleu, before))
-    fid = min(map(_fid, recent)) < min(map(_fid, before))
-    return not (bleu or fid)
+    before, recent = history[: -train.patience], history[-train.patience :]
+    return not any(_best(recent, name) > _best(before, name) for name in train.monitor)
 
 
-def _bleu(scores: dict[str, float]) -> float:
-    return -math.inf if math.isnan(scores["bleu2"]) else scores["bleu2"]
+def _best(history: Sequence[Mapping[str, float]], monitored: str) -> float:
+    return max((worth(scores, monitored) for scores in history), default=-math.inf)
 
 
-def _fid(scores: dict[str, float]) -> float:
-    return math.inf if math.isnan(scores["fid"]) else scores["fid"]
+def worth(scores: Mapping[str, float], monitored: str) -> float:
+    """A monitored score as a number of which more is better; less than any if it is missing."""
+    value = scores.get(monitored.removeprefix("-"), math.nan)
+    if math.isnan(value):
+        return -math.inf
+    return -value if monitored.startswith("-") else value

@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from transformers import Blip2VisionModel
 
-from pscli.components.generator import Generator
+from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
 from pscli.components.noise import seeded
 from pscli.console import stderr
@@ -113,7 +113,7 @@ class Build:
             vision, llm, self.pool, self.dialogues, asked, self.work / "qformer",
             steps=self.recipe.qformer,
         )  # fmt: skip
-        captioner.half().perceptron.save_pretrained(self.out / "vision")
+        captioner.half().perceptron.save_pretrained(self.out / "perceptron")
         captioner.llm.save_pretrained(self.out / "llm")
         scores = caption_accuracy(captioner.float().eval(), self.dev)
         scores["dev_perplexity"] = speaking.perplexity(llm, Photoworld().load("dev"))
@@ -144,9 +144,9 @@ class Build:
             drawing.refine_generator(folder, self.pool, work, steps=self.recipe.refine)
         )
 
-    def keep_generator(self, model: Generator) -> None:
+    def keep_generator(self, model: StableDiffusion) -> None:
         model.half().save_pretrained(self.out / "generator")
-        again = Generator.from_pretrained(self.out / "generator", guidance=3.0)
+        again = StableDiffusion.from_pretrained(self.out / "generator", guidance=3.0)
         self.note(
             "generator", drawing_accuracy(again, load_extractor(self.out / "extractor"), self.dev)
         )
@@ -186,7 +186,7 @@ def caption_accuracy(captioner: Captioner, pool: Pool, count: int = 500) -> dict
 
 @torch.no_grad()
 def drawing_accuracy(
-    generator: Generator, judge: Extractor, pool: Pool, count: int = 320
+    generator: StableDiffusion, judge: Extractor, pool: Pool, count: int = 320
 ) -> dict[str, float]:
     """Photos drawn from captions that show all things in their colours, and the setting."""
     rows = random.Random(0).sample(range(len(pool.scenes)), count)

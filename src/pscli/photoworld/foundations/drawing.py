@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Blip2VisionModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from pscli.components.generator import Generator
+from pscli.components.generator import StableDiffusion
 from pscli.components.noise import seeded
 from pscli.photoworld.foundations.fit import Losses, fit
 from pscli.photoworld.foundations.pool import Pool
@@ -220,29 +220,29 @@ def pipeline(
 def train_generator(
     vae: AutoencoderKL, text: CLIPTextModel, tokenizer: CLIPTokenizer, pool: Pool, work: Path,
     *, steps: int, seed: int = 0,
-) -> Generator:  # fmt: skip
+) -> StableDiffusion:  # fmt: skip
     """Text encoder and U-Net together, on captions and descriptions; things weigh double."""
     torch.manual_seed(seed)
     work.mkdir(parents=True, exist_ok=True)
     latents = normalise(vae, encode(vae, pool, work / "latents.npy"))
-    generator = Generator(pipeline(vae, text, tokenizer), snr_gamma=5.0, guidance=3.0)
+    generator = StableDiffusion(pipeline(vae, text, tokenizer), snr_gamma=5.0, guidance=3.0)
     return teach_drawing(generator, latents, pool, work, steps=steps, lr=1.2e-3, seed=seed)
 
 
 def refine_generator(
     folder: Path, pool: Pool, work: Path, *, steps: int, seed: int = 1
-) -> Generator:
+) -> StableDiffusion:
     """A second round for the generator in `folder`, at a third of the rate, on other noise."""
-    generator = Generator.from_pretrained(folder, snr_gamma=5.0, guidance=3.0)
+    generator = StableDiffusion.from_pretrained(folder, snr_gamma=5.0, guidance=3.0)
     work.mkdir(parents=True, exist_ok=True)
     latents = encode(generator.vae, pool, work / "latents.npy")
     return teach_drawing(generator, latents, pool, work, steps=steps, lr=4e-4, seed=seed)
 
 
 def teach_drawing(
-    generator: Generator, latents: np.ndarray, pool: Pool, work: Path,
+    generator: StableDiffusion, latents: np.ndarray, pool: Pool, work: Path,
     *, steps: int, lr: float, seed: int, batch: int = 16,
-) -> Generator:  # fmt: skip
+) -> StableDiffusion:  # fmt: skip
     """Velocity prediction on latents [N, 4, 16, 16] of the pool."""
     generator.vae.requires_grad_(False)
     generator.unet.to(memory_format=torch.channels_last)

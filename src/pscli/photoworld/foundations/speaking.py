@@ -216,14 +216,14 @@ def train_qformer(
     reading, looking = _Reading(llm, dialogues, length), _Reading(llm, asked, length)
     photo = llm.tokenizer.convert_tokens_to_ids(PHOTO)
 
-    def see(pixels: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def see(patches: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Visual embeddings of photos, and the text loss of a batch that looks at them."""
-        visual = captioner.perceptron(pixels)
+        visual = captioner.perceptron(patches)
         embeddings = in_place(llm.embed(batch.ids), batch.ids == photo, visual)
         return visual, mean_text_loss(llm, batch, embeddings)
 
     def dialogue_loss(batch: Batch) -> Tensor:
-        return see(captioner.perceptron.pixels([p.open() for p in batch.photos]), batch)[1]
+        return see(captioner.perceptron.look([p.open() for p in batch.photos]), batch)[1]
 
     @torch.autocast("cpu", torch.bfloat16)
     def loss(step: int) -> Losses:
@@ -235,7 +235,8 @@ def train_qformer(
             else caption_sequence(captioner, CAPTION, s.caption())
             for n, s in enumerate(scenes)
         ]
-        visual, captions = see(pool.batch(rows), collate(asked_for, reading.pad))
+        patches = captioner.perceptron.vision(pool.batch(rows)).last_hidden_state
+        visual, captions = see(patches, collate(asked_for, reading.pad))
         return {
             "caption": captions,
             "probes": 0.2 * shown.probes(visual, scenes),

@@ -1,0 +1,150 @@
+"""`pscli report` over anyone's predictions: which are shown, and what was said before them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from pscli.cli import app
+from pscli.dialogue.schema import Dialogue, Response, Turn
+from pscli.errors import DataError
+from pscli.files import append_line, write_json
+from pscli.photoworld.dataset import Photoworld
+from pscli.predictions.folder import FILE_NAME, Settings
+from pscli.report import sheet as sheets
+
+OWN = """
+from pscli.dialogue.schema import Dialogue, Turn
+class Mine:
+    name, licence, splits = "mine", "none", ("test",)
+    def load(self, split, count=None):
+        return [Dialogue((Turn("A", "one"), Turn("B", "two")), "d")]
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_dataset", raising=False)
+    monkeypatch.setenv("PSCLI_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], str, str]]:
+    """Context, speaker and reply of each conversation that is drawn."""
+    found: list[tuple[list[str], str, str]] = []
+    whole = sheets.conversation
+
+    def conversation(before: list[Response], speaker: str, reply: Any, gold: Any) -> Any:
+        found.append(([response.text for response in before], speaker, reply[0]))
+        return whole(before, speaker, reply, gold)
+
+    monkeypatch.setattr(sheets, "conversation", conversation)
+    return found
+
+
+def predictions(folder: str, *ids: str, dataset: str = "") -> str:
+    for id in ids:
+        side = {"text": f"reply {id}"}
+        append_line(Path(folder) / FILE_NAME, {"id": id, "reference": side, "prediction": side})
+    if dataset:
+        settings = Settings("bundled", "0", dataset, "test", 0, 0.0)
+        write_json(Path(folder) / "config.json", asdict(settings))
+    return folder
+
+
+def report(*args: str) -> Result:
+    return CliRunner().invoke(app, ["report", *args, "--out", "x.png"])
+
+
+def test_ids_of_others_are_not_read_as_ours(drawn: list[Any]) -> None:
+    """Each is an instance by itself: several are shown, whatever they look like."""
+    predictions("plain", *"012345")
+    predictions("like-ours", *(f"test/{i}" for i in range(6)))
+    Path("like-ours/config.json").write_text('{"dataset": "photochat"}')
+    for folder in ("plain", "like-ours"):
+        drawn.clear()
+        result = report(folder, "--count", "4")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert len({reply for _, _, reply in drawn}) == 4
+        assert {(tuple(before), speaker) for before, speaker, _ in drawn} == {((), "")}
+
+
+def test_contexts_of_a_dataset_of_ones_own_are_drawn_if_it_is_named(drawn: list[Any]) -> None:
+    Path("own_dataset.py").write_text(OWN)
+    predictions("p", "d/1", dataset="own_dataset:Mine")
+    result = report("p")
+    assert result.exit_code == 0
+    assert "Without contexts: they come from 'own_dataset:Mine'" in result.stderr
+    assert "--use 'own_dataset:Mine'" in result.stderr
+    assert "own_dataset" not in sys.modules
+    result = report("p", "--use", "own_dataset:Mine")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert drawn == [([], "", "reply d/1"), (["one"], "B", "reply d/1")]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "use", "problem"),
+    [
+        ("photochat", [], "has no split 'test' of photochat. Bring it with `pscli fetch"),
+        ("gone:Mine", ["--use", "gone:Mine"], "'gone:Mine' cannot be loaded"),
+        ("of\x1bold", [], "'of\\x1bold'"),
+    ],
+)
+def test_contexts_that_cannot_be_had_are_told(
+    drawn: list[Any], dataset: str, use: list[str], problem: str
+) -> None:
+    predictions("p", "d/1", dataset=dataset)
+    result = report("p", *use)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("Without contexts: ") and problem in result.stderr
+    assert "\x1b" not in result.stderr
+    assert drawn == [([], "", "reply d/1")]
+
+
+def test_an_instance_that_the_dataset_lacks_has_no_context(
+    drawn: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = Dialogue((Turn("A", "one"), Turn("B", "two")), "d")
+    monkeypatch.setattr(Photoworld, "load", lambda self, split: [talk])
+    predictions("p", "d/1", "d/9", "e/1", "f/x", "g/²", "h", dataset="photoworld")
+    found = sheets.sheet([Path("p")], 9)
+    assert found.width > 0
+    assert [(before, speaker) for before, speaker, _ in drawn if before] == [(["one"], "B")]
+    assert len(drawn) == 5  # of d, one of the two
+
+
+@pytest.mark.parametrize(
+    ("config", "dev"),
+    [
+        ('{"train": {"monitor": ["CMMD", "-FID"]}}', ["CMMD", "FID"]),
+        ('{"train": {"monitor": [1]}}', []),
+        ('{"dataset": "photochat"}', []),
+        ("[", []),
+        (None, []),
+    ],
+)
+def test_curves_are_those_of_the_losses_and_of_what_the_run_watches(
+    monkeypatch: pytest.MonkeyPatch, config: str | None, dev: list[str]
+) -> None:
+    append_line(Path("r/metrics.jsonl"), {"step": 1})
+    if config:
+        Path("r/config.json").write_text(config)
+    drawn: list[Any] = []
+    monkeypatch.setattr(sheets, "loss_plot", lambda *args: drawn.append(args))
+    sheets.curves(Path("r"), Path("x.png"))
+    assert drawn == [([{"step": 1}], Path("x.png"), dev)]
+
+
+def test_curves_are_drawn_of_what_is_a_number_and_a_line_needs_its_step() -> None:
+    for line in ({"step": 1, "loss": 2.0, "text": "x"}, {"step": 2, "loss": None}):
+        append_line(Path("r/metrics.jsonl"), line)
+    sheets.curves(Path("r"), Path("x.png"))
+    append_line(Path("r/metrics.jsonl"), {"loss": 1.0})
+    with pytest.raises(DataError, match=r"metrics.jsonl:3 has no step\. Delete the line"):
+        sheets.curves(Path("r"), Path("x.png"))
