@@ -127,7 +127,8 @@ def training_bar(
         TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True),
     )  # fmt: skip
     last: dict[str, float] = {}
-    with Progress(*columns, console=stderr, disable=not (shown and stderr.is_terminal)) as bar:
+    hidden = not (shown and stderr.is_terminal)
+    with Progress(*columns, console=stderr, disable=hidden, speed_estimate_period=3600) as bar:
         task = bar.add_task("", total=total, completed=done)
 
         def step(line: Mapping[str, float]) -> None:

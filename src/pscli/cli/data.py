@@ -66,7 +66,7 @@ def fetch(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Bring a dataset to disk: dialogues, then photos, and a manifest that says what is missing.
+    """Fetch a dataset: dialogues, then photos, and a manifest that says what is missing.
 
     An interrupted fetch goes on when the same command is given again.
     """
