@@ -32,9 +32,9 @@ def main() -> None:
     captions = tokens = apart = wrong = 0
     for dialogue in Photoworld().load("train", parser.parse_args().dialogues):
         for sequence in template.pack(dialogue):
-            batch = collate([sequence], template.tokenizer.pad_token_id)
+            batch = system.prepare(collate([sequence], template.tokenizer.pad_token_id))
             if batch.captions:
-                read = system.embed(batch.ids, batch.photos)
+                read = system.embed(batch.ids, batch.seen)
                 hidden = system.llm.hidden(read, batch.mask, batch.positions)
                 gold = system.write(hidden, batch, "0/0")
                 differ = (gumbel_argmax(gold.logits, gold.noise) != gold.llm_ids) & gold.llm_mask

@@ -326,7 +326,7 @@ def test_word_level_bridges_train_the_llm(
     system = build.end_to_end(bridge, source)
     template = system.template(200)
     packed = [p for seed in range(3) for p in template.pack(random_dialogue(seed))]
-    batch = collate(packed, 0)
+    batch = system.prepare(collate(packed, 0))
     system(batch, 1.0, "0/0").image.backward()
     gradients = [p.grad for p in system.llm.parameters() if p.grad is not None]
     assert sum(float(g.norm()) for g in gradients) > 1e-9

@@ -7,11 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+from PIL import Image
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
+from pscli.dialogue.schema import Photo
+from pscli.dialogue.sequence import CaptionSpan, Packed
 from pscli.errors import CheckpointError
 from pscli.training import checkpoint
-from pscli.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from pscli.training.checkpoint import (
+    data_digest,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 
 class Net(nn.Module):
@@ -107,7 +118,8 @@ def test_frozen_weights_are_not_stored_and_nothing_is_pickled(tmp_path: Path) ->
 def test_only_the_newest_is_kept_and_leftovers_are_removed(tmp_path: Path) -> None:
     net = Net()
     optimizer = adamw(net)
-    (tmp_path / ".step-00000001.tmp").mkdir()  # left by a run that was killed
+    (tmp_path / ".step-00000001.tmp").mkdir()  # left by runs that were killed
+    (tmp_path / ".step-00000007.old").mkdir()
     for step in (1, 2, 10, 10):
         save_checkpoint(tmp_path, net, optimizer, {"step": step})
         assert latest_checkpoint(tmp_path) == tmp_path / f"step-{step:08d}"
@@ -131,8 +143,12 @@ def test_a_save_that_breaks_leaves_the_older_checkpoint(
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint if broken == "save_file" else os, broken, fail)
-        with pytest.raises(CheckpointError, match="No space"):
+        with pytest.raises(CheckpointError) as caught:
             save_checkpoint(tmp_path, net, optimizer, {"step": step})
+    assert str(caught.value) == (
+        f"Checkpoint {tmp_path / f'step-{step:08d}'} could not be written: No space left on "
+        "device. Make room; --resume goes on from the checkpoint before."
+    )
     newest = latest_checkpoint(tmp_path)
     assert newest == tmp_path / "step-00000005"
     loaded = Net()
@@ -156,6 +172,7 @@ def test_older_checkpoints_go_only_when_the_new_one_is_in_place(
             assert newest is not None and newest.name == "step-00000002"
             load_checkpoint(newest, Net(), adamw(Net()))
             removed.append(path.name)
+            assert ignore_errors  # an old one that cannot be removed ends no run
         rmtree(path, ignore_errors=ignore_errors)
 
     monkeypatch.setattr(checkpoint.shutil, "rmtree", watch)
@@ -214,3 +231,123 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
         with pytest.raises(CheckpointError, match="does not fit this run"):
             load_checkpoint(saved, Net(), adamw(Net()))
         (saved / name).write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "is not valid JSON: Expecting property name enclosed in double quotes at line 1, "
+              "column 2."),
+        ("[]", "state.json has no counters."),
+        ("{}", "state.json has no counters."),
+        ('{"step": "1"}', "state.json has no counters."),
+        ('{"step": 1, "history": {}}', "state.json has no counters."),
+        ('{"step": "1", "history": {}}', "state.json has no counters."),
+    ],
+)  # fmt: skip
+def test_counters_that_are_none_are_refused(tmp_path: Path, text: str, why: str) -> None:
+    saved = save_checkpoint(tmp_path, Net(), adamw(Net()), {"step": 1})
+    (saved / "state.json").write_text(text)
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(saved, Net(), adamw(Net()))
+    why = f"{saved / 'state.json'} {why}" if "JSON:" in why else why  # and not its hint
+    assert caught.value.message == f"Checkpoint {saved} does not fit this run: {why}"
+
+
+def test_a_run_goes_on_with_its_own_data_alone(tmp_path: Path) -> None:
+    saved = save_checkpoint(tmp_path, Net(), adamw(Net()), {"step": 1, "data": "a"})
+    for data in ("a", None):
+        assert load_checkpoint(saved, Net(), adamw(Net()), data)["data"] == "a"
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(saved, Net(), adamw(Net()), "b")
+    assert caught.value.message.endswith("run: it was trained on other dialogues.")
+    unknown = save_checkpoint(tmp_path, Net(), adamw(Net()), {"step": 2})
+    assert load_checkpoint(unknown, Net(), adamw(Net()), "b") == {"step": 2}
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "refused"),
+    [
+        ("conv.bias|exp_avg", (3,), False),
+        ("conv.bias|exp_avg", (1,), True),
+        ("conv.bias|step", (), False),
+        ("bias|exp_avg", (3,), True),
+        ("bias|step", (), True),
+        ("frozen.bias|step", (), True),
+    ],
+)
+def test_moments_of_another_parameter_are_refused(
+    tmp_path: Path, key: str, shape: tuple[int, ...], refused: bool
+) -> None:
+    saved = save_checkpoint(tmp_path, Net(), adamw(Net()), {"step": 1})
+    checkpoint.save_file({key: torch.zeros(shape)}, saved / "moments.safetensors")
+    if not refused:
+        assert load_checkpoint(saved, Net(), adamw(Net())) == {"step": 1}
+        return
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(saved, Net(), adamw(Net()))
+    assert caught.value.message.endswith(f"run: the moment {key} is of another parameter.")
+
+
+def test_names_may_have_bars(tmp_path: Path) -> None:
+    """The last one parts a parameter from its moment."""
+    nets = [nn.ModuleDict({"a|b": nn.Linear(1, 1)}) for _ in range(2)]
+    first, second = (adamw(net) for net in nets)
+    nets[0]["a|b"](torch.ones(1)).backward()
+    first.step()
+    load_checkpoint(save_checkpoint(tmp_path, nets[0], first, {"step": 1}), nets[1], second)
+    assert same(contents(nets[0], first), contents(nets[1], second))
+    assert len(contents(nets[1], second)) == 2 + 2 * 3
+
+
+def test_moments_lie_beside_their_parameter_but_steps_on_the_cpu(tmp_path: Path) -> None:
+    """On the device "meta", which holds no numbers, for want of an accelerator."""
+    net = Net()
+    optimizer = adamw(net)
+    steps(net, optimizer, 0, 1)
+    saved = save_checkpoint(tmp_path, net, optimizer, {"step": 1})
+    there = Net().to("meta")
+    there.head.weight = there.table.weight
+    moved = adamw(there)
+    load_checkpoint(saved, there, moved)
+    devices = {(kind, v.device.type) for s in moved.state.values() for kind, v in s.items()}
+    assert devices == {("step", "cpu"), ("exp_avg", "meta"), ("exp_avg_sq", "meta")}
+
+
+def test_only_the_chief_writes(tmp_path: Path) -> None:
+    folder = save_checkpoint(tmp_path, Net(), adamw(Net()), {"step": 3}, chief=False)
+    assert folder == tmp_path / "step-00000003" and not list(tmp_path.iterdir())
+
+
+def test_shared_out_weights_are_stored_whole_and_shared_out_again(tmp_path: Path) -> None:
+    """By one process that is all of its group."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        whole, net, again = Net(), Net(), Net()
+        for parts in (net, again):
+            shared = distribute_tensor(parts.table.weight.detach(), mesh, [Shard(1)])
+            parts.table.weight = parts.head.weight = nn.Parameter(shared)
+        optimizer, other = adamw(net), adamw(again)
+        net.table.weight.grad = torch.ones_like(net.table.weight)
+        optimizer.step()
+        saved = save_checkpoint(tmp_path, net, optimizer, {"step": 1})
+        load_checkpoint(saved, again, other)
+        for found in (again.table.weight, other.state[again.table.weight]["exp_avg"]):
+            assert isinstance(found, DTensor)
+            assert found.placements == (Shard(1),) and found.device_mesh == mesh
+        assert torch.equal(again.table.weight.full_tensor(), net.table.weight.full_tensor())
+        plain = adamw(whole)
+        load_checkpoint(saved, whole, plain)
+        assert torch.equal(whole.table.weight, net.table.weight.full_tensor())
+        assert torch.equal(plain.state[whole.table.weight]["exp_avg"], torch.full((5, 6), 0.1))
+    finally:
+        dist.destroy_process_group()
+
+
+def test_data_have_a_digest_of_what_is_learnt() -> None:
+    """`printf "([1, 2], [-100, 2], ['d/0'])([3], [3], [])" | b2sum -l 64`."""
+    span = CaptionSpan(Photo(Image.new("RGB", (1, 1))), 0, 1, "d/0")
+    first = Packed([1, 2], [-100, 2], captions=[span])
+    assert data_digest([first, Packed([3], [3])]) == "2d3396956b8714f9"
+    assert data_digest([first]) == "359a75151d990680"
