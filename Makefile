@@ -2,6 +2,7 @@ PYTHON ?= python3
 comma := ,
 VENV ?= .venv
 BIN = $(VENV)/bin
+FLOORS ?= .venv-floors
 DEMO ?= runs/demo
 
 SEEDS ?= 0 1 2
@@ -9,7 +10,7 @@ RESULTS ?= runs/results
 ABLATION ?= runs/ablation
 COUNT ?= 500
 
-.PHONY: demo results ablation test check foundations clean
+.PHONY: demo results ablation test floors foundations clean
 
 demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten minutes on two cores
 	$(BIN)/pscli train-e2e --dataset photoworld --preset demo --run $(DEMO)/e2e --overwrite
@@ -38,14 +39,17 @@ ablation: $(VENV)/installed  ## the bridges of docs/bridge.md, three seeds each;
 	done; done
 	$(BIN)/python benchmarks/ablation.py $(ABLATION) --seeds $(SEEDS) --plot docs/images/bridge-ablation.png
 
-test: $(VENV)/installed
-	$(BIN)/python -m pytest
-
-check: $(VENV)/installed  ## format, lint, types, tests
+test: $(VENV)/installed  ## format, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+floors: $(VENV)/installed  ## the tests with the lowest versions that pyproject.toml allows
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)
+	$(BIN)/uv pip install --quiet --python $(FLOORS) --resolution lowest-direct -e '.[dev]'
+	OMP_NUM_THREADS=1 $(FLOORS)/bin/python -m pytest -n 2
 
 foundations: $(VENV)/installed  ## remake the shipped weights: hours; resumes where it stopped
 	$(BIN)/pscli foundations --work runs/foundations --out src/pscli/photoworld/weights
@@ -57,4 +61,4 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(FLOORS) build dist .pytest_cache .mypy_cache .ruff_cache

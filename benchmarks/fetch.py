@@ -2,7 +2,7 @@
 
     python benchmarks/fetch.py [--photos 5000]
 
-Both bring the same photos from the same local server, each in a process of its own. The plain one
+Both fetch the same photos from the same local server, each in a process of its own. The plain one
 writes what it is sent; ours also checks addresses, decodes every photo, hashes it and keeps the
 manifest. `--img2dataset PROGRAM` runs that as well, with one process and as many threads, no
 resizing and files as output; its time and memory include its start.
@@ -41,7 +41,7 @@ PLAIN = """if True:
         answer.raise_for_status()
         (folder / f"{number}.jpg").write_bytes(answer.content)
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(bring, range(count)))
+        list(pool.map(fetch, range(count)))
     seconds = time.perf_counter() - start
     high = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
     print(json.dumps({"seconds": seconds, "peak_mb": int(high) / 1024}))

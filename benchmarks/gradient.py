@@ -12,10 +12,10 @@ import math
 from pathlib import Path
 
 import torch
+from exact import Quality, measure, world
 from matplotlib.figure import Figure
 
 from pscli.components.bridge import Bridge
-from pscli.components.diagnostics import Quality, measure, world
 from pscli.registry import find
 from pscli.training.schedules import temperature
 

@@ -392,7 +392,7 @@ def test_a_broken_last_folder_is_told_before_the_first_is_scored() -> None:
 
 
 def test_report_draws_the_systems_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(self: Photoworld, split: str) -> list[Dialogue]:
+    def load(self: Photoworld, split: str, count: int | None = None) -> list[Dialogue]:
         assert split == "test"
         return [Dialogue((Turn("A", "hi " * 90), Turn("B", "ho")), "d")]
 

@@ -1,33 +1,29 @@
-"""Photos from a server that does everything wrong: what came, what did not, and why."""
+"""Datasets from a server that does everything wrong: what came, what did not, and why."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
-import io
 import json
 import os
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import threading
 import time
-import zlib
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
 
 import pscli
+from faults import FAST, KINDS, Server, photo_bytes, serving
 from pscli.cli import app
 from pscli.cli.data import _brush
 from pscli.datasets.base import Upstream
@@ -42,186 +38,23 @@ from pscli.datasets.manifest import (
 )
 from pscli.datasets.photochat import photochat
 from pscli.errors import ConfigError, DataError
+from pscli.fetch import photos as photos_module
 from pscli.fetch import web as web_module
+from pscli.fetch.addresses import is_public
 from pscli.fetch.dataset import Options, fetch
 from pscli.fetch.fill import placeholder
-from pscli.fetch.photos import fetch_photos, image_format
+from pscli.fetch.photos import fetch_photos
 from pscli.fetch.places import Place, Wanted
-from pscli.fetch.web import Fault, Limits, Web, is_public, seconds
+from pscli.fetch.web import Limits, Web
 
-FAST = Limits(
-    jobs=16,
-    per_host=16,
-    connect=2.0,
-    read=1.0,
-    total=10.0,
-    max_bytes=1 << 18,
-    backoff=0.01,
-    max_wait=1.0,
-)
-# fault → (status, reason) that the manifest must show
-FAULTS = {
-    "404": ("missing", "HTTP 404"),
-    "410": ("missing", "HTTP 410"),
-    "429-once": ("ok", ""),
-    "429": ("failed", "HTTP 429"),
-    "429-for-long": ("failed", "HTTP 429"),
-    "500-once": ("ok", ""),
-    "500": ("failed", "HTTP 500"),
-    "stall": ("failed", "timed out"),
-    "stall-in-body": ("failed", "timed out"),
-    "truncated": ("broken", "truncated"),
-    "truncated-once": ("ok", ""),
-    "cut-image": ("broken", "a photo that cannot be decoded"),
-    "html": ("broken", "not a photo"),
-    "wrong-sum": ("broken", "wrong checksum"),
-    "endless": ("refused", "more than 262,144 bytes"),
-    "large": ("refused", "more than 262,144 bytes"),
-    "bomb": ("refused", "more than 64,000,000 pixels"),
-    "loop": ("refused", "redirect loop"),
-    "far": ("refused", "more than 5 redirects"),
-    "moved": ("ok", ""),
-    "to-private": ("refused", "private address"),
-    "to-loopback-v6": ("refused", "private address"),
-    "to-file": ("refused", "not an http(s) address"),
-    "taken-down": ("missing", "taken down at its host"),
-    "png-named-jpg": ("ok", ""),
-}
-PERIOD = 400  # of this many photos, the first ones are faulty
-
-
-def fault_of(number: int) -> str:
-    faults = list(FAULTS)
-    return faults[number % PERIOD] if number % PERIOD < len(faults) else ""
-
-
-def photo_bytes(number: int) -> bytes:
-    """A small photo of noise, different for every number."""
-    noise = np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)
-    data = io.BytesIO()
-    kind = "PNG" if fault_of(number) == "png-named-jpg" else "JPEG"
-    Image.fromarray(noise).save(data, kind)
-    return data.getvalue()
-
-
-def bomb() -> bytes:
-    """The head of a PNG that would take 1.2 GB."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
-    body = zlib.compress(bytes(1 << 20))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
-
-
-@dataclass
-class Server:
-    """The faulty server and what it was asked for."""
-
-    address: str
-    asked: Counter[str]
-    times: dict[str, list[float]]
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_state: Server
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        if "Content_Length" not in headers:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self) -> None:
-        state = self.server_state
-        times = state.asked[self.path]
-        state.asked[self.path] += 1
-        state.times.setdefault(self.path, []).append(time.monotonic())
-        stem = self.path.rpartition("/")[2].partition(".")[0].partition("-")[0]
-        number = int(stem) if stem.isdecimal() else -1
-        fault, body = fault_of(number), photo_bytes(max(number, 0))
-        try:
-            self.fail(fault, body, times)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True
-
-    def fail(self, fault: str, body: bytes, times: int) -> None:
-        here = self.server_state.address
-        moved = {
-            "to-private": "http://10.0.0.1/x.jpg",
-            "to-loopback-v6": "http://[::1]/x.jpg",
-            "to-file": "file:///etc/passwd",
-            "loop": f"{here}{self.path}",
-            "far": f"{here}{self.path.replace('.jpg', '-x.jpg')}",
-            "taken-down": "https://example.org/photo_unavailable.png",
-        }
-        if fault in ("404", "410", "500"):
-            self.answer(int(fault), b"no")
-        elif fault.startswith("429") and (times == 0 or not fault.endswith("once")):
-            self.answer(429, b"wait", Retry_After="3600" if "long" in fault else "1")
-        elif fault == "500-once" and times == 0:
-            self.answer(500)
-        elif fault in ("truncated", "truncated-once") and (times == 0 or fault == "truncated"):
-            self.answer(200, body[:50], Content_Length=str(len(body)))
-            self.close_connection = True
-        elif fault.startswith("stall"):
-            if fault == "stall-in-body":
-                self.answer(200, body[:50], Content_Length=str(len(body)))
-            self.wfile.flush()
-            time.sleep(3.0)
-            self.close_connection = True
-        elif fault == "cut-image":
-            self.answer(200, body[: len(body) // 2])
-        elif fault == "html":
-            self.answer(200, b"<html>not here</html>", Content_Type="image/jpeg")
-        elif fault == "endless":
-            self.send_response(200)
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            while True:
-                self.wfile.write(b"1000\r\n" + bytes(4096) + b"\r\n")
-        elif fault == "large":
-            self.answer(200, body, Content_Length=str(1 << 40))
-            self.close_connection = True
-        elif fault == "bomb":
-            self.answer(200, bomb())
-        elif fault == "moved" and "there" not in self.path:
-            self.answer(302, Location=f"{here}/there{self.path}")
-        elif fault in moved:
-            self.answer(302, Location=moved[fault])
-        else:
-            self.answer(200, body)
+QUICK = [name for name, kind in KINDS.items() if not kind.slow and "stall" not in name]
+OPTIONS = Options(limits=FAST)
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    class Own(Handler):
-        pass
-
-    class Quiet(http.server.ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-        def handle_error(self, *args: object) -> None:
-            pass
-
-    listening = Quiet(("127.0.0.1", 0), Own)
-    state = Server(f"http://127.0.0.1:{listening.server_port}", Counter(), {})
-    Own.server_state = state
-    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
-    yield state
-    listening.shutdown()
-    listening.server_close()
+    with serving() as state:
+        yield state
 
 
 @pytest.fixture
@@ -232,205 +65,325 @@ def loopback_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def silent(title: str, total: int) -> Iterator[object]:
+def silent(title: str, total: int) -> Iterator[Callable[[int], None]]:
     yield lambda count: None
 
 
-def write_dialogues(folder: Path, address: str, numbers: range) -> Path:
-    """One dialogue per photo, in our own format."""
+def lines(address: str, kinds: list[str], first: int = 0) -> str:
+    """A dialogue for each kind of photo, in our own format; numbers go on from `first`."""
+    found = []
+    for number, kind in enumerate(kinds, start=first):
+        photo = {"path": f"photos/{number}.jpg", "url": f"{address}/{kind}/{number}.jpg"}
+        if kind == "wrong-sum":
+            photo["sha256"] = "0" * 64
+        elif kind == "good" and number % 2:
+            photo["sha256"] = hashlib.sha256(photo_bytes(number)).hexdigest()
+        turns = [{"speaker": "A", "text": "Look"}, {"speaker": "B", "photo": photo}]
+        found.append(json.dumps({"id": str(number), "turns": turns}) + "\n")
+    return "".join(found)
+
+
+def write_dialogues(folder: Path, address: str, kinds: list[str], first: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "test.jsonl").open("w") as file:
-        for number in numbers:
-            sha256 = hashlib.sha256(photo_bytes(number)).hexdigest()
-            if fault_of(number) == "wrong-sum":
-                sha256 = "0" * 64
-            photo = {"path": f"photos/{number}.jpg", "url": f"{address}/{number}.jpg"}
-            if fault_of(number) == "wrong-sum" or (number % 2 and fault_of(number) != "cut-image"):
-                photo["sha256"] = sha256
-            turns = [{"speaker": "A", "text": "Look"}, {"speaker": "B", "photo": photo}]
-            file.write(json.dumps({"id": str(number), "turns": turns}) + "\n")
+    (folder / "test.jsonl").write_text(lines(address, kinds, first))
     return folder
 
 
-def expected(number: int) -> tuple[str, str]:
-    return FAULTS.get(fault_of(number), ("ok", ""))
+def wrong(entries: dict[str, Entry], kinds: list[str]) -> set[tuple[str, str, str]]:
+    """Kinds of which the manifest says something else than it should."""
+    found = ((kind, entries[f"photos/{number}.jpg"]) for number, kind in enumerate(kinds))
+    return {
+        (kind, entry.status, entry.reason)
+        for kind, entry in found
+        if (entry.status, entry.reason) != (KINDS[kind].status, KINDS[kind].reason)
+    }
 
+
+# ---------------------------------------------------------------------------- the faulty server
 
 SCRIPT = """if True:
-    import sys
-    from pathlib import Path
+    import json, sys, time
     from contextlib import contextmanager
+    from dataclasses import replace
+    from pathlib import Path
+    from PIL import Image
+    from faults import FAST
+    from pscli.datasets.base import Upstream
+    from pscli.datasets.jsonl import jsonl
     from pscli.fetch import web
     from pscli.fetch.dataset import Options, fetch
-    from pscli.datasets.jsonl import jsonl
     whole = web.is_public
     web.is_public = lambda a: a == "127.0.0.1" or whole(a)
-    limits = web.Limits(jobs=16, per_host=16, connect=2.0, read=1.0, total=10.0,
-                        max_bytes=1 << 18, backoff=0.01, max_wait=1.0)
+    address, out, files, missing = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     @contextmanager
     def silent(title, total):
         yield lambda count: None
-    fetch(jsonl(), Path(sys.argv[2]), ["test"], silent, Options(sys.argv[1], limits=limits))
+    def draw(caption, seed):
+        time.sleep(0.01)
+        return Image.new("RGB", (8, 8), (seed % 256, 0, 0))
+    def high(name):
+        return int(Path("/proc/self/status").read_text().split(name)[1].split()[0]) / 1024
+    names = [f"test_{number:02d}.jsonl" for number in range(files)]
+    upstream = tuple(Upstream(name, "test", f"{address}/files/{name}") for name in names)
+    options = Options(limits=FAST, missing=missing, draw=draw, model="brush")
+    start, base = time.monotonic(), high("VmRSS:")
+    fetch(replace(jsonl(), upstream=upstream), out, ["test"], silent, options)
+    print(json.dumps({"seconds": time.monotonic() - start, "mb": high("VmHWM:") - base}))
 """
 
 
-def start(origin: Path, out: Path) -> subprocess.Popen[bytes]:
-    env = os.environ | {"PYTHONPATH": str(Path(pscli.__file__).parents[1])}
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(origin), str(out)], env=env)
+def start(server: Server, out: Path, files: int, missing: str = "skip") -> subprocess.Popen[bytes]:
+    """Fetches, in a process of its own, what the server publishes as `test_NN.jsonl`."""
+    paths = [str(Path(pscli.__file__).parents[1]), str(Path(__file__).parent)]
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, server.address, str(out), str(files), missing],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE,
+    )
 
 
-def journal_lines(out: Path) -> int:
-    path = out / JOURNAL
-    return path.read_bytes().count(b"\n") if path.is_file() else 0
+def finish(process: subprocess.Popen[bytes]) -> dict[str, float]:
+    told, _ = process.communicate()
+    assert process.returncode == 0
+    return json.loads(told)
 
 
-def test_two_thousand_photos_three_kills_and_a_second_run(server: Server, tmp_path: Path) -> None:
-    size = 2000
-    origin = write_dialogues(tmp_path / "origin", server.address, range(size))
-    assert start(origin, tmp_path / "whole").wait() == 0
-    server.asked.clear()
-    killed = tmp_path / "killed"
-    for share in (0.1, 0.4, 0.7):
-        process = start(origin, killed)
-        while journal_lines(killed) < share * size:
-            assert process.poll() is None, "it was done before it could be killed"
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not (killed / MANIFEST).exists()
-    assert start(origin, killed).wait() == 0
-    assert (killed / MANIFEST).read_bytes() == (tmp_path / "whole" / MANIFEST).read_bytes()
-    assert not (killed / JOURNAL).exists()
-    entries = read_manifest(killed)
-    assert len(entries) == size
-    wrong = {
-        (fault_of(n), found, expected(n))
-        for n in range(size)
-        for entry in [entries[f"photos/{n}.jpg"]]
-        if (found := (entry.status, entry.reason)) != expected(n)
-    }
-    assert not wrong
-    for number in range(size):
-        path, entry = killed / f"photos/{number}.jpg", entries[f"photos/{number}.jpg"]
-        if entry.status == "ok":
-            data = photo_bytes(number)
-            assert path.read_bytes() == data
-            assert entry.sha256 == hashlib.sha256(data).hexdigest()
-            assert (entry.size, entry.provenance) == (len(data), "original")
-        else:
+def publish(server: Server, kinds: list[str], files: int) -> None:
+    size = -(-len(kinds) // files)
+    for file in range(files):
+        some = kinds[file * size : (file + 1) * size]
+        text = lines(server.address, some, file * size)
+        server.files[f"/files/test_{file:02d}.jsonl"] = text.encode()
+
+
+def count(path: Path, text: bytes = b"\n") -> int:
+    return path.read_bytes().count(text) if path.is_file() else 0
+
+
+def test_every_kind_of_fault_is_settled_in_time_and_in_little_memory(
+    server: Server, tmp_path: Path
+) -> None:
+    kinds = [*KINDS, *["good"] * 100]
+    assert len(KINDS) >= 100
+    publish(server, kinds, 1)
+    told = finish(start(server, tmp_path / "d", 1))
+    entries = read_manifest(tmp_path / "d")
+    assert wrong(entries, kinds) == set()
+    dripped = {name for name, kind in KINDS.items() if kind.slow}
+    slow = [s for path, s in server.lasted.items() if path.split("/")[1] in dripped]
+    assert len(slow) >= 7
+    assert max(slow) <= FAST.total + 1
+    assert told["seconds"] < 20
+    assert told["mb"] < 150
+    for number, kind in enumerate(kinds):
+        path, entry = tmp_path / f"d/photos/{number}.jpg", entries[f"photos/{number}.jpg"]
+        if entry.status != "ok":
             assert not path.exists()
-    left = {p.name for p in killed.iterdir()} - {"photos", "test.jsonl", MANIFEST, "dataset.json"}
-    assert not left
+            continue
+        assert entry.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert (entry.size, entry.provenance) == (path.stat().st_size, "original")
+        if kind in ("good", "chunked", "moved", "429-once", "no-length", "truncated-once"):
+            assert path.read_bytes() == photo_bytes(number)
+
+
+def test_three_kills_in_every_stage_change_nothing(server: Server, tmp_path: Path) -> None:
+    """Dialogues, photos and filling in: the same bytes as of a fetch that nobody stopped."""
+    kinds, files = [*(kind for kind in QUICK if kind != "429"), *["good"] * 80], 6
+    publish(server, kinds, files)
+    server.pause = 0.1  # before a file of dialogues
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    finish(start(server, whole, files, "synthesise"))
     server.asked.clear()
-    before = (killed / MANIFEST).read_bytes()
-    assert start(origin, killed).wait() == 0
+
+    def dialogues() -> float:
+        begun = any(killed.glob(".test_*"))  # the first one is on its way
+        return len(list(killed.glob("test_*.jsonl"))) + 0.5 * begun
+
+    def settled() -> int:
+        return count(killed / JOURNAL) if not (killed / MANIFEST).exists() else 0
+
+    def filled() -> int:
+        return sum(count(killed / name, b'"synthetic"') for name in (MANIFEST, JOURNAL))
+
+    gaps = sum(KINDS[kind].status != "ok" for kind in kinds)
+    stages = [(dialogues, files), (settled, len(kinds)), (filled, gaps)]
+    for progress, most in stages:
+        for share in (0.01, 0.4, 0.7):
+            process = start(server, killed, files, "synthesise")
+            while progress() < share * most:
+                assert process.poll() is None, "it was done before it could be killed"
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            assert progress() < most
+    finish(start(server, killed, files, "synthesise"))
+    assert all(server.asked[path] <= 2 for path in server.files)  # what was there stayed
+    before = (whole / MANIFEST).read_bytes()
+    assert (killed / MANIFEST).read_bytes() == before
+    found = {p.relative_to(killed): p.read_bytes() for p in killed.rglob("*") if p.is_file()}
+    assert found == {p.relative_to(whole): p.read_bytes() for p in whole.rglob("*") if p.is_file()}
+    server.asked.clear()
+    finish(start(server, killed, files, "synthesise"))
     assert not server.asked
     assert (killed / MANIFEST).read_bytes() == before
 
 
-def one(server: Server, folder: Path, number: int, **options: object) -> Entry:
+@pytest.mark.slow
+def test_two_thousand_photos_of_all_kinds_and_three_kills(server: Server, tmp_path: Path) -> None:
+    kinds = [kind for kind in KINDS for _ in range(5)]
+    kinds += ["good"] * (2000 - len(kinds))
+    publish(server, kinds, 1)
+    told = finish(start(server, tmp_path / "whole", 1))
+    assert told["mb"] < 200
+    killed = tmp_path / "killed"
+    for share in (0.1, 0.4, 0.7):
+        process = start(server, killed, 1)
+        while count(killed / JOURNAL) < share * len(kinds):
+            assert process.poll() is None, "it was done before it could be killed"
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    finish(start(server, killed, 1))
+    assert wrong(read_manifest(killed), kinds) == set()
+    assert (killed / MANIFEST).read_bytes() == (tmp_path / "whole" / MANIFEST).read_bytes()
+
+
+def one(server: Server, folder: Path, kind: str, **options: object) -> Entry:
     """What the manifest says after fetching a single photo."""
-    url = f"{server.address}/{number}.jpg"
+    url = f"{server.address}/{kind}/7.jpg"
     wanted = Wanted("photos/x.jpg", (Place(url),), (url,))
     web = Web(FAST, allow_private=bool(options.get("allow_private")))
     return fetch_photos([wanted], folder, web, lambda count: None)["photos/x.jpg"]
 
 
 def test_private_addresses_are_refused_unless_allowed(server: Server, tmp_path: Path) -> None:
-    assert one(server, tmp_path / "a", 199).reason == "private address"
+    assert one(server, tmp_path / "a", "good").reason == "private address"
     assert not server.asked
-    assert one(server, tmp_path / "b", 199, allow_private=True).status == "ok"
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("93.184.216.34", True),
-        ("2606:2800:220:1::1", True),
-        ("127.0.0.1", False),
-        ("10.1.2.3", False),
-        ("172.16.0.1", False),
-        ("192.168.1.1", False),
-        ("169.254.169.254", False),  # where clouds keep their credentials
-        ("100.64.0.1", False),
-        ("0.0.0.0", False),
-        ("224.0.0.1", False),
-        ("::1", False),
-        ("fe80::1%eth0", False),
-        ("fc00::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("64:ff9b::a00:1", False),  # NAT64 of 10.0.0.1
-        ("2002:7f00:1::", False),  # 6to4 of 127.0.0.1
-    ],
-)
-def test_what_belongs_to_the_open_internet(address: str, public: bool) -> None:
-    assert is_public(address) is public
-
-
-def test_the_address_that_was_checked_is_the_one_that_is_asked(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A name that resolves to a public address first and to a private one later gains nothing."""
-    looked_up: list[str] = []
-    port = int(server.address.rpartition(":")[2])
-
-    def resolve(host: str, port: int, *args: object, **kwargs: object) -> list[object]:
-        named = not host[0].isdigit()
-        looked_up.extend([host] * named)
-        address = ("127.0.0.1" if len(looked_up) == 1 else "10.0.0.1") if named else host
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
-
-    monkeypatch.setattr(web_module, "is_public", lambda a: a == "127.0.0.1")
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    web = Web(FAST)
-    for _ in range(2):
-        assert web.get(f"http://photos.example:{port}/199.jpg") == photo_bytes(199)
-    assert looked_up == ["photos.example"]
+    assert one(server, tmp_path / "b", "good", allow_private=True).status == "ok"
 
 
 def test_a_host_that_says_when_is_left_alone_until_then(
     server: Server, tmp_path: Path, loopback_is_public: None
 ) -> None:
-    number = list(FAULTS).index("429-once")
-    assert one(server, tmp_path, number).status == "ok"
-    first, second = server.times[f"/{number}.jpg"]
+    assert one(server, tmp_path, "429-once").status == "ok"
+    first, second = server.times["/429-once/7.jpg"]
     assert second - first >= 1.0
 
 
-@pytest.mark.parametrize(
-    ("value", "wait"),
-    [("7", 7.0), (None, 0.0), ("-3", 0.0), ("soon", 0.0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)],
-)
-def test_retry_after(value: str | None, wait: float) -> None:
-    assert seconds(value) == wait
+def test_an_absurd_retry_after_keeps_nobody_else_waiting(
+    server: Server, tmp_path: Path, loopback_is_public: None
+) -> None:
+    absurd = [kind for kind in QUICK if kind.startswith("429-") and kind != "429-once"]
+    origin = write_dialogues(tmp_path / "o", server.address, [*absurd, *["good"] * 40])
+    begun = time.monotonic()
+    found = fetch(jsonl(), tmp_path / "d", None, silent, Options(str(origin), limits=FAST))
+    assert found.statuses == {"failed": len(absurd), "ok": 40}
+    assert time.monotonic() - begun < 1.0
 
 
-def test_retry_after_as_a_date() -> None:
-    from email.utils import formatdate
+def test_every_fault_belongs_to_its_photo(
+    server: Server,
+    tmp_path: Path,
+    loopback_is_public: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is raised on the way, but by the disk, ends the photo and not the run."""
 
-    assert 28 <= seconds(formatdate(time.time() + 30, usegmt=True)) <= 30
+    def fail(path: Path) -> str:
+        if photo_bytes(1) == path.read_bytes():
+            raise RecursionError
+        return "JPEG"
+
+    monkeypatch.setattr(photos_module, "image_format", fail)
+    origin = write_dialogues(tmp_path / "o", server.address, ["good"] * 3)
+    options = Options(str(origin), limits=FAST)
+    assert fetch(jsonl(), tmp_path / "d", None, silent, options).statuses == {"ok": 2, "broken": 1}
+    entry = read_manifest(tmp_path / "d")["photos/1.jpg"]
+    assert entry.reason == "an answer that is beyond us (RecursionError)"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(
+    server: Server,
+    tmp_path: Path,
+    loopback_is_public: None,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    whole = photos_module.image_format
+    origin = write_dialogues(tmp_path / "o", server.address, ["good"] * 30)
+    options = Options(str(origin), limits=replace(FAST, jobs=1))
+    calls = []
+
+    def full(path: Path) -> str:
+        calls.append(path)
+        if len(calls) == 20:
+            raise OSError(number, os.strerror(number))
+        return whole(path)
+
+    monkeypatch.setattr(photos_module, "image_format", full)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        fetch(jsonl(), tmp_path / "d", None, silent, options)
+    assert fetch(jsonl(), tmp_path / "d", None, silent, options).statuses == {"ok": 30}
+    assert len(calls) == 31
+
+
+def test_a_path_that_is_a_file_and_a_folder_fails_alone(
+    server: Server, tmp_path: Path, loopback_is_public: None
+) -> None:
+    paths = ["photos/a.jpg", "photos/a.jpg/b.jpg", "photos/c/d.jpg", "photos/c", "test.jsonl/e.jpg"]
+    address = f"{server.address}/good/1.jpg"
+    photos = [Wanted(path, (Place(address),), (address,)) for path in paths]
+    (tmp_path / "test.jsonl").touch()
+    entries = fetch_photos(photos, tmp_path, Web(FAST), lambda count: None)
+    assert {path: entries[path].status for path in paths} == {
+        "photos/a.jpg": "ok",
+        "photos/a.jpg/b.jpg": "refused",
+        "photos/c/d.jpg": "ok",
+        "photos/c": "refused",
+        "test.jsonl/e.jpg": "refused",
+    }
+    assert entries["photos/a.jpg/b.jpg"].reason == "its name clashes with photos/a.jpg"
+    assert entries["test.jsonl/e.jpg"].reason == "a file that cannot be written (File exists)"
+
+
+def test_odd_addresses_are_faults_of_their_photos(
+    tmp_path: Path, server: Server, loopback_is_public: None
+) -> None:
+    odd = [
+        "http://[", "http://[::1/x", "http://a b/x", "http://" + "a" * 300 + ".example/x",
+        "http://user:pass@/x", "http://exa\u2100mple/x", "http://:80/x", "http://..../x",
+        "http://127.0.0.1:x/y", "https://", "http://\u0660/x",
+    ]  # fmt: skip
+    photos = [Wanted(f"photos/{i}.jpg", (Place(u),), (u,)) for i, u in enumerate(odd)]
+    entries = fetch_photos(photos, tmp_path, Web(FAST), lambda count: None)
+    assert {entry.status for entry in entries.values()} <= {"refused", "failed"}
+    assert not [e.reason for e in entries.values() if "beyond us" in e.reason]
+
+
+# ---------------------------------------------------------------------------- the same command
 
 
 def test_no_more_than_a_few_at_once_from_one_host(
     server: Server, tmp_path: Path, loopback_is_public: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once, most, lock = 0, 0, threading.Lock()
-    whole = Web.get
+    whole = Web.pieces
 
-    def get(self: Web, url: str) -> bytes:
+    def pieces(self: Web, url: str, max_bytes: int) -> Iterator[bytes]:
         nonlocal at_once, most
         with lock:
             at_once += 1
             most = max(most, at_once)
         try:
             time.sleep(0.01)
-            return whole(self, url)
+            yield from whole(self, url, max_bytes)
         finally:
             with lock:
                 at_once -= 1
 
-    monkeypatch.setattr(Web, "get", get)
-    urls = [f"{server.address}/{n}.jpg" for n in range(100, 140)]
+    monkeypatch.setattr(Web, "pieces", pieces)
+    urls = [f"{server.address}/good/{n}.jpg" for n in range(40)]
     photos = [Wanted(f"photos/{i}.jpg", (Place(url),), (url,)) for i, url in enumerate(urls)]
     fetch_photos(photos, tmp_path, Web(Limits(jobs=16, per_host=3)), lambda count: None)
     assert most == 3
@@ -439,7 +392,7 @@ def test_no_more_than_a_few_at_once_from_one_host(
 def test_the_next_address_is_asked_when_the_first_has_nothing(
     server: Server, tmp_path: Path, loopback_is_public: None
 ) -> None:
-    gone, good = f"{server.address}/0.jpg", f"{server.address}/150.jpg"
+    gone, good = f"{server.address}/404/0.jpg", f"{server.address}/good/150.jpg"
     places = (Place(gone), Place(good, "mirror"))
     found = fetch_photos(
         [Wanted("photos/x.jpg", places, (gone, good))], tmp_path, Web(FAST), lambda count: None
@@ -451,34 +404,34 @@ def test_the_next_address_is_asked_when_the_first_has_nothing(
 def test_photos_that_did_not_come_are_asked_for_again_on_demand(
     server: Server, tmp_path: Path, loopback_is_public: None
 ) -> None:
-    origin = write_dialogues(tmp_path / "o", server.address, range(0, 1))
+    origin = write_dialogues(tmp_path / "o", server.address, ["404"])
     options = Options(str(origin), limits=FAST)
     assert fetch(jsonl(), tmp_path / "d", ["test"], silent, options).statuses == {"missing": 1}
     fetch(jsonl(), tmp_path / "d", ["test"], silent, options)
-    assert server.asked["/0.jpg"] == 1
+    assert server.asked["/404/0.jpg"] == 1
     again = Options(str(origin), limits=FAST, retry=True)
     fetch(jsonl(), tmp_path / "d", ["test"], silent, again)
-    assert server.asked["/0.jpg"] == 2
+    assert server.asked["/404/0.jpg"] == 2
 
 
 def test_a_photo_that_was_deleted_or_cut_is_brought_again(
     server: Server, tmp_path: Path, loopback_is_public: None
 ) -> None:
-    origin = write_dialogues(tmp_path / "o", server.address, range(150, 153))
+    origin = write_dialogues(tmp_path / "o", server.address, ["good"] * 3, 150)
     options = Options(str(origin), limits=FAST)
     fetch(jsonl(), tmp_path / "d", ["test"], silent, options)
     (tmp_path / "d/photos/150.jpg").unlink()
     (tmp_path / "d/photos/151.jpg").write_bytes(b"cut")
     server.asked.clear()
     fetch(jsonl(), tmp_path / "d", ["test"], silent, options)
-    assert set(server.asked) == {"/150.jpg", "/151.jpg"}
+    assert set(server.asked) == {"/good/150.jpg", "/good/151.jpg"}
     assert (tmp_path / "d/photos/151.jpg").read_bytes() == photo_bytes(151)
 
 
 def test_what_nobody_has_is_filled_in_and_flagged(
     server: Server, tmp_path: Path, loopback_is_public: None
 ) -> None:
-    origin = write_dialogues(tmp_path / "o", server.address, range(0, 1))
+    origin = write_dialogues(tmp_path / "o", server.address, ["404"])
     fill = Options(str(origin), missing="placeholder", limits=FAST)
     assert fetch(jsonl(), tmp_path / "p", ["test"], silent, fill).statuses == {"placeholder": 1}
     (entry,) = read_manifest(tmp_path / "p").values()
@@ -501,7 +454,7 @@ def test_what_nobody_has_is_filled_in_and_flagged(
 
 
 def test_two_fetches_do_not_write_to_one_folder(tmp_path: Path) -> None:
-    origin = write_dialogues(tmp_path / "o", "http://10.0.0.1", range(1))
+    origin = write_dialogues(tmp_path / "o", "http://10.0.0.1", ["good"])
     options = Options(str(origin), photos=False)
     with FileLock(tmp_path / ".d.lock"), pytest.raises(DataError, match="Another process"):
         fetch(jsonl(), tmp_path / "d", ["test"], silent, options)
@@ -514,7 +467,7 @@ def test_filled_in_photos_are_known_when_the_dataset_is_read(
 ) -> None:
     """Drawn by the shipped generator, as `--missing synthesise` does."""
     monkeypatch.setenv("PSCLI_DATA", str(tmp_path))
-    origin = write_dialogues(tmp_path / "o", server.address, range(1))
+    origin = write_dialogues(tmp_path / "o", server.address, ["404"])
     options = Options(str(origin), missing="synthesise", limits=FAST, draw=_brush(), model="own")
     fetch(jsonl(), tmp_path / "jsonl", ["test"], silent, options)
     (dialogue,) = jsonl().load("test")
@@ -531,14 +484,14 @@ def test_a_mirror_serves_dialogues_photos_and_their_checksums(
     (origin / "photos").mkdir(parents=True)
     for number in (150, 151):
         (origin / f"photos/{number}.jpg").write_bytes(photo_bytes(number))
-    write_dialogues(origin, "http://10.0.0.1", range(150, 153))
-    lines = [
+    write_dialogues(origin, "http://10.0.0.1", ["good"] * 3, 150)
+    listed = [
         Entry(f"photos/{n}.jpg", "ok", sha256=hashlib.sha256(photo_bytes(150)).hexdigest())
         for n in (150, 151)
     ]
-    write_manifest(origin, {entry.path: entry for entry in lines})
+    write_manifest(origin, {entry.path: entry for entry in listed})
     local = fetch(jsonl(), tmp_path / "l", ["test"], silent, Options(str(origin), limits=FAST))
-    assert local.statuses == {"ok": 2, "refused": 1}
+    assert local.statuses == {"ok": 1, "refused": 2}
     assert read_manifest(tmp_path / "l")["photos/150.jpg"].provenance == "mirror"
 
     class Files(http.server.SimpleHTTPRequestHandler):
@@ -566,12 +519,21 @@ def test_a_mirror_serves_dialogues_photos_and_their_checksums(
     assert corpus.upstream[0].sha256
 
 
+def test_a_file_of_dialogues_in_which_nothing_is_is_refused(
+    server: Server, tmp_path: Path, loopback_is_public: None
+) -> None:
+    file = Upstream("test.jsonl", "test", f"{server.address}/empty/1.jsonl")
+    with pytest.raises(DataError, match=r"could not be fetched: nothing came\."):
+        fetch(replace(jsonl(), upstream=(file,)), tmp_path / "d", None, silent, OPTIONS)
+    assert server.asked["/empty/1.jsonl"] == 4
+
+
 def test_dialogues_with_a_wrong_checksum_are_refused(
     server: Server, tmp_path: Path, loopback_is_public: None
 ) -> None:
     from dataclasses import replace
 
-    wrong = Upstream("test.jsonl", "test", f"{server.address}/150.jpg", "0" * 64)
+    wrong = Upstream("test.jsonl", "test", f"{server.address}/good/150.jpg", "0" * 64)
     corpus = replace(jsonl(), upstream=(wrong,))
     with pytest.raises(DataError, match=r"could not be fetched: its sha256 is [0-9a-f]{64}, not 0"):
         fetch(corpus, tmp_path / "d", ["test"], silent, Options(limits=FAST))
@@ -615,18 +577,11 @@ def test_a_broken_manifest_is_named(tmp_path: Path, line: str) -> None:
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("data", [b"", b"GIF89a", bytes(100), b"%PDF-1.4", b"\xff\xd8\xff" * 9])
-def test_what_is_no_photo_is_a_fault(data: bytes) -> None:
-    with pytest.raises(Fault) as caught:
-        image_format(data)
-    assert caught.value.status == "broken"
-
-
 def test_the_command_tells_licence_and_gaps(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_dialogues(tmp_path / "o", server.address, range(150, 152))
+    write_dialogues(tmp_path / "o", server.address, ["good"] * 2, 150)
     args = ["fetch", "jsonl", "--split", "test", "--from", "o", "--out", "d"]
     first = CliRunner().invoke(app, args)
     assert first.exit_code == 0, first.output
@@ -635,3 +590,172 @@ def test_the_command_tells_licence_and_gaps(
     again = CliRunner().invoke(app, [*args, "--retry", "--allow-private-hosts"])
     assert "Licence" not in again.stdout
     assert "photos: 2 ok\n" in again.stdout
+
+
+# ---------------------------------------------------------------------------- nothing lost
+
+
+def test_a_fetch_that_stopped_during_the_dialogues_goes_on(
+    server: Server, tmp_path: Path, loopback_is_public: None
+) -> None:
+    server.files["/a.jsonl"] = lines(server.address, ["good"]).encode()
+    paths = {"test_a.jsonl": "/a.jsonl", "test_b.jsonl": "/404/b.jsonl"}
+    shards = tuple(Upstream(name, "test", server.address + path) for name, path in paths.items())
+    corpus = replace(jsonl(), upstream=shards)
+    with pytest.raises(DataError, match=r"b\.jsonl could not be fetched: .*Give the same command"):
+        fetch(corpus, tmp_path / "d", None, silent, OPTIONS)
+    server.files["/404/b.jsonl"] = lines(server.address, ["good"], 1).encode()
+    found = fetch(corpus, tmp_path / "d", None, silent, OPTIONS)
+    assert (found.dialogues, found.statuses, found.first) == ({"test": 2}, {"ok": 2}, True)
+    assert server.asked["/a.jsonl"] == 1
+
+
+def test_a_fetch_that_never_began_leaves_nothing(tmp_path: Path, server: Server) -> None:
+    file = Upstream("train/test.jsonl", "test", f"{server.address}/404/1.jsonl")
+    corpus = replace(jsonl(), upstream=(file,))
+    for overwrite in (False, True):
+        options = replace(OPTIONS, allow_private=True, overwrite=overwrite)
+        with pytest.raises(DataError, match="could not be fetched: HTTP 404"):
+            fetch(corpus, tmp_path / "d", None, silent, options)
+        assert [p.name for p in tmp_path.iterdir()] == [".d.lock"]
+
+
+def test_overwriting_gives_up_nothing_before_the_dialogues_are_there(
+    server: Server, tmp_path: Path, loopback_is_public: None
+) -> None:
+    origin = write_dialogues(tmp_path / "o", server.address, ["good"])
+    fetch(jsonl(), tmp_path / "d", None, silent, Options(str(origin), limits=FAST))
+    before = {p: p.read_bytes() for p in (tmp_path / "d").rglob("*") if p.is_file()}
+    file = Upstream("test.jsonl", "test", f"{server.address}/500/1.jsonl")
+    corpus, options = replace(jsonl(), upstream=(file,)), replace(OPTIONS, overwrite=True)
+    with pytest.raises(DataError, match="could not be fetched"):
+        fetch(corpus, tmp_path / "d", None, silent, options)
+    here = Options(str(tmp_path / "d"), overwrite=True)
+    with pytest.raises(DataError, match="is what is to be written"):
+        fetch(jsonl(), tmp_path / "d", None, silent, here)
+    assert {p: p.read_bytes() for p in (tmp_path / "d").rglob("*") if p.is_file()} == before
+
+
+def test_damaged_files_are_named_and_fetched_again(server: Server, tmp_path: Path) -> None:
+    write_dialogues(tmp_path / "o", server.address, ["good"] * 4)
+    args = ["fetch", "jsonl", "--from", str(tmp_path / "o"), "--out", str(tmp_path / "d")]
+    args += ["--allow-private-hosts"]
+    assert CliRunner().invoke(app, [*args, "--verify"]).exit_code == 2  # nothing is there yet
+    assert CliRunner().invoke(app, args).exit_code == 0
+    whole = CliRunner().invoke(app, [*args, "--verify"])
+    assert whole.stdout == f"{tmp_path / 'd'}: every file is what came.\n"
+    damaged = bytearray(photo_bytes(1))
+    damaged[50] ^= 1  # its size is what it was
+    (tmp_path / "d/photos/1.jpg").write_bytes(damaged)
+    (tmp_path / "d/photos/2.jpg").unlink()
+    with (tmp_path / "d/test.jsonl").open("a") as file:
+        file.write("\n")
+    server.asked.clear()
+    for _ in range(2):
+        told = CliRunner().invoke(app, [*args, "--verify"])
+        assert told.exit_code == 2
+        assert told.stdout == "test.jsonl\nphotos/1.jpg\nphotos/2.jpg\n"
+        assert "3 files of " in told.stderr
+    assert not server.asked
+    assert read_manifest(tmp_path / "d")["photos/1.jpg"].status == "damaged"
+    assert CliRunner().invoke(app, args).exit_code == 0
+    assert set(server.asked) == {"/good/1.jpg", "/good/2.jpg"}
+    assert CliRunner().invoke(app, [*args, "--verify"]).exit_code == 0
+
+
+def test_what_is_drawn_can_be_verified_too(tmp_path: Path) -> None:
+    args = ["fetch", "photoworld", "--count", "1", "--split", "test", "--out", str(tmp_path / "d")]
+    assert CliRunner().invoke(app, args).exit_code == 0
+    assert CliRunner().invoke(app, [*args, "--verify"]).exit_code == 0
+    photo = next((tmp_path / "d/photos").rglob("*.png"))
+    photo.write_bytes(photo.read_bytes() + b"x")
+    told = CliRunner().invoke(app, [*args, "--verify"])
+    assert told.stdout == f"{photo.relative_to(tmp_path / 'd').as_posix()}\n"
+
+
+def test_a_photo_that_was_filled_in_stays_flagged_until_the_real_one_comes(
+    server: Server, tmp_path: Path, loopback_is_public: None
+) -> None:
+    origin = write_dialogues(tmp_path / "o", server.address, ["404", "500-once"])
+    once = replace(FAST, attempts=1)
+    fill = Options(str(origin), missing="placeholder", limits=once)
+    assert fetch(jsonl(), tmp_path / "d", None, silent, fill).statuses == {"placeholder": 2}
+    retry = Options(str(origin), limits=once, retry=True)
+    found = fetch(jsonl(), tmp_path / "d", None, silent, retry)
+    assert found.statuses == {"placeholder": 1, "ok": 1}
+    entries = read_manifest(tmp_path / "d")
+    assert entries["photos/0.jpg"].provenance == "synthetic:placeholder"
+    assert (tmp_path / "d/photos/1.jpg").read_bytes() == photo_bytes(1)
+
+
+def test_a_file_that_is_cut_and_cannot_be_fetched_again_is_not_left_there(
+    server: Server, tmp_path: Path, loopback_is_public: None
+) -> None:
+    origin = write_dialogues(tmp_path / "o", server.address, ["good"])
+    options = Options(str(origin), limits=FAST)
+    fetch(jsonl(), tmp_path / "d", None, silent, options)
+    (tmp_path / "d/photos/0.jpg").write_bytes(b"cut")
+    origin = write_dialogues(tmp_path / "o", server.address, ["404"])
+    assert fetch(jsonl(), tmp_path / "d", None, silent, options).statuses == {"missing": 1}
+    assert not (tmp_path / "d/photos/0.jpg").exists()
+
+
+def test_a_mirror_does_not_pass_off_what_it_filled_in(
+    server: Server, tmp_path: Path, loopback_is_public: None
+) -> None:
+    origin = write_dialogues(tmp_path / "o", server.address, ["404", "good"])
+    fill = Options(str(origin), missing="placeholder", limits=FAST)
+    fetch(jsonl(), tmp_path / "copy", None, silent, fill)
+    (tmp_path / "copy/photos/1.jpg").unlink()
+    again = Options(str(tmp_path / "copy"), limits=FAST)
+    found = fetch(jsonl(), tmp_path / "d", None, silent, again)
+    assert found.statuses == {"missing": 1, "ok": 1}
+
+
+@pytest.mark.parametrize("text", ["[", "[]", '{"path": 1, "status": "ok"}', "\ud800", "9" * 5000])
+def test_a_broken_manifest_of_a_mirror_is_told_and_done_without(
+    server: Server,
+    tmp_path: Path,
+    loopback_is_public: None,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+) -> None:
+    server.files["/m/manifest.jsonl"] = text.encode("utf-8", "surrogatepass")
+    server.files["/m/test.jsonl"] = lines(server.address, ["good"]).encode()
+    corpus = replace(jsonl(), upstream=(Upstream("test.jsonl", "test", ""),))
+    options = Options(f"{server.address}/m/", limits=FAST)
+    assert fetch(corpus, tmp_path / "d", None, silent, options).statuses == {"ok": 1}
+    assert "Photos are fetched from their own addresses." in capsys.readouterr().err
+
+
+def test_mmdialog_from_its_documented_layout(tmp_path: Path) -> None:
+    """Photos in SPLIT/images, and no other split than that."""
+    folder = tmp_path / "mine" / "test"
+    (folder / "images").mkdir(parents=True)
+    (folder / "images/700.jpg").write_bytes(photo_bytes(7))
+    turns = [
+        {"turn": [{"__TEXT__": "Look"}, {"__MEDIA__": "700"}]},
+        {"turn": [{"__TEXT__": "Wow"}]},
+    ]
+    talk = {"conversation_id": 0, "conversation": turns}
+    (folder / "conversations.json").write_text(json.dumps([talk]))
+    args = ["fetch", "mmdialog", "--from", str(tmp_path / "mine"), "--out", str(tmp_path / "d")]
+    told = CliRunner().invoke(app, args)
+    assert told.exit_code == 0, told.output
+    assert "d: 1 dialogues of test\nphotos: 1 ok\n" in told.stdout
+    assert (tmp_path / "d/test/images/700.jpg").read_bytes() == photo_bytes(7)
+
+
+def test_names_of_a_mirror_are_quoted(
+    server: Server, tmp_path: Path, loopback_is_public: None
+) -> None:
+    name = "photos/a b#1?%41.jpg"
+    turn = {"speaker": "A", "photo": {"path": name}}
+    server.files["/m/test.jsonl"] = json.dumps({"id": "d", "turns": [turn]}).encode()
+    server.files["/m/photos/a%20b%231%3F%2541.jpg"] = photo_bytes(3)
+    listed = {"path": name, "status": "ok"}
+    server.files["/m/manifest.jsonl"] = json.dumps(listed).encode()
+    corpus = replace(jsonl(), upstream=(Upstream("test.jsonl", "test", ""),))
+    options = Options(f"{server.address.replace('http', 'HTTP')}/m", limits=FAST)
+    assert fetch(corpus, tmp_path / "d", None, silent, options).statuses == {"ok": 1}
+    assert (tmp_path / "d" / name).read_bytes() == photo_bytes(3)

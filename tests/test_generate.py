@@ -226,7 +226,7 @@ def test_two_dialogues_of_one_id_are_refused() -> None:
 OWN = """
 from pscli.dialogue.schema import Dialogue, Turn
 class Mine:
-    name, licence, splits = "mine", "none", ("test", "mute")
+    name, licence, citation, splits = "mine", "none", "none", ("test", "mute")
     def load(self, split, count=None):
         turns = (Turn("A", "one"), Turn("B", "two"))
         return [Dialogue(turns[: 2 if split == "test" else 1], "d")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -83,6 +85,12 @@ def test_other_formats_are_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -
         "Expected JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF."
     )
     assert not ran
+
+
+def test_formats_are_known_before_any_photo_was_opened() -> None:
+    ask = "from pscli.dialogue.pixels import formats; print(*formats())"
+    out = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == HERE
 
 
 def test_a_pillow_without_a_format_reads_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

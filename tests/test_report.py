@@ -21,7 +21,7 @@ from pscli.report import sheet as sheets
 OWN = """
 from pscli.dialogue.schema import Dialogue, Turn
 class Mine:
-    name, licence, splits = "mine", "none", ("test",)
+    name, licence, citation, splits = "mine", "none", "none", ("test",)
     def load(self, split, count=None):
         return [Dialogue((Turn("A", "one"), Turn("B", "two")), "d")]
 """
@@ -91,7 +91,7 @@ def test_contexts_of_a_dataset_of_ones_own_are_drawn_if_it_is_named(drawn: list[
 @pytest.mark.parametrize(
     ("dataset", "use", "problem"),
     [
-        ("photochat", [], "has no split 'test' of photochat. Bring it with `pscli fetch"),
+        ("photochat", [], "has no split 'test' of photochat. Fetch it with `pscli fetch"),
         ("gone:Mine", ["--use", "gone:Mine"], "'gone:Mine' cannot be loaded"),
         ("of\x1bold", [], "'of\\x1bold'"),
     ],
@@ -111,7 +111,7 @@ def test_an_instance_that_the_dataset_lacks_has_no_context(
     drawn: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talk = Dialogue((Turn("A", "one"), Turn("B", "two")), "d")
-    monkeypatch.setattr(Photoworld, "load", lambda self, split: [talk])
+    monkeypatch.setattr(Photoworld, "load", lambda self, split, count: [talk])
     predictions("p", "d/1", "d/9", "e/1", "f/x", "g/²", "h", dataset="photoworld")
     found = sheets.sheet([Path("p")], 9)
     assert found.width > 0

@@ -234,6 +234,7 @@ def test_every_response_after_the_first_is_supervised_exactly_once(
         keys = [s.key for p in packed for s in p.captions]
         assert len(set(keys)) == len(keys)
     assert len(template.pack(dialogue)) == 1
+    assert template.max_length == 512
 
 
 @pytest.mark.parametrize("limit", [10_000, 40])

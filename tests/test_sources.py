@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from typer.testing import CliRunner
 
 from pscli.cli import app
 from pscli.datasets import dialogcc, mmdialog, photochat
 from pscli.datasets import jsonl as ours
 from pscli.datasets.corpus import Corpus, available
-from pscli.datasets.records import Dropped, KnownPhoto, clean_id, digest, records
+from pscli.datasets.records import Dropped, KnownPhoto, clean_id, digest, records, url_of
 from pscli.datasets.stats import rounded, survey
 from pscli.dialogue.schema import Dialogue
 from pscli.errors import DataError, PscliError
@@ -199,12 +200,47 @@ def test_load_ends_dialogues_before_what_is_not_on_disk(
         corpus("jsonl").load("train")
 
 
+def test_ids_that_collide_become_different_instances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pscli.predictions.generate import instances
+
+    monkeypatch.setenv("PSCLI_DATA", str(tmp_path))
+    (tmp_path / "jsonl").mkdir()
+    said = [{"speaker": s, "text": s} for s in "ABA"]
+    lines = [json.dumps({"id": id, "turns": said}) for id in ("d", "d", "d-2", "D")]
+    (tmp_path / "jsonl/train.jsonl").write_text("\n".join(lines))
+    keys = [instance.question.key for instance in instances(corpus("jsonl").load("train"))]
+    assert len({key.casefold() for key in keys}) == len(keys) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "photos", "left_out"),
+    [("k.tif", 1, {}), ("K.AVIF", 1, {}), ("k.heic", 0, {"a photo whose name is no photo's": 1})],
+)
+def test_a_photo_of_another_format_is_read_or_ends_its_dialogue(
+    tmp_path: Path, name: str, photos: int, left_out: dict[str, int]
+) -> None:
+    said = [{"speaker": s, "text": s} for s in "ABA"]
+    said[1] |= {"photo": {"path": name}}
+    (tmp_path / "test.jsonl").write_text(json.dumps({"id": "d", "turns": said}))
+    Image.new("RGB", (8, 8)).save(tmp_path / name, "PNG" if photos == 0 else None)
+    result = CliRunner().invoke(app, ["stats", "jsonl", "--from", str(tmp_path), "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    counted = told["total"]
+    assert (counted["photos"], counted["missing_photos"]) == (photos, 0)
+    assert counted["utterances"] == (3 if photos else 1)  # what follows it is left out
+    found = {reason.partition(",")[0]: number for reason, number in told["dropped"].items()}
+    assert found == left_out
+
+
 def test_available_keeps_a_dialogue_whose_photos_are_there(tmp_path: Path) -> None:
-    (tmp_path / "x.png").touch()
+    Image.new("RGB", (2, 2)).save(tmp_path / "x.png")
     whole = Dialogue.from_json(
         {"turns": [{"speaker": "A", "text": "a", "photo": "x.png"}]}, tmp_path
     )
-    assert available(whole) == (whole, 0)
+    assert available(whole, Dropped()) == (whole, 0)
 
 
 # ---------------------------------------------------------------------------- the real PhotoChat
@@ -430,6 +466,73 @@ def test_what_was_dropped_is_named_with_its_place(tmp_path: Path) -> None:
     assert result.exit_code == 0
     told = "1 × a turn without a user_id or with a message that is no string, first in "
     assert told + f"{tmp_path / 'test.json'}, record 1." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("https://a.example/x.jpg", "https://a.example/x.jpg"),
+        ("HTTPS://A.example/X.jpg", "https://A.example/X.jpg"),
+        ("http://a.example/a b.jpg", "http://a.example/a%20b.jpg"),
+        (" http://a.example/x\n", "http://a.example/x"),
+        ("http://a.example/é%20", "http://a.example/é%20"),
+        ("http:/a.example/x", None),
+        ("http://a b.example/x", None),
+        ("http:///x", None),
+        ("ftp://a.example/x", None),
+        ("javascript:alert(1)", None),
+        ("http://a.example/\x1b[2J", None),
+        ("http://a.example/a\tb", None),
+        ("http://" + "a" * 5000, None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_addresses_of_photos(value: Any, url: str | None) -> None:
+    dropped = Dropped()
+    assert url_of(value, "f", dropped) == url
+    assert bool(dropped.reasons) is (url is None)
+
+
+NOT_A_PHOTO = {
+    "photochat": PHOTOCHAT_ONE | {"photo_id": None, "photo_url": "nowhere"},
+    "dialogcc": {
+        "dialogue_id": "1",
+        "dialogue": [
+            {"utterance": "Hi", "speaker": "Ann", "shared_image": []},
+            {"utterance": "Look", "speaker": "Ben", "shared_image": [{"image_url": 3}]},
+            {"utterance": "Nice", "speaker": "Ann", "shared_image": 3},
+        ],
+    },
+    "mmdialog": {
+        "conversation": [
+            {"turn": [{"__TEXT__": "Hi"}]},
+            {"turn": [{"__TEXT__": "Look"}, {"__MEDIA__": "../x"}]},
+            {"turn": [{"__MEDIA__": None}, {"__TEXT__": "Nice"}]},
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("name", NOT_A_PHOTO)
+def test_a_photo_of_which_nothing_is_known_is_still_a_photo(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its turn is no turn without a photo, from which an agent would learn not to share one."""
+    dialogue, dropped = read(name, NOT_A_PHOTO[name])
+    assert dialogue is not None
+    assert dropped.reasons
+    assert dialogue.turns[1].photo is not None
+    assert dialogue.turns[1].photo.source == HERE / "unknown/test-0.jpg"
+    monkeypatch.setenv("PSCLI_DATA", str(tmp_path))
+    (tmp_path / name).mkdir()
+    values = [NOT_A_PHOTO[name], READERS[name][1]]
+    (tmp_path / name / "train.json").write_text(json.dumps(values))
+    with pytest.raises(DataError, match=f"No instance of {name} train has all its photos"):
+        corpus(name).load("train")
+    assert "photos are not on disk" in " ".join(capsys.readouterr().err.split())
+    told = survey(name, {"train": corpus(name).read("train", tmp_path / name)})
+    assert told.total.missing_photos >= 2
 
 
 @pytest.mark.parametrize(

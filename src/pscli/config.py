@@ -216,7 +216,7 @@ def changed(config: Any, name: str, value: Any) -> Any:
 
 
 def _changed(config: Any, name: str, value: Any, above: str) -> Any:
-    head, _, rest = name.partition(".")
+    head, dot, rest = name.partition(".")
     path = above + head
     fields = {f.name for f in dataclasses.fields(config)}
     if head not in fields:
@@ -228,7 +228,7 @@ def _changed(config: Any, name: str, value: Any, above: str) -> Any:
     current = getattr(config, head)
     if dataclasses.is_dataclass(current) and not rest and value == {}:
         return config  # a section of which nothing is said
-    if dataclasses.is_dataclass(current) != bool(rest):
+    if dataclasses.is_dataclass(current) != bool(rest) or (dot and not rest):
         raise ConfigError(
             f"'{above}{name}' does not name a single setting.",
             "Write --set train.lr=1e-4, for example.",

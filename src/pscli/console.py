@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.color import Color
 from rich.console import Console, RenderableType
+from rich.segment import Segments
 from rich.style import Style
 from rich.text import Text
 
@@ -50,7 +54,13 @@ def note(text: str) -> None:
 def show(renderable: RenderableType) -> None:
     """Prints a table as a result; in a file it is not squeezed to 80 columns."""
     wide = stdout if stdout.is_terminal else Console(file=stdout.file, width=PLAIN_WIDTH)
-    wide.print(renderable)
+    # One character for one, so that columns stay where they are.
+    wide.print(
+        Segments(
+            part if part.control else part._replace(text=_CONTROL.sub("\ufffd", part.text))
+            for part in wide.render(renderable)
+        )
+    )
 
 
 def show_json(value: Any) -> None:
@@ -67,17 +77,20 @@ def show_error(error: PscliError) -> None:
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Advance]:
-    """A bar with the time left, or a plain line every tenth of the way.
+    """A bar with the time gone and left, or a plain line every tenth of the way.
 
     Yields:
         A function that takes how many more are done.
     """
     if stderr.is_terminal:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+        from rich import progress as bars
 
-        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=stderr) as bar:
-            task = bar.add_task(title, total=total)
+        columns = (
+            bars.TextColumn("{task.description}", markup=False), bars.BarColumn(),
+            bars.MofNCompleteColumn(), bars.TimeElapsedColumn(), bars.TimeRemainingColumn(),
+        )  # fmt: skip
+        with bars.Progress(*columns, console=stderr, speed_estimate_period=3600) as bar:
+            task = bar.add_task(plain(title), total=total)
             yield lambda count: bar.update(task, advance=count)
         return
     done = 0
@@ -114,7 +127,8 @@ def training_bar(
         TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True),
     )  # fmt: skip
     last: dict[str, float] = {}
-    with Progress(*columns, console=stderr, disable=not (shown and stderr.is_terminal)) as bar:
+    hidden = not (shown and stderr.is_terminal)
+    with Progress(*columns, console=stderr, disable=hidden, speed_estimate_period=3600) as bar:
         task = bar.add_task("", total=total, completed=done)
 
         def step(line: Mapping[str, float]) -> None:
@@ -130,6 +144,11 @@ def training_bar(
                 note(f"step {number}/{total}  {text}")
 
         yield step
+
+
+def shows_pictures() -> bool:
+    """Whether pictures in coloured characters can be seen on stdout."""
+    return stdout.is_terminal and stdout.color_system is not None and not stdout.no_color
 
 
 def half_blocks(image: Image, columns: int = 64) -> Text:
@@ -150,6 +169,29 @@ def half_blocks(image: Image, columns: int = 64) -> Text:
             text.append("▀", Style(color=above, bgcolor=below))
         text.append("\n")
     return text
+
+
+DEGRADED = {
+    "→": "->", "–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "·": ".", "▀": "#",
+    "↑": "^", "↓": "v", "τ": "tau", "ᵗ": "^t", "ᵛ": "^v", "∇": "grad", "’": "'", "“": '"', "”": '"',
+}  # fmt: skip
+
+
+def fit_streams() -> None:
+    """Lets characters that stdout or stderr cannot write, as in ASCII or cp1252, degrade.
+
+    For the program alone, at its start.
+    """
+    codecs.register_error("pscli", _degraded)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="pscli")
+
+
+def _degraded(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    cannot = error.object[error.start : error.end]
+    return "".join(DEGRADED.get(letter, "?") for letter in cannot), error.end
 
 
 def quiet_libraries() -> None:

@@ -133,6 +133,16 @@ def new_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(before, ignore_errors=True)
 
 
+def folds_names(folder: Path) -> bool:
+    """Whether names that differ in case or in the form of an accent are one there, as on macOS."""
+    probe = folder / ".Fold-\u00e9"
+    probe.touch()
+    try:
+        return any((folder / name).exists() for name in (".fold-\u00e9", ".Fold-e\u0301"))
+    finally:
+        probe.unlink()
+
+
 def append_line(path: Path, value: Any) -> None:
     """Adds a line of JSON to a file, whole or not at all; one that was cut off is dropped first.
 

@@ -2,7 +2,7 @@
 
 # isort: off
 from pscli.cli.app import app, main
-from pscli.cli import data, train, answer, judge, foundations
+from pscli.cli import data, train, generate, score, foundations
 
 # isort: on
-__all__ = ["answer", "app", "data", "foundations", "judge", "main", "train"]
+__all__ = ["app", "data", "foundations", "generate", "main", "score", "train"]

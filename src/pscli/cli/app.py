@@ -50,6 +50,7 @@ app = typer.Typer(
 
 def main() -> None:
     """The `pscli` program."""
+    console.fit_streams()
     app(prog_name="pscli")
 
 

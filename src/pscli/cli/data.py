@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from pscli import console
 from pscli.cli.app import AsJson, Overwrite, app
-from pscli.errors import ConfigError
+from pscli.errors import ConfigError, DataError
 from pscli.registry import find
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Dataset, such as photoworld.")]
@@ -49,6 +50,12 @@ def fetch(
     retry: Annotated[
         bool, typer.Option("--retry", help="Ask again for photos that did not come before.")
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Fetch nothing: compare what is on disk with what came, byte by byte."
+        ),
+    ] = False,
     private: Annotated[
         bool,
         typer.Option("--allow-private-hosts", help="Also from private and loopback addresses."),
@@ -59,7 +66,7 @@ def fetch(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Bring a dataset to disk: dialogues, then photos, and a manifest that says what is missing.
+    """Fetch a dataset: dialogues, then photos, and a manifest that says what is missing.
 
     An interrupted fetch goes on when the same command is given again.
     """
@@ -75,10 +82,12 @@ def fetch(
     )
     if missing == "synthesise":
         options = replace(options, draw=_brush(), model="photoworld")
-    splits = list(dict.fromkeys(split or dataset.splits))
     folder = out or data_folder(dataset.name)
+    if check:
+        _verify(folder)
+        return
     try:
-        fetched = door.fetch(dataset, folder, splits, console.progress, options)
+        fetched = door.fetch(dataset, folder, split, console.progress, options)
     except KeyboardInterrupt:
         console.note("Stopped. Give the same command again to go on.")
         raise
@@ -96,17 +105,34 @@ def fetch(
         console.result("Missing photos are in manifest.jsonl; --retry asks for them again.")
 
 
+def _verify(folder: Path) -> None:
+    from pscli.fetch.verify import verify
+
+    damaged = verify(folder, console.progress)
+    for path in damaged:
+        console.result(path)
+    if damaged:
+        raise DataError(
+            f"{len(damaged):,} files of {folder} are not what came, or gone.",
+            "Fetch them again without --verify; a dataset that is drawn, with --overwrite.",
+        )
+    console.result(f"{folder}: every file is what came.")
+
+
 def _brush() -> Any:
-    """Draws a photo from a caption and a seed, with the bundled generator."""
-    console.quiet_libraries()
-    import torch
+    """Draws a photo from a caption and a seed, with the bundled generator; loaded when asked."""
 
-    from pscli.components.generator import StableDiffusion
+    @cache
+    def loaded() -> Any:
+        console.quiet_libraries()
+        from pscli.components.generator import StableDiffusion
 
-    generator = StableDiffusion.from_pretrained(find("weights", "photoworld")("generator"))
-    generator.eval()
+        return StableDiffusion.from_pretrained(find("weights", "photoworld")("generator")).eval()
 
     def draw(caption: str, seed: int) -> Any:
+        import torch
+
+        generator = loaded()
         return generator.draw([caption], [torch.Generator().manual_seed(seed)])[0]
 
     return draw

@@ -52,11 +52,13 @@ class Generator(Protocol):
 
     Args:
         tokenizer: Cuts captions into the text encoder's tokens.
-        encoder: The part that makes latents of photos; they are kept where it does not train.
     """
 
     tokenizer: Any
-    encoder: nn.Module
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that makes latents of photos; they are kept where it does not train."""
 
     @property
     def embeddings(self) -> Tensor:
@@ -147,12 +149,14 @@ class StableDiffusion(nn.Module):
 
     @property
     def encoder(self) -> nn.Module:
-        return self.vae
+        vae: nn.Module = self.vae
+        return vae
 
     @property
     def embeddings(self) -> Tensor:
         """[W, D] token embeddings of the text encoder."""
-        return self.text_encoder.get_input_embeddings().weight
+        weight: Tensor = self.text_encoder.get_input_embeddings().weight
+        return weight
 
     @property
     def size(self) -> int:
@@ -163,7 +167,8 @@ class StableDiffusion(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.unet.device
+        device: torch.device = self.unet.device
+        return device
 
     # -- training ----------------------------------------------------------------------------
 
@@ -187,8 +192,8 @@ class StableDiffusion(nn.Module):
         size = (self.size, self.size)
         arrays = [np.asarray(p.convert("RGB").resize(size, resample=3)) for p in photos]
         pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        posterior = self.vae.encode(pixels.to(self.device)).latent_dist
-        return posterior.mode() * self.vae.config.scaling_factor
+        mode: Tensor = self.vae.encode(pixels.to(self.device)).latent_dist.mode()
+        return mode * float(self.vae.config.scaling_factor)
 
     def draw_noise(self, generators: Sequence[torch.Generator]) -> DiffusionNoise:
         """The noise of one training step, one seeded generator a photo."""
@@ -226,7 +231,7 @@ class StableDiffusion(nn.Module):
             wanted = self.scheduler.get_velocity(latents, noise.noise, noise.timesteps)
         else:
             wanted = noise.noise
-        error = (predicted - wanted).pow(2)
+        error: Tensor = (predicted - wanted).pow(2)
         if weights is not None:
             error = weights * error
         return self._snr_weights(noise.timesteps) * error.mean((1, 2, 3))
@@ -236,7 +241,7 @@ class StableDiffusion(nn.Module):
         if self.snr_gamma is None:
             return torch.ones_like(timesteps, dtype=torch.float32)
         alphas = self.scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
-        snr = alphas / (1 - alphas)
+        snr: Tensor = alphas / (1 - alphas)
         return snr.clamp(max=self.snr_gamma) / (snr + 1 if self.velocity else snr)
 
     # -- drawing -----------------------------------------------------------------------------
@@ -256,11 +261,11 @@ class StableDiffusion(nn.Module):
         """One photo a caption, drawn together; seeded by one generator a photo."""
         if not captions:
             return []
-        drawn = self.pipeline()(
+        drawn: list[Image] = self.pipeline()(
             list(captions), num_inference_steps=self.steps, guidance_scale=self.guidance,
             generator=list(generators),
-        )  # fmt: skip
-        return drawn.images
+        ).images  # fmt: skip
+        return drawn
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ class LanguageModel(nn.Module):
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model  # transformers has no type for a model that also generates
         self.tokenizer = tokenizer
 
     @classmethod
@@ -67,7 +67,8 @@ class LanguageModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        device: torch.device = self.model.device
+        return device
 
     def ids(self, row: Sequence[int]) -> Tensor:
         """[L] token ids where the LLM is."""
@@ -75,7 +76,8 @@ class LanguageModel(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """[..., D] input embeddings of token ids."""
-        return self.model.get_input_embeddings()(ids)
+        embeddings: Tensor = self.model.get_input_embeddings()(ids)
+        return embeddings
 
     def hidden(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         """h_i = LLM(U, r_<i) (Eq. 1): [B, L, D].
@@ -92,13 +94,15 @@ class LanguageModel(nn.Module):
         dtype = torch.get_autocast_dtype(kind) if autocast else embeddings.dtype
         bias = torch.zeros(mask.shape, dtype=dtype, device=embeddings.device)
         bias.masked_fill_(~mask, torch.finfo(dtype).min)
-        return self.model.base_model(
+        hidden: Tensor = self.model.base_model(
             inputs_embeds=embeddings, attention_mask=bias, position_ids=positions, use_cache=False
         ).last_hidden_state
+        return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """o_i = LPL(h_i) (Eq. 1): [..., V] float32."""
-        return self.model.get_output_embeddings()(hidden).float()
+        logits: Tensor = self.model.get_output_embeddings()(hidden)
+        return logits.float()
 
     @torch.no_grad()
     def respond(

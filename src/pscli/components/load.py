@@ -64,7 +64,8 @@ class Load:
         """The bridge: a function, or a module, made for `sizes` and with the agent's weights."""
         found = find("bridge", self.config.bridge)
         if not (inspect.isclass(found) and issubclass(found, nn.Module)):
-            return found
+            function: Bridge = found
+            return function
         with _seeded():
             bridge = found(sizes)
         weights = self.folder / "bridge" / WEIGHTS if self.folder else None

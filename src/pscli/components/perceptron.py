@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 import numpy as np
 import torch
@@ -28,12 +28,14 @@ class Perceptron(Protocol):
     Args:
         length: Visual tokens a photo, Q.
         width: Width D of the embeddings, the LLM's own.
-        vision: The part that looks at pixels; what it makes is kept where it does not train.
     """
 
     length: int
     width: int
-    vision: nn.Module
+
+    @property
+    def vision(self) -> nn.Module:
+        """The part that looks at pixels; what it makes is kept where it does not train."""
 
     def look(self, photos: Sequence[Image]) -> Tensor:
         """[P, …] of photos of any size, whatever `forward` reads."""
@@ -65,11 +67,12 @@ class _Perceptron(nn.Module):
 
     def look(self, photos: Sequence[Image]) -> Tensor:
         """[P, N, ·] patches H̃^v = ViT(I) of photos (Eq. 3)."""
-        return self.vision(self.pixels(photos)).last_hidden_state
+        patches: Tensor = self.vision(self.pixels(photos)).last_hidden_state
+        return patches
 
     def pixels(self, photos: Sequence[Image]) -> Tensor:
         """[P, 3, S, S] in [-1, 1]; photos of any size are scaled to the encoder's."""
-        side = self.vision.config.image_size
+        side = cast("int", self.vision.config.image_size)  # not a pair: photos are square
         scaled = (p.convert("RGB").resize((side, side), resample=3) for p in photos)
         stacked = torch.from_numpy(np.stack([np.asarray(image) for image in scaled]))
         return stacked.permute(0, 3, 1, 2).float().to(self.vision.device) / 127.5 - 1
@@ -119,7 +122,8 @@ class QFormerPerceptron(_Perceptron):
         """[P, Q, D] visual embeddings H^v of patches [P, N, ·] (Eq. 3)."""
         queries = self.queries.expand(len(patches), -1, -1)
         seen = self.qformer(query_embeds=queries, encoder_hidden_states=patches).last_hidden_state
-        return self.projection(seen)  # H^v
+        visual: Tensor = self.projection(seen)  # H^v
+        return visual
 
     def save_pretrained(self, folder: Path) -> None:
         super().save_pretrained(folder)
@@ -146,12 +150,14 @@ class LinearPerceptron(_Perceptron):
 
     def __init__(self, vision: Blip2VisionModel, width: int) -> None:
         super().__init__(vision, width)
-        self.length = (vision.config.image_size // vision.config.patch_size) ** 2
+        side, patch = cast("tuple[int, int]", (vision.config.image_size, vision.config.patch_size))
+        self.length = (side // patch) ** 2
         self.projection = nn.Linear(vision.config.hidden_size, width)
 
     def forward(self, patches: Tensor) -> Tensor:
         """[P, Q, D] visual embeddings, one for each of the patches [P, N, ·] but the first."""
-        return self.projection(patches[:, 1:])
+        visual: Tensor = self.projection(patches[:, 1:])
+        return visual
 
     @classmethod
     def from_pretrained(cls, place: str | Path, revision: str | None = None) -> Self:

@@ -129,6 +129,11 @@ class Corpus:
                 f"{self.name} {split}: {filled:,} of {photos:,} photos are filled in; "
                 "`pscli score` gives its figures without them too."
             )
+        if not kept and not all_instances:
+            raise DataError(
+                f"There is no instance in {self.name} {split}: no dialogue has a second response.",
+                "An instance is a response to what came before.",
+            )
         if not kept:
             raise DataError(
                 f"No instance of {self.name} {split} has all its photos.",

@@ -16,7 +16,7 @@ from typing import Any
 
 from pscli.datasets.base import Upstream
 from pscli.datasets.corpus import Corpus, split_files
-from pscli.datasets.records import Dropped, KnownPhoto, clean, clean_id, digest, url_of
+from pscli.datasets.records import Dropped, KnownPhoto, clean, clean_id, digest, unknown, url_of
 from pscli.dialogue.schema import Dialogue, Turn
 
 UPSTREAM = "https://huggingface.co/datasets/passing2961/dialogcc/resolve/main/"
@@ -64,7 +64,7 @@ def parse(value: Any, photos: Path, split: str, at: str, drop: Dropped) -> Dialo
             drop(at, "an entry without a speaker or with an utterance that is no string")
             continue
         images = entry.get("shared_image")
-        photo = _photo(images, photos, at, drop) if images else None
+        photo = _photo(images, photos, split, at, drop) if images else None
         if photo is None and (not text or text.isspace()):
             drop(at, "an entry with neither words nor a photo")
             continue
@@ -77,10 +77,10 @@ def parse(value: Any, photos: Path, split: str, at: str, drop: Dropped) -> Dialo
     return Dialogue(tuple(turns), clean_id(value.get("dialogue_id"), at.rpartition(" ")[2]))
 
 
-def _photo(images: Any, photos: Path, at: str, drop: Dropped) -> KnownPhoto | None:
+def _photo(images: Any, photos: Path, split: str, at: str, drop: Dropped) -> KnownPhoto:
     if not isinstance(images, list):
         drop(at, "a shared_image that is no list")
-        return None
+        images = []
     found = None
     for image in images:
         if not isinstance(image, dict):
@@ -95,4 +95,4 @@ def _photo(images: Any, photos: Path, at: str, drop: Dropped) -> KnownPhoto | No
             name = digest(url)
             path = photos / name[:2] / f"{name}.jpg"
             found = KnownPhoto(path, caption and clean(caption, at, drop), urls=(url,))
-    return found
+    return found or unknown(photos, None, split, at)

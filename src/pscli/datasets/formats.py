@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from pscli import console
 from pscli.datasets import dialogcc, mmdialog, others, photochat
-from pscli.datasets.records import Dropped
+from pscli.datasets.records import Dropped, KnownPhoto
 from pscli.dialogue.schema import Dialogue, Photo
 from pscli.errors import DataError
 
@@ -39,7 +39,7 @@ def parse(pairs: Any, folder: Path, where: str) -> Dialogue:
 
 def _theirs(read: Any, pairs: Any, folder: Path, where: str) -> Dialogue:
     dropped = Dropped()
-    dialogue = read(pairs, folder / "photos", "dialogue", where, dropped)
+    dialogue: Dialogue | None = read(pairs, folder / "photos", "dialogue", where, dropped)
     if dialogue is None:
         raise DataError(f"{where} is empty: {'; '.join(dropped.reasons)}.", "Give it turns.")
     for line in dropped.lines():
@@ -48,10 +48,12 @@ def _theirs(read: Any, pairs: Any, folder: Path, where: str) -> Dialogue:
     return dataclasses.replace(dialogue, turns=tuple(turns))
 
 
-def _beside(photo: Any, folder: Path) -> Photo | None:
-    if photo is None or not isinstance(photo.source, Path) or os.path.isfile(photo.source):
+def _beside(photo: Photo | None, folder: Path) -> Photo | None:
+    if not isinstance(photo, KnownPhoto) or not isinstance(photo.source, Path):
         return photo
     path = photo.source
+    if os.path.isfile(path):
+        return photo
     inside = path.relative_to(folder / "photos") if path.is_relative_to(folder / "photos") else path
     names = (str(inside), path.name, *(_last(url) for url in photo.urls))
     found = (folder / name for name in names if name and os.path.isfile(folder / name))

@@ -23,6 +23,7 @@ MANIFEST = "manifest.jsonl"
 JOURNAL = "manifest.part.jsonl"
 FILLED = ("synthetic", "placeholder")
 HERE = ("ok", *FILLED)  # statuses of photos that are on disk
+DAMAGED = "damaged"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Entry:
     Args:
         path: Below the dataset's folder.
         status: `ok`; `missing` (nobody has it), `failed` (for now), `broken` (what came is no
-            photo, or another one), `refused` (unsafe); `placeholder` or `synthetic` (filled in).
+            photo, or another one), `refused` (unsafe); `placeholder` or `synthetic` (filled in);
+            `damaged` (its file is not any more what came).
         reason: Why it is not `ok`.
         provenance: `original`, `mirror`, `drawn`, `synthetic:MODEL` or `synthetic:placeholder`.
         source: The address that it came from.
@@ -68,7 +70,7 @@ def read_manifest(folder: Path) -> dict[str, Entry]:
 def filled_in(folder: Path) -> dict[Path, str]:
     """Photo files that were filled in, and by what."""
     entries = read_manifest(folder).values()
-    return {folder / e.path: e.provenance for e in entries if e.status in FILLED}
+    return {folder / e.path: e.provenance for e in entries if e.provenance.startswith("synthetic:")}
 
 
 def parse_manifest(data: bytes, where: str) -> dict[str, Entry]:

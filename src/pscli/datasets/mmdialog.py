@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pscli.datasets.corpus import Corpus, split_files
-from pscli.datasets.records import Dropped, KnownPhoto, clean, clean_id
+from pscli.datasets.records import Dropped, KnownPhoto, clean, clean_id, unknown
 from pscli.dialogue.schema import Dialogue, Turn
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -74,11 +74,12 @@ def parse(value: Any, photos: Path, split: str, at: str, drop: Dropped) -> Dialo
             text, key = part.get("__TEXT__"), part.get("__MEDIA__")
             if isinstance(text, str) and text.strip():
                 texts.append(clean(text, at, drop))
-            if (photo := _photo(key, photos)) is not None:
+            if key is not None:
+                photo = _photo(key, photos, split, at, drop)
                 turns.append(Turn(speaker, " ".join(texts), photo))
                 texts = []
-            elif not isinstance(text, str) or key is not None:
-                drop(at, "a part of a turn with neither a text nor a usable media key")
+            elif not isinstance(text, str):
+                drop(at, "a part of a turn with neither a text nor a media key")
         if texts:
             turns.append(Turn(speaker, " ".join(texts)))
     if not turns:
@@ -87,9 +88,10 @@ def parse(value: Any, photos: Path, split: str, at: str, drop: Dropped) -> Dialo
     return Dialogue(tuple(turns), clean_id(value.get("conversation_id"), at.rpartition(" ")[2]))
 
 
-def _photo(key: Any, photos: Path) -> KnownPhoto | None:
+def _photo(key: Any, photos: Path, split: str, at: str, drop: Dropped) -> KnownPhoto:
     if type(key) is int:
         key = str(key)
     if not isinstance(key, str) or not _KEY.fullmatch(key):
-        return None
+        drop(at, "a media key of another form")
+        return unknown(photos, None, split, at)
     return KnownPhoto(photos / f"{key}.jpg")

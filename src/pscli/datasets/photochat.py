@@ -17,7 +17,7 @@ from typing import Any
 
 from pscli.datasets.base import Upstream
 from pscli.datasets.corpus import Corpus, split_files
-from pscli.datasets.records import Dropped, KnownPhoto, clean, clean_id, digest, url_of
+from pscli.datasets.records import Dropped, KnownPhoto, clean, clean_id, digest, unknown, url_of
 from pscli.dialogue.schema import Dialogue, Turn
 
 UPSTREAM = (
@@ -25,7 +25,6 @@ UPSTREAM = (
     "multimodalchat/photochat/"
 )
 OPEN_IMAGES = "https://open-images-dataset.s3.amazonaws.com/"
-EMPTY = "a turn with neither words nor a photo"
 # The prefix is the Open Images split, not PhotoChat's.
 _PHOTO_ID = re.compile(r"(?:train|validation|test)/[0-9a-f]{16}")
 
@@ -70,7 +69,7 @@ def parse(value: Any, photos: Path, split: str, at: str, drop: Dropped) -> Dialo
         drop(at, "a record without a list of turns")
         return None
     shared = [isinstance(turn, dict) and turn.get("share_photo") is True for turn in listed]
-    photo = _photo(value, photos, at, drop) if any(shared) else None
+    photo = _photo(value, photos, split, at, drop) if any(shared) else None
     turns = []
     for turn, shares in zip(listed, shared, strict=True):
         user = turn.get("user_id") if isinstance(turn, dict) else None
@@ -80,8 +79,7 @@ def parse(value: Any, photos: Path, split: str, at: str, drop: Dropped) -> Dialo
             continue
         sent = photo if shares else None
         if sent is None and (not text or text.isspace()):
-            what = "a photo turn of which no photo is known" if shares else EMPTY
-            drop(at, what)
+            drop(at, "a turn with neither words nor a photo")
             continue
         if not text.isascii():
             text = clean(text, at, drop)
@@ -96,7 +94,7 @@ def _number(at: str) -> str:
     return at.rpartition(" ")[2]
 
 
-def _photo(value: dict[str, Any], photos: Path, at: str, drop: Dropped) -> KnownPhoto | None:
+def _photo(value: dict[str, Any], photos: Path, split: str, at: str, drop: Dropped) -> KnownPhoto:
     name, description = value.get("photo_id"), value.get("photo_description")
     if description is not None and not isinstance(description, str):
         drop(at, "a photo_description that is no string")
@@ -107,6 +105,7 @@ def _photo(value: dict[str, Any], photos: Path, at: str, drop: Dropped) -> Known
     url = url_of(value.get("photo_url"), at, drop)
     urls = tuple(u for u in (url, f"{OPEN_IMAGES}{name}.jpg" if known else None) if u)
     if not urls:
-        return None
+        drop(at, "a photo of which neither an id nor an address is known")
+        return unknown(photos, caption, split, at)
     path = f"{name}.jpg" if known else f"by-url/{digest(urls[0])}.jpg"
     return KnownPhoto(photos / path, caption, urls=urls)

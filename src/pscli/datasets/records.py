@@ -180,14 +180,17 @@ def digest(text: str) -> str:
 
 
 def url_of(value: Any, at: str, drop: Dropped) -> str | None:
-    """An http(s) address, or None, which is named."""
-    if (
-        isinstance(value, str)
-        and len(value) <= 4096
-        and value.startswith(("http://", "https://"))
-        and value.isprintable()
-        and " " not in value
-    ):
-        return value
+    """An http(s) address, its spaces quoted and its scheme in small letters; or None, and named."""
+    text = value.strip() if isinstance(value, str) and len(value) <= 4096 else ""
+    scheme, colon, rest = text.partition("://")
+    host = rest.partition("/")[0]
+    if scheme.lower() in ("http", "https") and host and " " not in host and text.isprintable():
+        return scheme.lower() + colon + rest.replace(" ", "%20")
     drop(at, "a photo without an http(s) address")
     return None
+
+
+def unknown(photos: Path, caption: str | None, split: str, at: str) -> KnownPhoto:
+    """A photo that was shared but that nobody can find, so that its dialogue ends before it."""
+    number = at.rpartition(" ")[2]
+    return KnownPhoto(photos / "unknown" / f"{split}-{number}.jpg", caption)

@@ -14,17 +14,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pscli.datasets.base import identity
 from pscli.datasets.corpus import on_disk
 from pscli.datasets.keys import FEW, Keys
 from pscli.datasets.records import Dropped
 from pscli.dialogue.schema import Dialogue
-
-if TYPE_CHECKING:
-    pass
-
 
 TENTHS = 10  # parts of a dialogue, for where photos are shared
 LABELS = "Objects in the photo:"  # PhotoChat's captions list what is seen after this
@@ -58,11 +54,6 @@ class Spread:
     def to_json(self) -> dict[str, Any]:
         low, high = (min(self.counts), max(self.counts)) if self.counts else (0, 0)
         return {"min": low, "mean": self.mean, "max": high, "counts": self.counts}
-
-    def __str__(self) -> str:
-        if not self.counts:
-            return "–"
-        return f"{min(self.counts):,} – {rounded(self.mean)} – {max(self.counts):,}"
 
 
 @dataclass(frozen=True)
@@ -329,7 +320,3 @@ def rounded(value: float | Decimal, places: int = 2) -> str:
     """A number with that many decimals, halves rounded up, as Table 1 does (9.045 is 9.05)."""
     exact = Decimal(str(value)) if isinstance(value, float) else value
     return str(exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP))
-
-
-def _per(above: int, below: int) -> str:
-    return rounded(Decimal(above) / Decimal(below)) if below else "–"

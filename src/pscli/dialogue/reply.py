@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from pscli.dialogue.sequence import END_IMG, IMG, PHOTO
+from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, token_id
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ def parse(ids: list[int], tokenizer: Tokenizer) -> tuple[list[str | Caption], li
     An [IMG] span that is not closed ends where the response or the next span does; an empty span
     draws nothing.
     """
-    marks = {int(tokenizer.convert_tokens_to_ids(t)): t for t in (IMG, END_IMG, PHOTO)}
+    marks = {token_id(tokenizer, t): t for t in (IMG, END_IMG, PHOTO)}
     parts: list[str | Caption] = []
     notes: list[str] = []
     words: list[int] = []
     inside = False
 
     def flush() -> None:
-        text = tokenizer.decode(words, skip_special_tokens=True).strip()
+        text = str(tokenizer.decode(words, skip_special_tokens=True)).strip()
         words.clear()
         if inside and text:
             parts.append(Caption(text))

@@ -124,13 +124,11 @@ class Template:
     # -- pieces ------------------------------------------------------------------------------
 
     def id(self, token: str) -> int:
-        return int(self.tokenizer.convert_tokens_to_ids(token))
+        return token_id(self.tokenizer, token)
 
     def tokens(self, text: str) -> list[int]:
-        """Ids of one piece of text; marks that a user typed stay plain characters."""
-        return self.tokenizer(
-            " " + text.strip(), add_special_tokens=False, split_special_tokens=True
-        ).input_ids
+        """Ids of one piece of text."""
+        return plain_ids(self.tokenizer, text)
 
     @cached_property
     def letters(self) -> list[list[int]]:
@@ -285,6 +283,19 @@ class Template:
         return packed
 
 
+def token_id(tokenizer: Any, token: str) -> int:
+    """The id of one token of the vocabulary."""
+    return int(tokenizer.convert_tokens_to_ids(token))
+
+
+def plain_ids(tokenizer: Any, text: str) -> list[int]:
+    """Ids of one piece of text; marks that a user typed stay plain characters."""
+    ids: list[int] = tokenizer(
+        " " + text.strip(), add_special_tokens=False, split_special_tokens=True
+    ).input_ids
+    return ids
+
+
 def learnable(response: Response) -> bool:
     """Whether an agent can learn to give this response: all its photos have captions."""
     return all(photo.caption for photo in response.photos)
@@ -292,7 +303,7 @@ def learnable(response: Response) -> bool:
 
 def seen(tokenizer: Any, count: int) -> Callable[[Photo], list[int]]:
     """Photos in a context are `count` visual embeddings (Eq. 3)."""
-    ids = [int(tokenizer.convert_tokens_to_ids(PHOTO))] * count
+    ids = [token_id(tokenizer, PHOTO)] * count
     return lambda photo: ids
 
 
@@ -307,8 +318,6 @@ def told(
 
     def see(photo: Photo) -> list[int]:
         words = describe(photo) if describe else photo.caption or ""
-        return tokenizer(
-            " " + words.strip(), add_special_tokens=False, split_special_tokens=True
-        ).input_ids
+        return plain_ids(tokenizer, words)
 
     return see

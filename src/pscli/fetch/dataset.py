@@ -82,13 +82,14 @@ class Fetched:
 def fetch(
     dataset: Dataset,
     folder: Path,
-    splits: Sequence[str],
+    splits: Sequence[str] | None,
     progress: Progress,
     options: Options = Options(),
 ) -> Fetched:
     """Fetches splits of a dataset into a folder, or whatever of them is not there yet.
 
     Args:
+        splits: All that there are, by default.
         progress: Opens a bar with a title and a total.
 
     Raises:
@@ -97,32 +98,33 @@ def fetch(
             cannot be had.
     """
     folder = folder.resolve()
-    for split in splits:
+    for split in splits or ():
         check_split(dataset, split)
     if not isinstance(dataset, Published):
         if options.origin is not None:
             raise ConfigError(f"{dataset.name} is drawn, not downloaded.", "Leave --from out.")
         with locked(folder, f"fetching {dataset.name}", DataError):
-            return _drawn(dataset, folder, splits, progress, options)
-    _check_origin(dataset, folder, splits, options.origin)
+            return _drawn(dataset, folder, splits or dataset.splits, progress, options)
+    copy = _local(options.origin)
+    if copy is not None and copy.resolve() == folder:
+        raise DataError(f"{copy} is what is to be written.", "Name another folder: --out.")
+    published = list(dict.fromkeys(file.split for file in dataset.upstream))
+    splits = list(dict.fromkeys(splits or (dataset.splits_in(copy) if copy else published)))
+    if options.origin is None and not set(splits) & set(published):
+        raise ConfigError(
+            f"{dataset.name} cannot be downloaded: its licence is {dataset.licence}.",
+            "Name the folder that you have: --from FOLDER.",
+        )
     with locked(folder, f"fetching {dataset.name}", DataError):
         return _published(dataset, folder, splits, progress, options)
 
 
-def _check_origin(
-    dataset: Published, folder: Path, splits: Sequence[str], origin: str | None
-) -> None:
-    if origin is None:
-        if not any(file.split in splits for file in dataset.upstream):
-            raise ConfigError(
-                f"{dataset.name} cannot be downloaded: its licence is {dataset.licence}.",
-                "Name the folder that you have: --from FOLDER.",
-            )
-    elif not is_address(origin):
-        if not Path(origin).is_dir():
-            raise DataError(f"{origin} does not exist.", "Name a folder or an http(s) address.")
-        if Path(origin).resolve() == folder:
-            raise DataError(f"{origin} is what is to be written.", "Name another folder: --out.")
+def _local(origin: str | None) -> Path | None:
+    if origin is None or is_address(origin):
+        return None
+    if not Path(origin).is_dir():
+        raise DataError(f"{origin} does not exist.", "Name a folder or an http(s) address.")
+    return Path(origin)
 
 
 def _drawn(
@@ -159,7 +161,8 @@ def _published(
         if not (folder / MARKER).is_file():
             claim(folder, MARKER, False, DataError)
         _dialogues(dataset, folder, splits, web, progress, options)
-    dialogues, known = _read(dataset, folder, splits, options.count)
+    # Photos lie as in a local copy, whose folders they are not in here yet.
+    dialogues, known = _read(dataset, _local(options.origin) or folder, splits, options.count)
     entries: dict[str, Entry] = {}
     if options.photos:
         mirror = mirror_of(options.origin, web)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from pscli import console
 from pscli.console import Progress
@@ -36,23 +38,23 @@ def fetch_dialogues(
     Raises:
         DataError: if a file cannot be had, or the origin has none.
     """
-    known = _known(folder)
+    known = known_files(folder)
     if origin is not None and not is_address(origin):
         keep(known | _copied(dataset, Path(origin), folder, splits))
         return
     files = [file for file in dataset.upstream if file.split in splits]
     with progress(f"{dataset.name} dialogues", len(files)) as advance:
         for file in files:
-            url = f"{origin.rstrip('/')}/{file.name}" if origin else file.url
+            url = f"{origin.rstrip('/')}/{quote(file.name)}" if origin else file.url
             expected = file.sha256 or known.get(file.name)
-            if expected is None or not _same(folder / file.name, expected):
+            if expected is None or not same(folder / file.name, expected):
                 expected = _downloaded(web, url, folder / file.name, file)
             known[file.name] = expected
             keep(known)
             advance(1)
 
 
-def _known(folder: Path) -> dict[str, str]:
+def known_files(folder: Path) -> dict[str, str]:
     """Checksums of the files that came before."""
     try:
         files = read_json(folder / MARKER)["files"]
@@ -72,7 +74,7 @@ def _copied(
             sums[name] = sha256_of(path)
             if published.get(name) not in (None, sums[name]):
                 console.note(f"{path} is not the published revision of {dataset.name}.")
-            if not _same(folder / name, sums[name]):
+            if not same(folder / name, sums[name]):
                 with path.open("rb") as source, replacing(folder / name) as file:
                     shutil.copyfileobj(source, file)
     if not sums:
@@ -83,7 +85,8 @@ def _copied(
     return sums
 
 
-def _same(path: Path, sha256: str) -> bool:
+def same(path: Path, sha256: str) -> bool:
+    """Whether a file is there, and has that checksum."""
     return path.is_file() and sha256_of(path) == sha256
 
 
@@ -102,6 +105,8 @@ def _downloaded(web: Web, url: str, target: Path, file: Upstream) -> str:
                 for piece in web.pieces(url, MAX_FILE, SECONDS):
                     digest.update(piece)
                     out.write(piece)
+                if not out.tell():
+                    raise Fault("broken", "nothing came", passing=True)
                 if file.sha256 not in (None, digest.hexdigest()):
                     found = f"its sha256 is {digest.hexdigest()}, not {file.sha256}"
                     raise Fault("broken", found)
@@ -112,4 +117,5 @@ def _downloaded(web: Web, url: str, target: Path, file: Upstream) -> str:
                     f"{url} could not be fetched: {fault.reason}.",
                     "Give the same command again to go on, or name a copy: --from.",
                 ) from fault
+            time.sleep(max(fault.wait, web.limits.backoff * 2 ** (attempt - 1)))
     raise AssertionError("every attempt ends")

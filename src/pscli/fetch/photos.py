@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import io
 import os
 import random
 import shutil
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pscli.console import Advance
-from pscli.datasets.manifest import HERE, Entry, note_entry, read_manifest, write_manifest
-from pscli.dialogue.schema import MAX_PIXELS
+from pscli.datasets.manifest import (
+    DAMAGED,
+    FILLED,
+    HERE,
+    Entry,
+    note_entry,
+    read_manifest,
+    write_manifest,
+)
+from pscli.fetch.decode import image_format
+from pscli.fetch.names import clashes
 from pscli.fetch.places import Place, Wanted
 from pscli.fetch.queue import Job, Queue
-from pscli.fetch.web import Fault, Web
+from pscli.fetch.web import PIECE, Fault, Web
 from pscli.files import replacing
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 PART = ".part"  # folder of what is half-written
+# What is wrong with the disk and not with a photo: the run ends, and goes on when it is mended.
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
 
 
 def fetch_photos(
@@ -44,9 +55,16 @@ def fetch_photos(
     shutil.rmtree(folder / PART, ignore_errors=True)
     (folder / PART).mkdir()
     entries = read_manifest(folder)
+    run = _Run(folder, web, entries, progress)
     waiting = [photo for photo in photos if not _settled(photo, entries, folder, retry)]
     progress(len(photos) - len(waiting))
-    _Run(folder, web, entries, progress).all(waiting)
+    problems = clashes([photo.path for photo in photos], folder)
+    for photo in waiting:
+        if photo.path in problems:
+            run.settle(Entry(photo.path, "refused", problems[photo.path], urls=photo.urls))
+    with warnings.catch_warnings():  # decoders have much to say about what others made
+        warnings.simplefilter("ignore")
+        run.all([photo for photo in waiting if photo.path not in problems])
     shutil.rmtree(folder / PART, ignore_errors=True)
     write_manifest(folder, entries)
     return entries
@@ -54,33 +72,33 @@ def fetch_photos(
 
 def _settled(photo: Wanted, entries: dict[str, Entry], folder: Path, retry: bool) -> bool:
     entry = entries.get(photo.path)
-    if entry is None:
+    if entry is None or entry.status == DAMAGED:
         return False
     if entry.status in HERE:
-        try:
-            there = os.stat(folder / photo.path).st_size == entry.size
-        except OSError:
-            return False
-        return there and not (retry and entry.status != "ok")
+        return _there(folder, entry) and not (retry and entry.status != "ok")
     return not retry and entry.urls == photo.urls
+
+
+def _there(folder: Path, entry: Entry) -> bool:
+    """Whether a file of that size is there. Its bytes are what --verify reads."""
+    try:
+        return os.stat(folder / entry.path).st_size == entry.size
+    except OSError:
+        return False
 
 
 class _Run:
     """Workers over one queue."""
 
     def __init__(
-        self,
-        folder: Path,
-        web: Web,
-        entries: dict[str, Entry],
-        progress: Advance,
+        self, folder: Path, web: Web, entries: dict[str, Entry], progress: Advance
     ) -> None:
         self.folder, self.web, self.entries, self.progress = folder, web, entries, progress
         self.lock = threading.Lock()
         self.problem: BaseException | None = None
 
     def all(self, photos: Sequence[Wanted]) -> None:
-        queue = Queue(iter(photos), self.web.limits.per_host)
+        queue = Queue(iter(photos), self.web.limits)
         workers = [
             threading.Thread(target=self._work, args=(queue,), daemon=True)
             for _ in range(min(self.web.limits.jobs, max(1, len(photos))))
@@ -107,14 +125,14 @@ class _Run:
     def _try(self, job: Job, queue: Queue) -> None:
         host, limits = job.host if job.wanted.places else "", self.web.limits
         if not job.wanted.places:
-            self._settle(_failed(job, Fault("missing", "no address")))
+            self.settle(_failed(job, Fault("missing", "no address")))
             queue.done(host)
             return
         try:
             entry = self._fetched(job.wanted, job.wanted.places[job.place])
         except Fault as fault:
-            queue.cool(host, min(fault.wait, limits.max_wait))
-            if fault.passing and job.attempt < limits.attempts:
+            waits = queue.rest(host, fault.wait)
+            if waits and fault.passing and job.attempt < limits.attempts:
                 pause = limits.backoff * 2 ** (job.attempt - 1) * random.uniform(0.5, 1.5)
                 job.attempt += 1
                 queue.again(job, host, max(pause, fault.wait))
@@ -125,29 +143,55 @@ class _Run:
                 queue.again(job, host, 0.0)
                 return
             entry = _failed(job, fault)
-        self._settle(entry)
-        queue.done(host)
+        self.settle(entry)
+        queue.done(host, came=entry.status == "ok")
 
     def _fetched(self, wanted: Wanted, place: Place) -> Entry:
+        try:
+            return self._written(wanted, place)
+        except Fault:
+            raise
+        except OSError as error:
+            if error.errno in DISK:
+                raise
+            reason = f"a file that cannot be written ({error.strerror})"
+            raise Fault("refused", reason) from error
+        except Exception as error:  # whatever an answer holds, it is the fault of its photo alone
+            raise Fault(
+                "broken", f"an answer that is beyond us ({type(error).__name__})"
+            ) from error
+
+    def _written(self, wanted: Wanted, place: Place) -> Entry:
+        most = self.web.limits.max_bytes
         if isinstance(place.where, Path):
-            data = _read(place.where, self.web.limits.max_bytes)
+            pieces, named = _pieces(place.where, most), wanted.path
         else:
-            data = self.web.get(place.where)
-        sha256 = hashlib.sha256(data).hexdigest()
-        if place.sha256 is not None and sha256 != place.sha256:
-            raise Fault("broken", "wrong checksum")
-        kind = image_format(data)
-        target = self.folder / wanted.path
+            pieces, named = self.web.pieces(place.where, most), place.where
+        digest, size = hashlib.sha256(), 0
         via = self.folder / PART / str(threading.get_ident())
-        with replacing(target, via, sync=False) as file:
-            file.write(data)
-        named = place.where if isinstance(place.where, str) else wanted.path
+        with replacing(self.folder / wanted.path, via, sync=False) as file:
+            for piece in pieces:
+                file.write(piece)
+                digest.update(piece)
+                size += len(piece)
+            file.flush()
+            sha256 = digest.hexdigest()
+            if place.sha256 not in (None, sha256):
+                raise Fault("broken", "wrong checksum")
+            kind = image_format(via)
         return Entry(
-            wanted.path, "ok", "", place.provenance, named, sha256, len(data), kind, wanted.urls
+            wanted.path, "ok", "", place.provenance, named, sha256, size, kind, wanted.urls
         )
 
-    def _settle(self, entry: Entry) -> None:
+    def settle(self, entry: Entry) -> None:
+        """Writes down what has become of a photo."""
         with self.lock:
+            before = self.entries.get(entry.path)
+            if before is not None and entry.status != "ok":
+                if before.status in FILLED and _there(self.folder, before):
+                    entry = replace(before, reason=entry.reason, urls=entry.urls)
+                elif before.status in (*HERE, DAMAGED):  # what is not what came is not left there
+                    (self.folder / entry.path).unlink(missing_ok=True)
             note_entry(self.folder, entry)
             self.entries[entry.path] = entry
             self.progress(1)
@@ -158,37 +202,12 @@ def _failed(job: Job, fault: Fault) -> Entry:
     return Entry(job.wanted.path, fault.status, reasons, urls=job.wanted.urls)
 
 
-def _read(path: Path, max_bytes: int) -> bytes:
+def _pieces(path: Path, max_bytes: int) -> Iterator[bytes]:
     try:
-        if path.stat().st_size > max_bytes:
-            raise Fault("refused", f"more than {max_bytes:,} bytes")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size > max_bytes:
+                raise Fault("refused", f"more than {max_bytes:,} bytes")
+            while piece := file.read(PIECE):
+                yield piece
     except OSError as error:
         raise Fault("missing", "not in the local copy") from error
-
-
-def image_format(data: bytes) -> str:
-    """The format of a photo that can be decoded to its end.
-
-    Raises:
-        Fault: if it cannot, or has too many pixels. Its name and its type are not looked at.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise Fault("refused", f"more than {MAX_PIXELS:,} pixels")
-        kind = image.format or ""
-        # A JPEG can be decoded at an eighth of its size: everything is read, little is computed.
-        image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
-        image.load()
-    except Image.DecompressionBombError as error:
-        raise Fault("refused", f"more than {MAX_PIXELS:,} pixels") from error
-    except UnidentifiedImageError as error:
-        raise Fault("broken", "not a photo") from error
-    except (OSError, ValueError, SyntaxError, MemoryError, EOFError, IndexError) as error:
-        raise Fault("broken", "a photo that cannot be decoded") from error
-    return kind

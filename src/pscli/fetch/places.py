@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from pscli.datasets.manifest import MANIFEST, parse_manifest
+from pscli import console
+from pscli.datasets.manifest import MANIFEST, Entry, parse_manifest, read_manifest
 from pscli.datasets.records import KnownPhoto
 from pscli.dialogue.schema import Photo
+from pscli.errors import DataError
 from pscli.fetch.web import Fault, Web, is_address
+
+MAX_MANIFEST = 1 << 28  # bytes
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,11 @@ class Place:
 
     @property
     def host(self) -> str:
-        return "" if isinstance(self.where, Path) else urlsplit(self.where).netloc
+        """Which to be polite to; empty for a file."""
+        try:
+            return "" if isinstance(self.where, Path) else urlsplit(self.where).netloc
+        except ValueError:  # such as http://[
+            return ""
 
 
 @dataclass(frozen=True)
@@ -43,22 +51,31 @@ Mirror = Callable[[str], Place | None]  # path of a photo → where a copy has i
 
 
 def mirror_of(origin: str | None, web: Web) -> Mirror:
-    """Finds a photo in the copy that is fetched from, if it has it."""
+    """Finds a photo in the copy that is fetched from, if it has it and did not make it up."""
     if origin is None:
         return lambda path: None
-    if not is_address(origin):
-        return lambda path: Place(Path(origin) / path, "mirror")
+    remote = is_address(origin)
     base = origin.rstrip("/")
+    entries: dict[str, Entry] = {}
     try:
-        entries = parse_manifest(web.get(f"{base}/{MANIFEST}"), f"{base}/{MANIFEST}")
+        if remote:
+            manifest = f"{base}/{MANIFEST}"
+            entries = parse_manifest(web.get(manifest, MAX_MANIFEST), manifest)
+        else:
+            entries = read_manifest(Path(origin))
     except Fault:
-        return lambda path: None  # without a manifest nobody knows which photos are there
+        pass  # without a manifest nobody knows which photos are there
+    except DataError as error:
+        console.note(f"{error.message} Photos are fetched from their own addresses.")
 
     def find(path: str) -> Place | None:
         entry = entries.get(path)
-        if entry is None or entry.status != "ok":
+        if entry is None:
+            return None if remote else Place(Path(origin) / path, "mirror")
+        if entry.status != "ok":
             return None
-        return Place(f"{base}/{path}", "mirror", entry.sha256)
+        where = f"{base}/{quote(path)}" if remote else Path(origin) / path
+        return Place(where, "mirror", entry.sha256 or None)
 
     return find
 

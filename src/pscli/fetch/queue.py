@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pscli.fetch.places import Wanted
+from pscli.fetch.web import Limits
 
 WINDOW = 4096  # photos that are waited for at a time
 
@@ -31,13 +32,14 @@ class Job:
 class Queue:
     """Jobs by host: no more than a few of one at a time, none of a host that wants a rest."""
 
-    def __init__(self, photos: Iterator[Wanted], per_host: int) -> None:
-        self._photos, self._per_host = photos, per_host
+    def __init__(self, photos: Iterator[Wanted], limits: Limits) -> None:
+        self._photos, self._per_host, self._limits = photos, limits.per_host, limits
         self._changed = threading.Condition()
         self._waiting: OrderedDict[str, deque[Job]] = OrderedDict()
         self._later: list[tuple[float, int, Job]] = []
         self._busy: dict[str, int] = {}
         self._rest: dict[str, float] = {}  # host → time before which it is not asked
+        self._patience: dict[str, float] = {}  # host → seconds that it may still make us wait
         self._open = self._number = 0
         self._more, self._stopped = True, False
 
@@ -84,19 +86,30 @@ class Queue:
             heapq.heappush(self._later, (time.monotonic() + pause, self._number, job))
             self._changed.notify()
 
-    def done(self, host: str) -> None:
+    def done(self, host: str, came: bool = False) -> None:
+        """A job is settled. Args: came: Whether its photo came from the host."""
         with self._changed:
+            if came:
+                self._patience[host] = self._patience.get(host, self._limits.max_rest) + 1
             self._busy[host] -= 1
             self._open -= 1
             self._changed.notify()
             if not self._open:
                 self._changed.notify_all()
 
-    def cool(self, host: str, pause: float) -> None:
-        """Leaves a host alone for that many seconds."""
-        if pause > 0:
-            with self._changed:
-                self._rest[host] = max(self._rest.get(host, 0.0), time.monotonic() + pause)
+    def rest(self, host: str, pause: float) -> bool:
+        """Leaves a host alone for that many seconds, if it may ask for that; whether it may."""
+        if pause <= 0:
+            return True
+        with self._changed:
+            now = time.monotonic()
+            until = max(self._rest.get(host, now), now)
+            longer = max(0.0, now + pause - until)
+            patience = self._patience.get(host, self._limits.max_rest)
+            if pause > self._limits.max_wait or longer > patience:
+                return False
+            self._rest[host], self._patience[host] = until + longer, patience - longer
+            return True
 
     def stop(self) -> None:
         with self._changed:

@@ -48,7 +48,7 @@ class Text:
         from sacrebleu.metrics.bleu import BLEU
 
         # effective_order silences advice about scores of sentences, which are not looked at.
-        options = {"max_ngram_order": max(ORDERS), "effective_order": True}
+        options: dict[str, Any] = {"max_ngram_order": max(ORDERS), "effective_order": True}
         mteval, split = (BLEU(tokenize=name, **options) for name in ("13a", "none"))
         rouge = RougeScorer(["rougeL"], use_stemmer=False)
 

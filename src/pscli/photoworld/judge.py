@@ -93,7 +93,8 @@ class Extractor(nn.Module):
         return torch.cat([grid.mean((2, 3)), grid.amax((2, 3))], dim=1)
 
     def _kinds(self, features: Tensor) -> Tensor:
-        return self.kinds(features).unflatten(1, (len(KINDS), 1 + len(COLOURS)))
+        kinds: Tensor = self.kinds(features).unflatten(1, (len(KINDS), 1 + len(COLOURS)))
+        return kinds
 
 
 def load_extractor(folder: Path = WEIGHTS / "extractor") -> Extractor:

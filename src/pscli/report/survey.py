@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from pscli.datasets.stats import TENTHS, Stats, Survey, rounded
+from pscli.datasets.stats import TENTHS, Spread, Stats, Survey, rounded
 from pscli.files import replacing
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def table(name: str, columns: dict[str, Stats]) -> Table:
     rows = {
         "dialogues": [f"{s.dialogues:,}" for s in stats],
         "  repeated": [f"{s.repeated_dialogues:,}" for s in stats],
-        "turns (least – mean – most)": [str(s.turns) for s in stats],
+        **_spread("turns of a dialogue", [s.turns for s in stats]),
         "utterances": [f"{s.utterances:,}" for s in stats],
         "utterances, merged": [f"{s.merged:,}" for s in stats],
         "  per dialogue (U/D)": [f"{s.merged_per_dialogue:.2f}" for s in stats],
@@ -38,16 +38,21 @@ def table(name: str, columns: dict[str, Stats]) -> Table:
         "photos": [f"{s.photos:,}" for s in stats],
         "  distinct": [f"{s.distinct_photos:,}" for s in stats],
         "  distinct, not on disk": [f"{s.missing_photos:,}" for s in stats],
-        "  per dialogue": [f"{s.photos_per_dialogue:.2f}" for s in stats],
-        "  in a dialogue (least – mean – most)": [str(s.photos_in) for s in stats],
-        "  labels (least – mean – most)": [str(s.labels) for s in stats],
-        "  in the first half of a dialogue": [_half(s) for s in stats],
+        **_spread("  per dialogue", [s.photos_in for s in stats]),
+        **_spread("  labels", [s.labels for s in stats]),
+        "  in the first half": [_half(s) for s in stats],
         "  ending a dialogue": [f"{s.last:,}" for s in stats],
         "word types": [f"{s.word_types:,}" for s in stats],
     }
     for label, cells in rows.items():
-        result.add_row(label, *cells)
+        _row(result, label, *cells)
     return result
+
+
+def _spread(label: str, spreads: list[Spread]) -> dict[str, list[str]]:
+    means = [rounded(s.mean) if s.counts else "–" for s in spreads]
+    ranges = [f"{min(s.counts):,}–{max(s.counts):,}" if s.counts else "–" for s in spreads]
+    return {f"{label}, mean": means, f"{label}, range": ranges}
 
 
 def _half(stats: Stats) -> str:
@@ -57,18 +62,28 @@ def _half(stats: Stats) -> str:
 
 
 def table_1(survey: Survey) -> Table:
-    """Table 1 of the paper: its nine columns, in the right convention and in the paper's."""
-    headings = ["Dataset", "Split", "# Dial", "# Utter", "# CUtter", "U/D", "# Img", "# DImg"]
-    result = _empty("Table 1", [*headings, "I/D", "counted"])
+    """Table 1 of the paper, in the right convention and in the paper's."""
+    headings = [
+        "Split",
+        "counted",
+        "# Dial",
+        "# Utter",
+        "# CUtter",
+        "U/D",
+        "# Img",
+        "# DImg",
+        "I/D",
+    ]
+    result = _empty(f"Table 1: {survey.name}", headings)
     for split, s in [*survey.splits.items(), ("total", survey.total)]:
         ways = {
             "right": (s.utterances, s.merged, s.distinct_photos),
-            "as the paper": (s.paper.utterances, s.paper.merged, s.paper.distinct_photos),
+            "paper's": (s.paper.utterances, s.paper.merged, s.paper.distinct_photos),
         }
         for way, (utterances, merged, distinct) in ways.items():
             counts = [f"{s.dialogues:,}", f"{utterances:,}", f"{merged:,}"]
             photos = [f"{s.photos:,}", f"{distinct:,}", _short(_per(s.photos, s.dialogues))]
-            result.add_row(survey.name, split, *counts, _per(merged, s.dialogues), *photos, way)
+            _row(result, split, way, *counts, _per(merged, s.dialogues), *photos)
     return result
 
 
@@ -80,11 +95,18 @@ def _short(figure: str) -> str:
 def _empty(title: str, headings: list[str]) -> Table:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    result = Table(box=box.SIMPLE_HEAD, title=title, title_style="bold", title_justify="left")
+    result = Table(box=box.SIMPLE_HEAD, title=Text(title, "bold"), title_justify="left")
     for number, heading in enumerate(headings):
-        result.add_column(heading, justify="right" if number else "left")
+        result.add_column(Text(heading), justify="right" if number else "left")
     return result
+
+
+def _row(table: Table, *cells: str) -> None:
+    from rich.text import Text
+
+    table.add_row(*map(Text, cells))  # brackets are no markup
 
 
 def picture(survey: Survey, path: Path) -> None:
@@ -106,7 +128,7 @@ def picture(survey: Survey, path: Path) -> None:
             whole = sum(values.values())
             if whole:
                 heights = [100 * n / whole for n in values.values()]
-                ax.plot(list(values), heights, marker=".", label=split)
+                ax.plot(list(values), heights, marker=".", label=split.replace("$", r"\$"))
         ax.set(title=title, ylabel="%", ylim=(0, None))
         if ax.lines:
             ax.legend(frameon=False)

@@ -178,6 +178,6 @@ def answer(
         if prompt.dropped:
             notes.append(f"The oldest {prompt.dropped} messages did not fit and were left out.")
         drawn = [Photo(next(photos), p.words) if isinstance(p, Caption) else p for p in parts]
-        raw = system.llm.tokenizer.decode(ids)
+        raw = str(system.llm.tokenizer.decode(ids))
         replies.append(Reply(tuple(drawn), raw, tuple(notes)))
     return replies

@@ -24,7 +24,7 @@ from pscli.components.perceptron import Perceptron, in_place
 from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.schema import Photo
-from pscli.dialogue.sequence import PHOTO, Template, seen
+from pscli.dialogue.sequence import PHOTO, Template, seen, token_id
 from pscli.errors import ConfigError
 from pscli.systems.base import Losses, Part, Prompt, Question, System, text_loss
 
@@ -118,7 +118,7 @@ class EndToEnd(System):
         if seen is None:
             return embeddings
         visual = self.perceptron(seen)
-        place = ids == self.llm.tokenizer.convert_tokens_to_ids(PHOTO)
+        place = ids == token_id(self.llm.tokenizer, PHOTO)
         return in_place(embeddings, place, visual)
 
     def write(self, hidden: Tensor, batch: Batch, seed: str) -> Captions:
@@ -143,7 +143,7 @@ class EndToEnd(System):
             ids = pad_sequence(gold, batch_first=True)
         special = torch.tensor(tokenizer.all_special_ids, device=ids.device)
         words = [
-            tokenizer.decode(row[keep], skip_special_tokens=True).strip()
+            str(tokenizer.decode(row[keep], skip_special_tokens=True)).strip()
             for row, keep in zip(ids, mask, strict=True)
         ]
         clip_ids, clip_words = self.generator.tokenize(words)  # R̃^SD

@@ -21,7 +21,7 @@ from pscli.components.perceptron import Perceptron, in_place
 from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.schema import Photo
-from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, Template, told
+from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, Template, token_id, told
 from pscli.systems.base import Losses, Part, Prompt, Question, System, text_loss
 
 CAPTION, DESCRIBE = "Caption:", "Describe:"  # what the captioner is asked for
@@ -38,7 +38,7 @@ class Captioner(nn.Module):
         """`[IMG] photo [/IMG] </s> Caption:`"""
         tokenizer = self.llm.tokenizer
         marks = (IMG, *[PHOTO] * self.perceptron.length, END_IMG)
-        photo = [int(tokenizer.convert_tokens_to_ids(mark)) for mark in marks]
+        photo = [token_id(tokenizer, mark) for mark in marks]
         asked = tokenizer(task, add_special_tokens=False).input_ids
         return [tokenizer.bos_token_id, *photo, tokenizer.eos_token_id, *asked]
 
@@ -50,11 +50,11 @@ class Captioner(nn.Module):
         visual = self.perceptron(self.perceptron.look([p.open() for p in photos]))
         ids = torch.tensor(self.prompt_ids(task), device=self.llm.device)
         words = self.llm.embed(ids).expand(len(photos), -1, -1)
-        place = (ids == self.llm.tokenizer.convert_tokens_to_ids(PHOTO)).expand(len(photos), -1)
+        place = (ids == token_id(self.llm.tokenizer, PHOTO)).expand(len(photos), -1)
         prompts = in_place(words, place, visual)
         generated = self.llm.respond(list(prompts), max_new_tokens=40)
         decode = self.llm.tokenizer.decode
-        return [decode(row, skip_special_tokens=True).strip() for row in generated]
+        return [str(decode(row, skip_special_tokens=True)).strip() for row in generated]
 
 
 class Pipeline(System):

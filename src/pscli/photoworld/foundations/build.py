@@ -23,7 +23,7 @@ from pscli.dialogue.schema import Dialogue, Photo
 from pscli.errors import ConfigError
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.foundations import drawing, seeing, speaking
-from pscli.photoworld.foundations.pool import Pool, kind_labels, load_pool
+from pscli.photoworld.foundations.pool import Pool, global_labels, kind_labels, load_pool
 from pscli.photoworld.judge import Extractor, load_extractor
 from pscli.photoworld.shipped import WEIGHTS
 from pscli.photoworld.talk import questions, quiz
@@ -197,7 +197,7 @@ def drawing_accuracy(
         seeds = [seeded("drawing", start + i) for i in range(len(part))]
         drawn += generator.draw([s.caption() for s in part], seeds)
     pixels = torch.stack([seeing.as_pixels(image) for image in drawn])
-    output, labels = judge(pixels), seeing.global_labels(scenes)
+    output, labels = judge(pixels), global_labels(scenes)
     right = output.kinds.argmax(-1) == kind_labels(scenes)
     kinds = (output.kinds.argmax(-1) > 0) == (kind_labels(scenes) > 0)
     return {

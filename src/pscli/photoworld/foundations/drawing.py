@@ -112,7 +112,8 @@ def encode(vae: AutoencoderKL, pool: Pool, path: Path) -> np.ndarray:
             for i in range(0, len(pool.scenes), 128)
         ]
         np.save(path, torch.cat(parts).numpy())
-    return np.load(path)
+    latents: np.ndarray = np.load(path)
+    return latents
 
 
 @torch.no_grad()
@@ -131,7 +132,8 @@ def normalise(vae: AutoencoderKL, latents: np.ndarray) -> np.ndarray:
     quant.weight[:channels] /= std[:, None, None, None]
     quant.bias[:channels] = (quant.bias[:channels] - mean) / std
     quant.bias[channels:] -= 2 * std.log()  # log-variance
-    return (latents - mean.numpy()[:, None, None]) / std.numpy()[:, None, None]
+    normal: np.ndarray = (latents - mean.numpy()[:, None, None]) / std.numpy()[:, None, None]
+    return normal
 
 
 def words_for(pool: Pool) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -25,7 +26,17 @@ from pscli.components.llm import LanguageModel
 from pscli.components.perceptron import QFormerPerceptron, in_place
 from pscli.dialogue.batch import Batch, collate
 from pscli.dialogue.schema import Dialogue, Photo
-from pscli.dialogue.sequence import END_IMG, IGNORE, IMG, PHOTO, Packed, Template, seen, told
+from pscli.dialogue.sequence import (
+    END_IMG,
+    IGNORE,
+    IMG,
+    PHOTO,
+    Packed,
+    Template,
+    seen,
+    token_id,
+    told,
+)
 from pscli.photoworld.foundations.fit import Losses, fit
 from pscli.photoworld.foundations.pool import Pool, global_labels, kind_labels, side_labels
 from pscli.photoworld.foundations.seeing import GLOBALS
@@ -71,7 +82,7 @@ def train_llm_tokenizer(corpus: Iterable[str], size: int = 2048) -> PreTrainedTo
 
 def train_clip_tokenizer(corpus: Iterable[str], size: int = 400) -> CLIPTokenizer:
     """CLIP's own BPE (lower case, `</w>` ends a word) with a vocabulary of photoworld."""
-    like = CLIPTokenizer()._tokenizer
+    like: Any = CLIPTokenizer()._tokenizer
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = like.normalizer, like.pre_tokenizer
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -81,7 +92,7 @@ def train_clip_tokenizer(corpus: Iterable[str], size: int = 400) -> CLIPTokenize
     )  # fmt: skip
     tokenizer.train_from_iterator(corpus, trainer)
     model = json.loads(tokenizer.to_str())["model"]
-    merges = [tuple(pair) for pair in model["merges"]]
+    merges: Any = [tuple(pair) for pair in model["merges"]]
     return CLIPTokenizer(vocab=model["vocab"], merges=merges, model_max_length=CLIP_LENGTH)
 
 
@@ -214,7 +225,7 @@ def train_qformer(
     captioner = Captioner(perceptron(vision, llm.width), llm)
     shown, length = Shown(captioner), captioner.perceptron.length
     reading, looking = _Reading(llm, dialogues, length), _Reading(llm, asked, length)
-    photo = llm.tokenizer.convert_tokens_to_ids(PHOTO)
+    photo = token_id(llm.tokenizer, PHOTO)
 
     def see(patches: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Visual embeddings of photos, and the text loss of a batch that looks at them."""
@@ -225,7 +236,7 @@ def train_qformer(
     def dialogue_loss(batch: Batch) -> Tensor:
         return see(captioner.perceptron.look([p.open() for p in batch.photos]), batch)[1]
 
-    @torch.autocast("cpu", torch.bfloat16)
+    @torch.autocast("cpu", torch.bfloat16)  # type: ignore[untyped-decorator]
     def loss(step: int) -> Losses:
         rows = pool.pick(seed + 3, step, batch)
         scenes = [pool.scenes[i] for i in rows]

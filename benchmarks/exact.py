@@ -87,7 +87,8 @@ def world(seed: int, length: int = 4, width: int = 16) -> World:
     table = torch.randn(len(CLIP_VOCABULARY), width, generator=random, dtype=torch.float64)
 
     def draw(read: Tensor) -> Tensor:
-        return head(layer(read + places).mean(dim=1))
+        drawn: Tensor = head(layer(read + places).mean(dim=1))
+        return drawn
 
     gold = torch.randint(len(captions.llm_ids), (1,), generator=random)
     photo = draw(table[captions.clip_ids[gold]])

@@ -96,7 +96,7 @@ def _reply(
     for part in reply.parts:
         if isinstance(part, Photo):
             console.result(f"[photo] {part.caption} → {next(left)}")
-            if console.stdout.is_terminal:
+            if console.shows_pictures():
                 console.show(console.half_blocks(part.open(), min(64, console.stdout.width)))
         else:
             console.result(part)

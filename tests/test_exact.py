@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-
-from pscli.components.bridge import Bridge, dvtm, dvtm_word, none, soft, vtm
-from pscli.components.diagnostics import (
+from exact import (
     CLIP_VOCABULARY,
     LLM_VOCABULARY,
     World,
@@ -17,6 +15,8 @@ from pscli.components.diagnostics import (
     quality,
     world,
 )
+
+from pscli.components.bridge import Bridge, dvtm, dvtm_word, none, soft, vtm
 from pscli.components.noise import gumbel
 
 
