@@ -85,7 +85,7 @@ def test_a_system(here: Path) -> None:
     lines = train("train own_system:Blind")
     assert lines[0]["text"] > 0
     assert {path.name for path in Path("r/agent").iterdir()} == {
-        "agent_config.json", "generator", "llm"
+        "agent_config.json", "generator", "index.json", "llm"
     }  # fmt: skip
     answers("--use", "own_system:Blind")
 
