@@ -23,7 +23,7 @@ PROJECT = PYPROJECT["project"]
 NEEDED = [Requirement(line) for line in PROJECT["dependencies"]]
 DEVELOPERS = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
 PARTNER = "torchvision"  # torch-fidelity imports it; its floor is the one that fits torch's
-PROMISED = "datasets"  # part of the toolkit that users are told of; readers of hub datasets use it
+PROMISED = "datasets"  # for users of hub datasets; our readers need nothing of it
 
 
 @pytest.fixture(scope="module")
