@@ -9,7 +9,6 @@ agent/          the best agent so far
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pscli.files import (
     append_line,
     claim,
     locked,
+    new_folder,
     read_json,
     read_lines,
     to_json,
@@ -51,8 +51,8 @@ class Run:
     def start(cls, folder: Path, config: Config, overwrite: bool = False) -> Run:
         """A new run. Raises CheckpointError as `check` does."""
         cls.check(folder, overwrite)
-        shutil.rmtree(folder, ignore_errors=True)
-        write_json(folder / CONFIG, config.to_json())
+        with new_folder(folder) as new:  # never a folder without its configuration
+            write_json(new / CONFIG, config.to_json())
         return cls(folder)
 
     def config(self, use: Collection[str] = ()) -> Config:
