@@ -9,8 +9,9 @@ SEEDS ?= 0 1 2
 RESULTS ?= runs/results
 ABLATION ?= runs/ablation
 COUNT ?= 500
+MODULES ?= all
 
-.PHONY: demo results ablation test floors foundations clean
+.PHONY: demo results ablation test floors mutants foundations clean
 
 demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten minutes on two cores
 	$(BIN)/pscli train-e2e --dataset photoworld --preset demo --run $(DEMO)/e2e --overwrite
@@ -50,6 +51,10 @@ floors: $(VENV)/installed  ## the tests with the lowest versions that pyproject.
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)
 	$(BIN)/uv pip install --quiet --python $(FLOORS) --resolution lowest-direct -e '.[dev]'
 	OMP_NUM_THREADS=1 $(FLOORS)/bin/python -m pytest -n 2
+
+mutants: $(VENV)/installed  ## faults that the tests let through, into docs/mutants.md (hours for all)
+	$(BIN)/pip install --quiet mutmut==3.8.1
+	$(BIN)/python tests/mutants.py $(MODULES)
 
 foundations: $(VENV)/installed  ## remake the shipped weights: hours; resumes where it stopped
 	$(BIN)/pscli foundations --work runs/foundations --out src/pscli/photoworld/weights
