@@ -170,7 +170,11 @@ def test_every_kind_of_fault_is_settled_in_time_and_in_little_memory(
     entries = read_manifest(tmp_path / "d")
     assert wrong(entries, kinds) == set()
     dripped = {name for name, kind in KINDS.items() if kind.slow}
-    slow = [s for path, s in server.lasted.items() if path.split("/")[1] in dripped]
+    slow: list[float] = []
+    patience = time.monotonic() + 20
+    while len(slow) < 7 and time.monotonic() < patience:  # the server hears later that all is over
+        time.sleep(0.05)
+        slow = [s for path, s in server.lasted.items() if path.split("/")[1] in dripped]
     assert len(slow) >= 7
     assert max(slow) <= FAST.total + 1
     assert told["seconds"] < 20
