@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -84,6 +85,11 @@ def test_what_is_imported_is_needed_and_what_is_needed_is_imported() -> None:
     named = {requirement.name.replace("-", "_").lower() for requirement in NEEDED}
     named -= {PARTNER, PROMISED}
     assert {name.replace("-", "_").lower() for name in foreign} == named
+
+
+@pytest.mark.parametrize("name", [PARTNER, PROMISED])
+def test_what_we_do_not_import_can_be_imported(name: str) -> None:
+    import_module(name)
 
 
 @pytest.mark.parametrize("requirement", [*NEEDED, *DEVELOPERS], ids=str)
