@@ -27,13 +27,22 @@ class PartConfig:
 
     Args:
         kind: Its class: a name of the registry, or `module:object`.
-        weights: `photoworld` (the shipped ones), a folder, or a hub id.
+        weights: `photoworld` (the shipped ones), a folder, a hub id, or a GGUF file.
         revision: Of the hub id.
+        variant: Of the files of weights, such as `fp16`.
+        dtype: `float32`, `bfloat16` or `float16`, of the weights that do not train; those that do
+            are float32, unless the whole part is told to train in `bfloat16`.
+        quantize: `4bit` or `8bit`, for a part that is frozen but for its adapters.
+        lora: Rank of adapters (Hu et al. 2021); the part's own weights are frozen then.
     """
 
     kind: str
     weights: str = "photoworld"
     revision: str | None = None
+    variant: str | None = None
+    dtype: str = "float32"
+    quantize: str | None = None
+    lora: int | None = within(None, 1, 4096)
 
 
 @dataclass(frozen=True)
