@@ -108,8 +108,9 @@ def build(tokenizer: Any, clip_tokenizer: Any) -> SimpleNamespace:
     from pscli.components.generator import StableDiffusion
     from pscli.components.llm import LanguageModel
     from pscli.components.perceptron import QFormerPerceptron
+    from pscli.systems.captioner import Captioner
     from pscli.systems.end_to_end import EndToEnd
-    from pscli.systems.pipeline import Captioner, Pipeline
+    from pscli.systems.pipeline import Pipeline
 
     def llm(seed: int = 0) -> LanguageModel:
         torch.manual_seed(seed)

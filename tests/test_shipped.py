@@ -25,7 +25,7 @@ from pscli.photoworld.judge import load_extractor
 from pscli.photoworld.shipped import AGENT, WEIGHTS
 from pscli.predictions.generate import read_dialogue
 from pscli.systems.agent import Agent, build
-from pscli.systems.pipeline import Captioner
+from pscli.systems.captioner import Captioner
 from pscli.training.probe import Gradient
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -35,7 +35,7 @@ Dialogues = Callable[..., Dialogue]
 
 
 def sequences(system: Any, dialogues: Sequence[Dialogue]) -> list[Packed]:
-    return [packed for d in dialogues for packed in system.template(10_000).pack(d)]
+    return [packed for d in dialogues for packed in system.template(512).pack(d)]
 
 
 def losses(system: Any, packed: Sequence[Packed], size: int, tau: float = 1.0) -> Losses:

@@ -53,6 +53,8 @@ class ModelConfig:
         bridge: How L^v reaches the LLM; `dvtm` is the paper's.
         caption_source: What the text encoder reads in training: the `sampled` caption (§2.4.1) or
             the `gold` one.
+        captions: What photoworld's captioner tells a pipeline of a photo: a `caption`, or all that
+            it can `describe`.
         frozen: Prefixes of parameters that do not train; None leaves it to the system. The paper
             does not say which do.
         guidance: Scale of classifier-free guidance when drawing.
@@ -65,6 +67,7 @@ class ModelConfig:
     generator: PartConfig = PartConfig("stable-diffusion")
     bridge: str = "dvtm"
     caption_source: str = "sampled"
+    captions: str = "caption"
     frozen: tuple[str, ...] | None = None
     guidance: float = within(3.0, 0.0, 100.0)
     draw_steps: int = within(20, 1, 1000)

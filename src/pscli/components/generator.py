@@ -26,7 +26,8 @@ from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import CLIPTextModel, PreTrainedModel
 
-from pscli.components.weights import whole
+from pscli.components.adapters import adapt_attention, adapted, save_attention
+from pscli.components.weights import DTYPES, whole
 from pscli.errors import ConfigError
 
 # B photos, N CLIP tokens, D text width, C×H×W latents
@@ -83,7 +84,9 @@ class Generator(Protocol):
         """One photo a caption, seeded by one generator each."""
 
     @classmethod
-    def from_pretrained(cls, place: str, revision: str | None = None, **options: Any) -> Self: ...
+    def from_pretrained(cls, place: str, revision: str | None = None, **options: Any) -> Self:
+        """Loads it. Args: options: `guidance`, `steps` and `snr_gamma`, and what is set of
+        `variant`, `dtype` and `lora`."""
 
     def save_pretrained(self, folder: Path) -> None: ...
 
@@ -124,22 +127,42 @@ class StableDiffusion(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, place: str | Path, revision: str | None = None, **options: Any
+        cls,
+        place: str | Path,
+        revision: str | None = None,
+        *,
+        variant: str | None = None,
+        dtype: str = "float32",
+        lora: int | None = None,
+        adapters: Path | None = None,
+        **options: Any,
     ) -> Self:
-        """Loads a diffusers pipeline folder or hub id, in float32."""
+        """Loads a diffusers pipeline folder or hub id.
+
+        Args:
+            dtype: Of all its weights, where only adapters train; otherwise they are float32.
+            lora: Rank of adapters of the U-Net's attention.
+            adapters: Folder of adapters that were trained.
+        """
+        kept = DTYPES[dtype] if lora else torch.float32
+        at: dict[str, Any] = {"revision": revision, "variant": variant, "dtype": kept}
         kinds = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
-        parts = {
-            name: whole(kind, place, subfolder=name, revision=revision, dtype=torch.float32)
-            for name, kind in kinds.items()
-        }
+        parts = {name: whole(kind, place, subfolder=name, **at) for name, kind in kinds.items()}
         pipeline = StableDiffusionPipeline.from_pretrained(
             str(place), revision=revision, safety_checker=None, requires_safety_checker=False,
             use_safetensors=True, **parts,
         )  # fmt: skip
-        return cls(pipeline, **options)
+        generator = cls(pipeline, **options)
+        if lora:
+            adapt_attention(generator.unet, lora, adapters)
+        return generator
 
     def save_pretrained(self, folder: Path) -> None:
-        """Writes a diffusers pipeline folder, without the paths that its parts were loaded from."""
+        """Writes a diffusers pipeline folder, without the paths that its parts were loaded from;
+        or the adapters alone, in diffusers' form, where they train."""
+        if adapted(self.unet):
+            save_attention(self.unet, folder)
+            return
         self.pipeline().save_pretrained(folder)
         for part in ("unet", "vae"):
             path = folder / part / "config.json"
@@ -192,8 +215,8 @@ class StableDiffusion(nn.Module):
         size = (self.size, self.size)
         arrays = [np.asarray(p.convert("RGB").resize(size, resample=3)) for p in photos]
         pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        mode: Tensor = self.vae.encode(pixels.to(self.device)).latent_dist.mode()
-        return mode * float(self.vae.config.scaling_factor)
+        mode: Tensor = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.mode()
+        return mode.float() * float(self.vae.config.scaling_factor)
 
     def draw_noise(self, generators: Sequence[torch.Generator]) -> DiffusionNoise:
         """The noise of one training step, one seeded generator a photo."""
@@ -225,8 +248,8 @@ class StableDiffusion(nn.Module):
             residual = residual * (~noise.dropped)[:, None, None]
         with added_to_token_embedding(self.text_encoder, residual):
             text = self.text_encoder(ids)[0]
-        noisy = self.scheduler.add_noise(latents, noise.noise, noise.timesteps)
-        predicted = self.unet(noisy, noise.timesteps, text).sample
+        noisy = self.scheduler.add_noise(latents, noise.noise, noise.timesteps).to(text.dtype)
+        predicted = self.unet(noisy, noise.timesteps, text).sample.float()
         if self.velocity:
             wanted = self.scheduler.get_velocity(latents, noise.noise, noise.timesteps)
         else:
@@ -280,7 +303,9 @@ def added_to_token_embedding(
         yield
         return
     embedding = text_encoder.get_input_embeddings()
-    hook = embedding.register_forward_hook(lambda module, args, output: output + residual)
+    hook = embedding.register_forward_hook(
+        lambda module, args, output: output + residual.to(output.dtype)
+    )
     try:
         yield
     finally:

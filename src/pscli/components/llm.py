@@ -5,9 +5,11 @@ Guo et al. (2024), §2.2; "Eq. n" refers to it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +23,11 @@ from transformers import (
 )
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from pscli.components.adapters import adapt, adapt_from
 from pscli.components.noise import gumbel
-from pscli.components.weights import whole
-from pscli.dialogue.sequence import END_IMG, IMG, PHOTO
+from pscli.components.weights import DTYPES, whole
+from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, token_id
+from pscli.errors import ConfigError
 
 # B sequences, L tokens, D width, V vocabulary
 
@@ -35,26 +39,76 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.model: Any = model  # transformers has no type for a model that also generates
         self.tokenizer = tokenizer
+        self._adapters: list[Any] = []  # peft's view of the model; a list hides it from torch
 
     @classmethod
-    def from_pretrained(cls, place: str | Path, revision: str | None = None) -> Self:
-        """Loads a folder or hub id in float32, and teaches it the marks of our template."""
+    def from_pretrained(
+        cls,
+        place: str | Path,
+        revision: str | None = None,
+        *,
+        variant: str | None = None,
+        dtype: str = "float32",
+        quantize: str | None = None,
+        lora: int | None = None,
+        adapters: Path | None = None,
+    ) -> Self:
+        """Loads a folder, hub id or GGUF file, and teaches it the marks of our template.
+
+        Args:
+            dtype: Of its weights, once they are loaded.
+            quantize: `4bit` or `8bit`, of a model that has adapters.
+            lora: Rank of new adapters.
+            adapters: Folder of adapters, and of the tokenizer that they were trained with.
+        """
+        at: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+        if Path(place).suffix == ".gguf":
+            at = {"gguf_file": Path(place).name}
+            place = Path(place).parent
         tokenizer = AutoTokenizer.from_pretrained(
-            str(place), revision=revision, trust_remote_code=False
+            str(adapters or place), **({"trust_remote_code": False} if adapters else at)
         )
-        model = whole(
-            AutoModelForCausalLM, place, revision=revision, dtype=torch.float32,
-            trust_remote_code=False,
-        )  # fmt: skip
+        options: dict[str, Any] = {"variant": variant, "dtype": DTYPES[dtype]}
+        if quantize:
+            options["quantization_config"] = quantization(quantize)
+        model = whole(AutoModelForCausalLM, place, **at, **options)
+        if "gguf_file" in at:
+            model = plain(model)
+        llm = cls(model, tokenizer)
+        llm.learn_marks()
+        if adapters:
+            llm._adapters = [adapt_from(model, adapters)]
+        elif lora:
+            llm._adapters = [adapt(model, lora, llm.new_rows())]
+        return llm
+
+    def learn_marks(self) -> None:
+        """Gives the tokenizer the tokens of our template, and the model rows for them."""
+        tokenizer = self.tokenizer
         marks: dict[str, Any] = {"additional_special_tokens": [IMG, END_IMG, PHOTO]}
         if tokenizer.pad_token is None:
             marks["pad_token"] = "<pad>"
-        if tokenizer.add_special_tokens(marks, replace_extra_special_tokens=False):
-            model.resize_token_embeddings(len(tokenizer))
-        return cls(model, tokenizer)
+        if tokenizer.bos_token is None:  # Qwen's; a sequence begins where another one ends
+            marks["bos_token"] = tokenizer.eos_token
+        tokenizer.add_special_tokens(marks, replace_extra_special_tokens=False)
+        if len(tokenizer) > self.vocabulary:  # some have rows to spare
+            self.model.resize_token_embeddings(len(tokenizer))
+
+    def new_rows(self) -> dict[str, list[int]]:
+        """Ids of the marks, by the name of each layer that has rows for them."""
+        ids = [token_id(self.tokenizer, mark) for mark in (IMG, END_IMG, PHOTO)]
+        layers = [self.model.get_input_embeddings()]
+        if self.model.get_output_embeddings().weight is not layers[0].weight:
+            layers.append(self.model.get_output_embeddings())
+        names = {id(module): name for name, module in self.model.named_modules()}
+        return {names[id(layer)].rpartition(".")[2]: ids for layer in layers}
 
     def save_pretrained(self, folder: Path) -> None:
-        self.model.save_pretrained(folder)
+        """Writes a folder of transformers', or of peft's if adapters were trained."""
+        if self._adapters:
+            self._adapters[0].save_pretrained(folder, save_embedding_layers=False)
+        else:
+            self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
     @property
@@ -64,6 +118,20 @@ class LanguageModel(nn.Module):
     @property
     def vocabulary(self) -> int:
         return int(self.model.get_input_embeddings().weight.shape[0])
+
+    def reaches(self, length: int) -> int:
+        """`length` in tokens, if its positions reach as far.
+
+        Raises:
+            ConfigError: if they do not.
+        """
+        longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", length)
+        if length > longest:
+            raise ConfigError(
+                f"The LLM reads {longest:,} tokens at most, and sequence.max_length is {length:,}.",
+                f"Add --set sequence.max_length={longest}.",
+            )
+        return length
 
     @property
     def device(self) -> torch.device:
@@ -135,6 +203,38 @@ class LanguageModel(nn.Module):
         end = self.tokenizer.eos_token_id
         rows = ids.tolist()
         return [row[: row.index(end)] if end in row else row for row in rows]
+
+
+def plain(model: PreTrainedModel) -> PreTrainedModel:
+    """A model that was read from a GGUF file as one that can be saved and trained."""
+    config = copy.deepcopy(model.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    copied = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    copied.load_state_dict(model.state_dict())
+    return cast("PreTrainedModel", copied)
+
+
+def quantization(kind: str) -> Any:
+    """How transformers is told to quantise by bitsandbytes.
+
+    Raises:
+        ConfigError: at another kind, or where the package is not installed.
+    """
+    if kind not in ("4bit", "8bit"):
+        raise ConfigError(f"quantize is '{kind}'.", "Expected 4bit or 8bit.")
+    if find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            "Quantised weights need the package bitsandbytes.",
+            "Install it: pip install 'pscli[lora]'; or leave out quantize.",
+        )
+    from transformers import BitsAndBytesConfig
+
+    if kind == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+    )  # Dettmers et al. (2023)
 
 
 class GumbelNoise(LogitsProcessor):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from pscli.components.bridge import Bridge, Sizes
+from pscli.components.weights import seeded
 from pscli.config import ModelConfig, PartConfig
 from pscli.errors import CheckpointError
 from pscli.registry import TABLES, find
@@ -36,29 +36,38 @@ class Load:
     config: ModelConfig
     folder: Path | None = None
 
-    def __call__(self, part: str) -> Any:
-        """`perceptron`, `llm` or `generator`, as the agent has it."""
-        here = self.folder / part if self.folder else None
-        return self._part(part, str(here)) if here and here.is_dir() else self.pretrained(part)
+    def __call__(self, part: str, **options: Any) -> Any:
+        """`perceptron`, `llm` or `generator`, as the agent has it.
 
-    def pretrained(self, part: str) -> Any:
+        Args:
+            options: More that the part's `from_pretrained` takes.
+        """
+        here = self.folder / part if self.folder else None
+        if here is None or not here.is_dir():
+            return self.pretrained(part, **options)
+        named: PartConfig = getattr(self.config, part)
+        if named.lora:  # the folder holds adapters alone
+            return self.pretrained(part, adapters=here, **options)
+        own = replace(named, revision=None, variant=None)
+        return self._part(part, str(here), own, options)
+
+    def pretrained(self, part: str, **options: Any) -> Any:
         """The same as it was before this system was trained."""
         named: PartConfig = getattr(self.config, part)
-        return self._part(part, located(named.weights, part), named.revision)
+        return self._part(part, located(named.weights, part), named, options)
 
-    def _part(self, part: str, place: str, revision: str | None = None) -> Any:
+    def _part(self, part: str, place: str, named: PartConfig, options: dict[str, Any]) -> Any:
         c = self.config
-        drawing = {"guidance": c.guidance, "steps": c.draw_steps, "snr_gamma": c.snr_gamma}
-        options: dict[str, Any] = drawing if part == "generator" else {}
-        kind = find(part, getattr(c, part).kind)
-        try:
-            with _seeded():
-                return kind.from_pretrained(place, revision, **options)
-        except BROKEN as error:
-            raise CheckpointError(
-                f"The {part} in {place} cannot be loaded: {error}",
-                "Expected a folder or hub id with safetensors; pickles and code are not loaded.",
-            ) from error
+        if part == "generator":
+            options |= {"guidance": c.guidance, "steps": c.draw_steps, "snr_gamma": c.snr_gamma}
+        # A part of one's own need not know of what nobody asked for.
+        told = {"variant": named.variant, "quantize": named.quantize, "lora": named.lora}
+        options |= {key: value for key, value in told.items() if value is not None}
+        if named.dtype != "float32":
+            options["dtype"] = named.dtype
+        kind = find(part, named.kind)
+        with loading(part, place):
+            return kind.from_pretrained(place, named.revision, **options)
 
     def bridge(self, sizes: Sizes) -> Bridge:
         """The bridge: a function, or a module, made for `sizes` and with the agent's weights."""
@@ -66,7 +75,7 @@ class Load:
         if not (inspect.isclass(found) and issubclass(found, nn.Module)):
             function: Bridge = found
             return function
-        with _seeded():
+        with seeded():
             bridge = found(sizes)
         weights = self.folder / "bridge" / WEIGHTS if self.folder else None
         try:
@@ -83,8 +92,17 @@ def located(weights: str, part: str) -> str:
 
 
 @contextlib.contextmanager
-def _seeded() -> Iterator[None]:
-    """New weights, where a folder lacks some, are the same in every process and run."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+def loading(part: str, place: str) -> Iterator[None]:
+    """Tells of a part that cannot be loaded; its new weights are the same in every process.
+
+    Raises:
+        CheckpointError: if it cannot be loaded.
+    """
+    try:
+        with seeded():
+            yield
+    except BROKEN as error:
+        raise CheckpointError(
+            f"The {part} in {place} cannot be loaded: {error}",
+            "Expected a folder or hub id with safetensors; pickles and code are not loaded.",
+        ) from error

@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Self, cast
+from typing import Any, Protocol, Self
 
-import numpy as np
 import torch
 from PIL.Image import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import Blip2QFormerModel, Blip2VisionModel
+from transformers import Blip2Config, Blip2QFormerModel
 
-from pscli.components.weights import whole
+from pscli.components.vision import Pixels, config_of, tower
+from pscli.components.weights import fill, some, whole
 
 # P photos, S side in pixels, N patches + 1, Q visual tokens, D width of the LLM
 
@@ -44,7 +44,9 @@ class Perceptron(Protocol):
         """[P, Q, D] visual embeddings H^v of what `look` gives."""
 
     @classmethod
-    def from_pretrained(cls, place: str, revision: str | None = None) -> Self: ...
+    def from_pretrained(cls, place: str, revision: str | None = None, **options: Any) -> Self:
+        """Loads it. Args: options: `width` D of the LLM, for new projections, and what is set of
+        `variant` and `dtype`."""
 
     def save_pretrained(self, folder: Path) -> None: ...
 
@@ -55,44 +57,40 @@ class _Perceptron(nn.Module):
     Args:
         vision: H̃^v = ViT(I), the first line of Eq. 3.
         width: Width D of the LLM's embeddings.
+        pixels: How photos are made ready for the encoder.
     """
 
     name: str
     length: int  # visual tokens per photo, Q
+    own: tuple[str, ...] = ("projection",)  # what is neither the encoder's nor the Q-Former's
 
-    def __init__(self, vision: Blip2VisionModel, width: int) -> None:
+    def __init__(self, vision: nn.Module, width: int, pixels: Pixels | None = None) -> None:
         super().__init__()
-        self.vision = vision
+        self.vision: Any = vision
         self.width = width
+        config: Any = vision.config
+        self.pixels = pixels or Pixels(config.image_size)
 
     def look(self, photos: Sequence[Image]) -> Tensor:
         """[P, N, ·] patches H̃^v = ViT(I) of photos (Eq. 3)."""
-        patches: Tensor = self.vision(self.pixels(photos)).last_hidden_state
+        pixels = self.pixels(photos).to(self.vision.device, self.vision.dtype)
+        patches: Tensor = self.vision(pixels).last_hidden_state
         return patches
-
-    def pixels(self, photos: Sequence[Image]) -> Tensor:
-        """[P, 3, S, S] in [-1, 1]; photos of any size are scaled to the encoder's."""
-        side = cast("int", self.vision.config.image_size)  # not a pair: photos are square
-        scaled = (p.convert("RGB").resize((side, side), resample=3) for p in photos)
-        stacked = torch.from_numpy(np.stack([np.asarray(image) for image in scaled]))
-        return stacked.permute(0, 3, 1, 2).float().to(self.vision.device) / 127.5 - 1
 
     def save_pretrained(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.vision.save_pretrained(folder / "vision")
+        self.pixels.save_pretrained(folder)
         own = {k: v for k, v in self.state_dict().items() if k.split(".")[0] in self.own}
         save_file({k: v.contiguous() for k, v in own.items()}, folder / "model.safetensors")
         settings = {"perceptron": self.name, "length": self.length, "width": self.width}
         (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
 
     def load_own(self, folder: Path) -> None:
-        """Loads what is neither the vision encoder's nor the Q-Former's."""
         found = self.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
         lacking = [name for name in found.missing_keys if name.split(".")[0] in self.own]
         if lacking or found.unexpected_keys:
             raise ValueError(f"model.safetensors has no {lacking or found.unexpected_keys}.")
-
-    own: tuple[str, ...] = ("projection",)
 
 
 def in_place(words: Tensor, place: Tensor, visual: Tensor) -> Tensor:
@@ -110,9 +108,14 @@ class QFormerPerceptron(_Perceptron):
     own = ("queries", "projection")
 
     def __init__(
-        self, vision: Blip2VisionModel, qformer: Blip2QFormerModel, length: int, width: int
+        self,
+        vision: nn.Module,
+        qformer: Blip2QFormerModel,
+        length: int,
+        width: int,
+        pixels: Pixels | None = None,
     ) -> None:
-        super().__init__(vision, width)
+        super().__init__(vision, width, pixels)
         self.qformer = qformer
         self.length = length
         self.queries = nn.Parameter(0.02 * torch.randn(1, length, qformer.config.hidden_size))
@@ -121,7 +124,9 @@ class QFormerPerceptron(_Perceptron):
     def forward(self, patches: Tensor) -> Tensor:
         """[P, Q, D] visual embeddings H^v of patches [P, N, ·] (Eq. 3)."""
         queries = self.queries.expand(len(patches), -1, -1)
-        seen = self.qformer(query_embeds=queries, encoder_hidden_states=patches).last_hidden_state
+        seen = self.qformer(
+            query_embeds=queries, encoder_hidden_states=patches.to(queries.dtype)
+        ).last_hidden_state
         visual: Tensor = self.projection(seen)  # H^v
         return visual
 
@@ -130,17 +135,52 @@ class QFormerPerceptron(_Perceptron):
         self.qformer.save_pretrained(folder / "qformer")
 
     @classmethod
-    def from_pretrained(cls, place: str | Path, revision: str | None = None) -> Self:
-        folder = Path(place)
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    def from_pretrained(
+        cls,
+        place: str | Path,
+        revision: str | None = None,
+        *,
+        width: int | None = None,
+        dtype: str = "float32",
+        **where: Any,
+    ) -> Self:
+        """Loads a folder of its own, or a BLIP-2 folder or hub id, from which it takes the vision
+        model, the Q-Former and the query tokens; the projection is new then.
+
+        Args:
+            width: Of the LLM; a folder of its own says itself what it was made for.
+            dtype: Of the vision model.
+        """
+        settings = config_of(place, revision)
+        where["revision"] = revision
+        if "perceptron" in settings:
+            folder = Path(place)
+            perceptron = cls(
+                tower(folder / "vision", dtype=dtype),
+                whole(Blip2QFormerModel, folder / "qformer", dtype=torch.float32),
+                settings["length"],
+                settings["width"],
+                Pixels.from_pretrained(folder),
+            )
+            perceptron.load_own(folder)
+            return perceptron
+        if settings.get("model_type") != "blip-2" or width is None:
+            raise ValueError(
+                f"it is a '{settings.get('model_type')}', which has no Q-Former; "
+                "a vision model alone is seen by --perceptron linear."
+            )
+        config: Any = Blip2Config.from_pretrained(str(place), **where)
         perceptron = cls(
-            whole(Blip2VisionModel, folder / "vision", dtype=torch.float32),
-            whole(Blip2QFormerModel, folder / "qformer", dtype=torch.float32),
-            settings["length"],
-            settings["width"],
+            tower(place, dtype=dtype, **where),
+            Blip2QFormerModel(config.qformer_config),
+            config.num_query_tokens,
+            width,
+            Pixels.from_pretrained(place, revision),
         )
-        perceptron.load_own(folder)
-        return perceptron
+        weights = some(place, ("qformer.", "query_tokens"), **where)
+        fill(perceptron.qformer, weights, "qformer.")
+        perceptron.queries.data = weights["query_tokens"].float()
+        return perceptron.eval()
 
 
 class LinearPerceptron(_Perceptron):
@@ -148,24 +188,44 @@ class LinearPerceptron(_Perceptron):
 
     name = "linear"
 
-    def __init__(self, vision: Blip2VisionModel, width: int) -> None:
-        super().__init__(vision, width)
-        side, patch = cast("tuple[int, int]", (vision.config.image_size, vision.config.patch_size))
-        self.length = (side // patch) ** 2
-        self.projection = nn.Linear(vision.config.hidden_size, width)
+    def __init__(self, vision: nn.Module, width: int, pixels: Pixels | None = None) -> None:
+        super().__init__(vision, width, pixels)
+        self.length = (self.vision.config.image_size // self.vision.config.patch_size) ** 2
+        self.projection = nn.Linear(self.vision.config.hidden_size, width)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """[P, Q, D] visual embeddings, one for each of the patches [P, N, ·] but the first."""
-        visual: Tensor = self.projection(patches[:, 1:])
+        """[P, Q, D] visual embeddings, one for each of the patches [P, N, ·] of a photo.
+
+        What stands before them, such as a class token, is left out.
+        """
+        visual: Tensor = self.projection(patches[:, -self.length :].to(self.projection.weight))
         return visual
 
     @classmethod
-    def from_pretrained(cls, place: str | Path, revision: str | None = None) -> Self:
-        """Loads a folder of its own; the projection is new if the folder is a Q-Former's."""
-        folder = Path(place)
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        vision = whole(Blip2VisionModel, folder / "vision", dtype=torch.float32)
-        perceptron = cls(vision, settings["width"])
-        if settings["perceptron"] == cls.name:
-            perceptron.load_own(folder)
-        return perceptron
+    def from_pretrained(
+        cls,
+        place: str | Path,
+        revision: str | None = None,
+        *,
+        width: int | None = None,
+        dtype: str = "float32",
+        **where: Any,
+    ) -> Self:
+        """Loads a folder of its own, or a vision model: CLIP's, SigLIP's, BLIP-2's, or that of a
+        Q-Former perceptron. The projection of all but its own is new.
+
+        Args:
+            width: Of the LLM; a folder of its own says itself what it was made for.
+            dtype: Of the vision model.
+        """
+        settings = config_of(place, revision)
+        pixels = Pixels.from_pretrained(place, revision)
+        if "perceptron" in settings:
+            vision = tower(Path(place) / "vision", dtype=dtype)
+        else:
+            vision = tower(place, dtype=dtype, revision=revision, **where)
+        if settings.get("perceptron") == cls.name:
+            perceptron = cls(vision, settings["width"], pixels)
+            perceptron.load_own(Path(place))
+            return perceptron
+        return cls(vision, width or settings["width"], pixels)

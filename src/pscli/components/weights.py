@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers.utils.hub import cached_file
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 def whole(kind: Any, place: str | Path, **options: Any) -> Any:
-    """A model of transformers, every weight of which the folder or hub id `place` holds.
+    """A model of transformers or diffusers, every weight of which the folder or hub id holds.
 
     Raises:
         ValueError: if some are missing, which the library would draw at random, or have another
@@ -20,3 +31,51 @@ def whole(kind: Any, place: str | Path, **options: Any) -> Any:
     if lacking:
         raise ValueError(f"{len(lacking)} of its weights are not there, such as {lacking[0]}.")
     return model
+
+
+def some(place: str | Path, prefixes: tuple[str, ...], **at: Any) -> dict[str, Tensor]:
+    """Weights of a folder or hub id whose names begin with one of the prefixes.
+
+    Only the files that hold them are read, or fetched: a vision tower does not need the language
+    model that it was published with.
+
+    Args:
+        at: Revision, and what else `cached_file` of transformers takes.
+
+    Raises:
+        OSError: if there are no safetensors.
+    """
+    names = {SAFE_WEIGHTS_NAME}
+    index = cached_file(
+        str(place), SAFE_WEIGHTS_INDEX_NAME, _raise_exceptions_for_missing_entries=False, **at
+    )
+    if index:
+        shards = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
+        names = {name for key, name in shards.items() if key.startswith(prefixes)}
+    found = {}
+    for name in sorted(names):
+        with safe_open(cached_file(str(place), name, **at), "pt") as weights:
+            keys = [key for key in weights.keys() if key.startswith(prefixes)]  # noqa: SIM118
+            found.update({key: weights.get_tensor(key) for key in keys})
+    return found
+
+
+def fill(module: nn.Module, weights: dict[str, Tensor], prefix: str) -> None:
+    """Gives a module those weights whose names begin with `prefix`.
+
+    Raises:
+        ValueError: if one is missing or has another shape.
+    """
+    own = {key.removeprefix(prefix): w for key, w in weights.items() if key.startswith(prefix)}
+    needed = dict(module.state_dict())
+    if lacking := sorted(set(needed) - set(own)):
+        raise ValueError(f"{len(lacking)} of its weights are not there, such as {lacking[0]}.")
+    module.load_state_dict({key: own[key].to(needed[key].dtype) for key in needed})
+
+
+@contextlib.contextmanager
+def seeded() -> Iterator[None]:
+    """New weights, where a folder lacks some, are the same in every process and run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

@@ -11,6 +11,7 @@ from typing import Self
 
 from safetensors.torch import save_file
 
+from pscli.components.device import device_named, dtype_named
 from pscli.components.load import WEIGHTS, Load
 from pscli.config import Config, ModelConfig
 from pscli.dialogue.schema import Dialogue, Reply
@@ -38,11 +39,18 @@ class Agent:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path | None = None, *, use: Collection[str] = ()
+        cls,
+        folder: str | Path | None = None,
+        *,
+        device: str = "auto",
+        dtype: str | None = None,
+        use: Collection[str] = (),
     ) -> Self:
         """Loads the agent of a folder or run; without one, the bundled photoworld agent.
 
         Args:
+            device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps` …
+            dtype: `float32`, `bfloat16` or `float16` for all of it; as it was trained if None.
             use: `module:object` names of code that the agent's own parts are made of; a folder
                 alone chooses no code to run.
 
@@ -57,9 +65,10 @@ class Agent:
                 f"{folder} holds no agent: {CONFIG} cannot be read.",
                 "Expected a folder that `pscli train-e2e` or `pscli train-pipeline` wrote.",
             ) from error
+        place = device_named(device)  # before anything is loaded
         verify(folder)
         system = build(config.system, config.model, folder)
-        system.eval()
+        system.eval().to(place, dtype_named(dtype) if dtype else None)
         return cls(system, config)
 
     def save_pretrained(self, folder: Path, half: bool = False) -> None:

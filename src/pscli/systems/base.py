@@ -12,16 +12,19 @@ from PIL.Image import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pscli.components.adapters import adapted, is_adapter
 from pscli.components.cache import Cache
 from pscli.components.generator import Generator
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load
 from pscli.components.noise import seeded
+from pscli.components.perceptron import Perceptron
 from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.reply import Caption, parse
 from pscli.dialogue.schema import Photo, Reply, Response
 from pscli.dialogue.sequence import IGNORE, Template
+from pscli.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -126,17 +129,35 @@ class System(nn.Module):
         return self
 
     def freeze(self, prefixes: Sequence[str] | None = None) -> Self:
-        """Leaves only those parameters to train whose names begin with none of the prefixes.
+        """Leaves only those parameters to train whose names begin with none of the prefixes, in
+        float32; of a part with adapters only those.
 
         Args:
             prefixes: By default what the parts say.
         """
+        parts = self.parts()
         if prefixes is None:
-            parts = self.parts().items()
-            prefixes = [f"{name}.{prefix}" for name, part in parts for prefix in part.frozen]
+            prefixes = [f"{name}.{prefix}" for name in parts for prefix in parts[name].frozen]
+        beside = tuple(f"{name}." for name, part in parts.items() if adapted(part.module))
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(not name.startswith(tuple(prefixes)))
+            trains = not name.startswith(tuple(prefixes))
+            if name.startswith(beside) and not is_adapter(name):
+                trains = False
+            parameter.requires_grad_(trains)
+            if trains:  # small updates are lost in 16 bits
+                parameter.data = parameter.data.float()
         return self
+
+
+def fitting(perceptron: Perceptron, llm: LanguageModel) -> None:
+    """Raises ConfigError if an LLM cannot read what a perceptron gives."""
+    if perceptron.width != llm.width:
+        raise ConfigError(
+            f"The perceptron gives embeddings of width {perceptron.width}, the LLM reads "
+            f"{llm.width}.",
+            "Use a perceptron that was made for this LLM, or a vision model with --perceptron "
+            "linear: its projection is new.",
+        )
 
 
 def text_loss(llm: LanguageModel, hidden: Tensor, batch: Batch) -> Tensor:

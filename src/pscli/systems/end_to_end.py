@@ -26,7 +26,7 @@ from pscli.dialogue.batch import Batch
 from pscli.dialogue.schema import Photo
 from pscli.dialogue.sequence import PHOTO, Template, seen, token_id
 from pscli.errors import ConfigError
-from pscli.systems.base import Losses, Part, Prompt, Question, System, text_loss
+from pscli.systems.base import Losses, Part, Prompt, Question, System, fitting, text_loss
 
 # B sequences, L tokens, D LLM width, V LLM vocabulary; C captions of M LLM and N CLIP tokens
 
@@ -55,19 +55,15 @@ class EndToEnd(System):
             )
         self.bridge = bridge
         self.caption_source = caption_source
-        if perceptron.width != llm.width:
-            raise ConfigError(
-                f"The perceptron gives embeddings of width {perceptron.width}, the LLM reads "
-                f"{llm.width}.",
-                "Use a perceptron that was made for this LLM.",
-            )
+        fitting(perceptron, llm)
 
     @classmethod
     def build(cls, config: ModelConfig, load: Load) -> Self:
         llm, generator = load("llm"), load("generator")
         clip_vocabulary, clip_width = generator.embeddings.shape
         bridge = load.bridge(Sizes(llm.vocabulary, clip_vocabulary, clip_width, llm.width))
-        return cls(load("perceptron"), llm, bridge, generator, config.caption_source)
+        perceptron = load("perceptron", width=llm.width)
+        return cls(perceptron, llm, bridge, generator, config.caption_source)
 
     def parts(self) -> dict[str, Part]:
         parts = {
@@ -79,9 +75,8 @@ class EndToEnd(System):
         return parts | ({"bridge": Part(self.bridge)} if learnt else {})
 
     def template(self, max_length: int) -> Template:
-        return Template(
-            self.llm.tokenizer, seen(self.llm.tokenizer, self.perceptron.length), max_length
-        )
+        see = seen(self.llm.tokenizer, self.perceptron.length)
+        return Template(self.llm.tokenizer, see, self.llm.reaches(max_length))
 
     def forward(self, batch: Batch, tau: float, seed: str) -> Losses:
         """L^t and L^v of a micro-batch (Eqs. 1-12); the loop adds them up (Eq. 13).

@@ -1,8 +1,7 @@
 """The pipeline baseline: captioner → LLM → generator, joined by text and trained separately.
 
 Guo et al. (2024), §3.1.4 and Sun et al. (2022). The same LLM and generator as the end-to-end
-model's. The paper does not say which captioner feeds it; ours is BLIP-2's way at small scale: the
-perceptron and the LLM as they were pre-trained on captioning, frozen.
+model's. The paper does not say which captioner feeds it; see `captioner`.
 """
 
 from __future__ import annotations
@@ -10,75 +9,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-import torch
-from torch import nn
-
 from pscli.components.generator import Generator
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load
 from pscli.components.noise import seeded
-from pscli.components.perceptron import Perceptron, in_place
 from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
-from pscli.dialogue.schema import Photo
-from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, Template, token_id, told
+from pscli.dialogue.sequence import Template, told
 from pscli.systems.base import Losses, Part, Prompt, Question, System, text_loss
-
-CAPTION, DESCRIBE = "Caption:", "Describe:"  # what the captioner is asked for
-
-
-class Captioner(nn.Module):
-    """Says in one sentence what a photo shows."""
-
-    def __init__(self, perceptron: Perceptron, llm: LanguageModel) -> None:
-        super().__init__()
-        self.perceptron, self.llm = perceptron, llm
-
-    def prompt_ids(self, task: str = CAPTION) -> list[int]:
-        """`[IMG] photo [/IMG] </s> Caption:`"""
-        tokenizer = self.llm.tokenizer
-        marks = (IMG, *[PHOTO] * self.perceptron.length, END_IMG)
-        photo = [token_id(tokenizer, mark) for mark in marks]
-        asked = tokenizer(task, add_special_tokens=False).input_ids
-        return [tokenizer.bos_token_id, *photo, tokenizer.eos_token_id, *asked]
-
-    @torch.no_grad()
-    def describe(self, photos: Sequence[Photo], task: str = CAPTION) -> list[str]:
-        """One caption a photo."""
-        if not photos:
-            return []
-        visual = self.perceptron(self.perceptron.look([p.open() for p in photos]))
-        ids = torch.tensor(self.prompt_ids(task), device=self.llm.device)
-        words = self.llm.embed(ids).expand(len(photos), -1, -1)
-        place = (ids == token_id(self.llm.tokenizer, PHOTO)).expand(len(photos), -1)
-        prompts = in_place(words, place, visual)
-        generated = self.llm.respond(list(prompts), max_new_tokens=40)
-        decode = self.llm.tokenizer.decode
-        return [str(decode(row, skip_special_tokens=True)).strip() for row in generated]
+from pscli.systems.captioner import Describes, load_captioner
 
 
 class Pipeline(System):
     """Three models that speak to each other in captions."""
 
-    def __init__(self, captioner: Captioner, llm: LanguageModel, generator: Generator) -> None:
+    def __init__(self, captioner: Describes, llm: LanguageModel, generator: Generator) -> None:
         super().__init__()
         self.captioner, self.llm, self.generator = captioner, llm, generator
 
     @classmethod
     def build(cls, config: ModelConfig, load: Load) -> Self:
-        captioner = Captioner(load.pretrained("perceptron"), load.pretrained("llm"))
-        return cls(captioner, load("llm"), load("generator"))
+        return cls(load_captioner(config, load), load("llm"), load("generator"))
 
     def parts(self) -> dict[str, Part]:
         return {
-            "captioner": Part(self.captioner, frozen=("",), saved=False),
+            "captioner": Part(self.captioner, frozen=("",), saved=False),  # found by its name
             "llm": Part(self.llm),
             "generator": Part(self.generator, frozen=("vae.",)),
         }
 
     def template(self, max_length: int) -> Template:
         """In training a photo of the context is its gold caption."""
-        return Template(self.llm.tokenizer, told(self.llm.tokenizer), max_length)
+        see = told(self.llm.tokenizer)
+        return Template(self.llm.tokenizer, see, self.llm.reaches(max_length))
 
     def forward(self, batch: Batch, tau: float, seed: str) -> Losses:
         """L^t of the LLM and L^v of the generator on gold captions.

@@ -27,7 +27,7 @@ from pscli.photoworld.foundations.pool import Pool, global_labels, kind_labels, 
 from pscli.photoworld.judge import Extractor, load_extractor
 from pscli.photoworld.shipped import WEIGHTS
 from pscli.photoworld.talk import questions, quiz
-from pscli.systems.pipeline import DESCRIBE, Captioner
+from pscli.systems.captioner import DESCRIBE, Captioner
 
 
 @dataclass(frozen=True)

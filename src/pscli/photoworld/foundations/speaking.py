@@ -42,7 +42,7 @@ from pscli.photoworld.foundations.pool import Pool, global_labels, kind_labels, 
 from pscli.photoworld.foundations.seeing import GLOBALS
 from pscli.photoworld.scene import COLOURS, KINDS, SIDES, Scene
 from pscli.systems.base import text_loss
-from pscli.systems.pipeline import CAPTION, DESCRIBE, Captioner
+from pscli.systems.captioner import CAPTION, DESCRIBE, Captioner
 
 CLIP_LENGTH = 40  # tokens of a caption, where Stable Diffusion has 77
 

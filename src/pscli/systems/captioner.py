@@ -1,0 +1,111 @@
+"""Captioners of the pipeline: what tells its LLM of the photos in a context.
+
+The paper does not say which one feeds it. Ours is BLIP-2's: its own captioning model where the
+perceptron is BLIP-2's, and else the same way at small scale, the perceptron and the LLM as they
+were pre-trained on captioning. All are frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from transformers import AutoProcessor, Blip2ForConditionalGeneration
+
+from pscli.components.llm import LanguageModel
+from pscli.components.load import Load, loading, located
+from pscli.components.perceptron import Perceptron, in_place
+from pscli.components.vision import config_of
+from pscli.components.weights import DTYPES, whole
+from pscli.config import ModelConfig, PartConfig
+from pscli.dialogue.schema import Photo
+from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, token_id
+from pscli.errors import ConfigError
+from pscli.registry import TABLES
+from pscli.systems.base import fitting
+
+CAPTION, DESCRIBE = "Caption:", "Describe:"  # what our captioner is asked for
+TASKS = {"caption": CAPTION, "describe": DESCRIBE}
+
+
+class Describes(Protocol):
+    """What a pipeline needs of its captioner: a module with this."""
+
+    def describe(self, photos: Sequence[Photo]) -> list[str]:
+        """Words for each photo."""
+
+
+class Captioner(nn.Module):
+    """Says in one sentence what a photo shows."""
+
+    def __init__(self, perceptron: Perceptron, llm: LanguageModel, task: str = "caption") -> None:
+        super().__init__()
+        fitting(perceptron, llm)
+        self.perceptron, self.llm = perceptron, llm
+        if task not in TASKS:
+            raise ConfigError(f"Unknown captions '{task}'.", f"Known: {', '.join(TASKS)}.")
+        self.task = TASKS[task]
+
+    def prompt_ids(self, task: str | None = None) -> list[int]:
+        """`[IMG] photo [/IMG] </s> Caption:`"""
+        tokenizer = self.llm.tokenizer
+        marks = (IMG, *[PHOTO] * self.perceptron.length, END_IMG)
+        photo = [token_id(tokenizer, mark) for mark in marks]
+        asked = tokenizer(task or self.task, add_special_tokens=False).input_ids
+        return [tokenizer.bos_token_id, *photo, tokenizer.eos_token_id, *asked]
+
+    @torch.no_grad()
+    def describe(self, photos: Sequence[Photo], task: str | None = None) -> list[str]:
+        """One caption a photo."""
+        if not photos:
+            return []
+        visual = self.perceptron(self.perceptron.look([p.open() for p in photos]))
+        ids = torch.tensor(self.prompt_ids(task), device=self.llm.device)
+        words = self.llm.embed(ids).expand(len(photos), -1, -1)
+        place = (ids == token_id(self.llm.tokenizer, PHOTO)).expand(len(photos), -1)
+        prompts = in_place(words, place, visual)
+        generated = self.llm.respond(list(prompts), max_new_tokens=40)
+        decode = self.llm.tokenizer.decode
+        return [str(decode(row, skip_special_tokens=True)).strip() for row in generated]
+
+
+class Blip2Captioner(nn.Module):
+    """BLIP-2 as it was published (Li et al. 2023): vision model, Q-Former and its own LLM."""
+
+    def __init__(self, model: Blip2ForConditionalGeneration, processor: Any) -> None:
+        super().__init__()
+        self.model, self.processor = model, processor
+
+    @torch.no_grad()
+    def describe(self, photos: Sequence[Photo]) -> list[str]:
+        """One caption a photo, as long as the LLM makes it, at most 40 tokens."""
+        if not photos:
+            return []
+        images = [photo.open() for photo in photos]
+        pixels = self.processor.image_processor(images, return_tensors="pt")["pixel_values"]
+        ids = self.model.generate(
+            pixel_values=pixels.to(self.model.device, self.model.dtype), max_new_tokens=40,
+            do_sample=False,
+        )  # fmt: skip
+        words = self.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [str(caption).strip() for caption in words]
+
+
+def load_captioner(config: ModelConfig, load: Load) -> Captioner | Blip2Captioner:
+    """The captioner that goes with a perceptron."""
+    named = config.perceptron
+    place = located(named.weights, "perceptron")
+    with loading("captioner", place):
+        at: dict[str, Any] = {"revision": named.revision}
+        if config_of(place, named.revision).get("model_type") == "blip-2":
+            processor = AutoProcessor.from_pretrained(place, trust_remote_code=False, **at)
+            at |= {"variant": named.variant, "dtype": DTYPES[named.dtype]}
+            return Blip2Captioner(whole(Blip2ForConditionalGeneration, place, **at), processor)
+    if named.weights in TABLES["weights"]:  # as the two learnt captioning together
+        own = [PartConfig(kind, named.weights) for kind in ("qformer", "causal")]
+        load = replace(load, config=replace(config, perceptron=own[0], llm=own[1]))
+    llm = load.pretrained("llm")
+    return Captioner(load.pretrained("perceptron"), llm, config.captions)
