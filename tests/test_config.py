@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pscli.config import Config, TrainConfig, changed, demo, paper, tiny
+from pscli.config import Config, TrainConfig, changed, demo, lora_24gb, paper, small, tiny
 from pscli.errors import ConfigError
 from pscli.registry import TABLES, check, find
 
 
-@pytest.mark.parametrize("preset", [paper, tiny, demo])
+@pytest.mark.parametrize("preset", [paper, lora_24gb, small, tiny, demo])
 @pytest.mark.parametrize("system", ["e2e", "pipeline"])
 def test_presets_survive_json(preset: Any, system: str) -> None:
     config = preset(system)
-    assert (config.system, config.preset) == (system, preset.__name__)
+    assert (config.system, config.preset) == (system, preset.__name__.replace("_", "-"))
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
@@ -127,6 +127,11 @@ EXAMPLE = "Write --set train.lr=1e-4, for example."
         ("train.epochs", "-1", "Setting 'train.epochs' is -1.0. Expected 1e-06 to 1e+06."),
         ("train.lr", "NaN", "Setting 'train.lr' is nan. Expected 0 to 10."),
         ("model.draw_steps", "1001", "Setting 'model.draw_steps' is 1001. Expected 1 to 1,000."),
+        ("train.precision", "fp8", "Setting 'train.precision' is 'fp8'. Known: no, bf16."),
+        (
+            "model.llm.quantize", "2bit",
+            "Setting 'model.llm.quantize' is '2bit'. Known: null, 4bit, 8bit.",
+        ),
         ("model.llm.weights", 3, "Setting 'model.llm.weights' is 3. Expected str."),
     ],
 )  # fmt: skip

@@ -45,6 +45,8 @@ TABLES: dict[str, dict[str, str]] = {
     "preset": {
         "demo": "pscli.config:demo",
         "tiny": "pscli.config:tiny",
+        "small": "pscli.config:small",
+        "lora-24gb": "pscli.config:lora_24gb",
         "paper": "pscli.config:paper",
     },
     "extractor": {

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
+from diffusers import ModelMixin
 from PIL.Image import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 
 from pscli.components.adapters import adapted, is_adapter
 from pscli.components.cache import Cache
@@ -126,6 +128,18 @@ class System(nn.Module):
             weights = list(module.parameters())
             if weights and not any(weight.requires_grad for weight in weights):
                 module.eval()
+        return self
+
+    def recompute(self) -> Self:
+        """Computes activations again in the backward pass, where the libraries' models can."""
+        for module in self.modules():
+            if not any(weight.requires_grad for weight in module.parameters()):
+                continue
+            if isinstance(module, PreTrainedModel) and module.supports_gradient_checkpointing:
+                # Not reentrant: frozen inputs, such as embeddings, must not stop the gradient.
+                module.gradient_checkpointing_enable({"use_reentrant": False})
+            elif isinstance(module, ModelMixin) and module._supports_gradient_checkpointing:
+                module.enable_gradient_checkpointing()
         return self
 
     def freeze(self, prefixes: Sequence[str] | None = None) -> Self:

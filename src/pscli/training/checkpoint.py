@@ -23,6 +23,8 @@ from pscli.dialogue.sequence import Packed
 from pscli.errors import CheckpointError, PscliError
 from pscli.files import new_folder, read_json, write_json
 
+# Of the shape of their parameter; bitsandbytes keeps quantiles and scales beside its own two.
+SHAPED = ("exp_avg", "exp_avg_sq", "state1", "state2")
 WEIGHTS, MOMENTS, STATE = "weights.safetensors", "moments.safetensors", "state.json"
 
 
@@ -45,7 +47,7 @@ def save_checkpoint(
     names = {id(p): n for n, p in model.named_parameters()}
     weights = {n: _whole(p) for n, p in model.named_parameters() if p.requires_grad}
     moments = {
-        f"{names[id(parameter)]}|{key}": _whole(value)
+        f"{names[id(parameter)]}|{key}": _kept(key, value)
         for parameter, values in optimizer.state.items()
         for key, value in values.items()
     }
@@ -100,10 +102,20 @@ def load_checkpoint(
             parameters[name].copy_(_like(weight, parameters[name]))
     for key, value in moments.items():
         name, kind = key.rsplit("|", 1)
-        # AdamW keeps its step counter on the CPU and its moments beside the parameter.
-        place = value if kind == "step" else _like(value, parameters[name])
-        optimizer.state[parameters[name]][kind] = place
+        optimizer.state[parameters[name]][kind] = _moment(kind, value, parameters[name])
     return state
+
+
+def _kept(kind: str, value: Tensor | int) -> Tensor:
+    """A moment as a file holds it: bitsandbytes counts in an int, and shares its quantiles."""
+    return _whole(value if kind in SHAPED else torch.as_tensor(value).clone())
+
+
+def _moment(kind: str, value: Tensor, parameter: Tensor) -> Tensor | int:
+    """AdamW keeps its step counter on the CPU and its moments beside the parameter."""
+    if kind == "step":
+        return value if value.is_floating_point() else int(value)
+    return _like(value, parameter) if kind in SHAPED else value.to(parameter.device)
 
 
 def _check(
@@ -126,11 +138,11 @@ def _check(
             raise ValueError(f"{name} has another shape")
     for key, value in moments.items():
         name, _, kind = key.rpartition("|")
-        if name not in parameters or (kind != "step" and value.shape != parameters[name].shape):
+        if name not in parameters or (kind in SHAPED and value.shape != parameters[name].shape):
             raise ValueError(f"the moment {key} is of another parameter")
 
 
-def _whole(tensor: Tensor) -> Tensor:
+def _whole(tensor: Any) -> Tensor:
     """A tensor on the CPU, gathered from all processes if each holds a part of it."""
     full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
     return full.detach().cpu().contiguous()

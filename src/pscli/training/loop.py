@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +16,12 @@ from torch import nn
 
 from pscli import console
 from pscli.components.noise import seeded, seeds_torch
-from pscli.config import Config
+from pscli.config import Config, TrainConfig
 from pscli.datasets.records import Dropped
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Packed
-from pscli.errors import DataError, TrainingError
+from pscli.errors import ConfigError, DataError, TrainingError
 from pscli.runs import Run
 from pscli.systems.base import System
 from pscli.training.checkpoint import (
@@ -65,9 +66,9 @@ def train(
     keep_freed_memory()
     # A process whose dialogues have no photo does not compute what the others wait for.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = accelerator or Accelerator(kwargs_handlers=[unused])
-    chief = accelerator.is_main_process
     t = config.train
+    accelerator = accelerator or Accelerator(mixed_precision=t.precision, kwargs_handlers=[unused])
+    chief = accelerator.is_main_process
 
     template = system.template(config.sequence.max_length)
     dropped = Dropped()
@@ -80,9 +81,9 @@ def train(
             "See `pscli stats`, or raise sequence.max_length.",
         )
     pad = template.tokenizer.pad_token_id
-    optimizer = torch.optim.AdamW(
-        [p for p in system.parameters() if p.requires_grad], lr=t.lr, weight_decay=t.weight_decay
-    )
+    if t.checkpointing:
+        system.recompute()
+    optimizer = optimizer_of(system, t)
     model, optimizer = accelerator.prepare(system, optimizer)
 
     per_epoch = math.ceil(len(sequences) / t.batch)
@@ -187,6 +188,27 @@ def share(
     mine = batch[rank::ranks]
     parts = [mine[i * size : (i + 1) * size] for i in range(count)]
     return [(part, 1.0) if part else (batch[:1], 0.0) for part in parts]
+
+
+def optimizer_of(system: nn.Module, t: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW over what trains.
+
+    Raises:
+        ConfigError: if the moments are to be of 8 bits, and bitsandbytes is not there.
+    """
+    kind: Any = torch.optim.AdamW
+    if t.optimizer == "adamw-8bit":
+        try:
+            kind = importlib.import_module("bitsandbytes.optim").AdamW8bit
+        except ImportError as error:
+            raise ConfigError(
+                f"train.optimizer={t.optimizer} needs bitsandbytes: {error}.",
+                "Install it with `pip install bitsandbytes`, or train with "
+                "--set train.optimizer=adamw, which takes four times its memory.",
+            ) from error
+    trained = [p for p in system.parameters() if p.requires_grad]
+    optimizer: torch.optim.Optimizer = kind(trained, lr=t.lr, weight_decay=t.weight_decay)
+    return optimizer
 
 
 def clip(system: nn.Module, largest: float, accelerator: Accelerator) -> dict[str, float]:
