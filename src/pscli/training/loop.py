@@ -80,6 +80,7 @@ def train(
             "See `pscli stats`, or raise sequence.max_length.",
         )
     pad = template.tokenizer.pad_token_id
+    any_described = any(s.described for s in sequences)  # by photos that nobody can see
     optimizer = torch.optim.AdamW(
         [p for p in system.parameters() if p.requires_grad], lr=t.lr, weight_decay=t.weight_decay
     )
@@ -144,6 +145,8 @@ def train(
                 "image": float(sums[1]), "tokens_per_second": tokens / (time.monotonic() - began),
                 **norms,
             }  # fmt: skip
+            if any_described:
+                line["described"] = sum(s.described for s in whole)
             if step % GRADIENT_EVERY == 0:
                 line["grad_llm_from_image"] = from_image.norm()
             if chief:
