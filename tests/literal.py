@@ -15,7 +15,8 @@ from pscli.dialogue.sequence import END_IMG, IGNORE, IMG, PHOTO, CaptionSpan, Pa
 
 class Literal:
     def __init__(self, tokenizer: Any, see: Any, max_length: int) -> None:
-        self.tokenizer, self.see, self.max_length = tokenizer, see, max_length
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self.see = lambda photo: self.tokens(photo.caption or "") if photo.missing else see(photo)
 
     def tokens(self, text: str) -> list[int]:
         return self.tokenizer(
@@ -51,7 +52,8 @@ class Literal:
             caption = self.tokens(part.caption or "")
             start = len(ids) + 1
             ids = [*ids, self.id(IMG), *caption, self.id(END_IMG)]
-            spans.append(CaptionSpan(part, start, start + len(caption), f"{key}/{len(spans)}"))
+            span = CaptionSpan(part, start, start + len(caption), f"{key}/{len(spans)}")
+            spans += [] if part.missing else [span]
         return [*ids, self.tokenizer.eos_token_id], spans
 
     def placed(self, response: Response) -> list[Photo]:
@@ -96,6 +98,7 @@ class Literal:
                 ids, spans = self.target(response, responses, f"{key}/{index}")
                 named = len(self.name(response.speaker, responses))
                 hidden = index if ids != context else 0
+                packed.described += sum(photo.missing for photo in response.photos)
                 packed.captions += [
                     replace(s, start=s.start + len(packed), end=s.end + len(packed)) for s in spans
                 ]

@@ -97,7 +97,7 @@ EXAMPLE = "Write --set train.lr=1e-4, for example."
         (
             "trian.lr", "1",
             "Unknown setting 'trian'. Did you mean 'train'? "
-            "Known: dataset, model, preset, seed, sequence, system, train.",
+            "Known: dataset, model, photos, preset, seed, sequence, system, train.",
         ),
         (
             "sequence.max_lenght", "1",

@@ -33,7 +33,10 @@ def any_dialogue(rng: random.Random) -> Dialogue:
     speakers = [f"s{i}" for i in range(rng.choice([1, 2, 2, 3, 30]))]
     turns = []
     for _ in range(rng.choice([0, 1, 2, 4, 8, 12, 40])):
-        photo = Photo(None, rng.choice(CAPTIONS)) if rng.random() < 0.3 else None  # type: ignore[arg-type]
+        photo = None
+        if rng.random() < 0.3:
+            gone = rng.random() < 0.2
+            photo = Photo(None, rng.choice(CAPTIONS), missing=gone)  # type: ignore[arg-type]
         turns.append(Turn(rng.choice(speakers), rng.choice(TEXTS), photo))
     return Dialogue(turns, rng.choice(["", "d", "d7"]))
 
@@ -56,7 +59,7 @@ turns = st.builds(
     Turn,
     st.sampled_from("XYZ"),
     st.sampled_from(TEXTS),
-    st.none() | st.builds(Photo, st.none(), st.sampled_from(CAPTIONS)),
+    st.none() | st.builds(Photo, st.none(), st.sampled_from(CAPTIONS), missing=st.booleans()),
 )
 
 

@@ -179,9 +179,14 @@ def test_dev_may_be_called_validation(tmp_path: Path) -> None:
     assert dialogue.photos[0].source == tmp_path / "validation/images/-26.jpg"
 
 
+@pytest.mark.parametrize("photos", ["described", "strict"])
 def test_load_ends_dialogues_before_what_is_not_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    photos: str,
 ) -> None:
+    """Nobody said what the photo shows."""
     monkeypatch.setenv("PSCLI_DATA", str(tmp_path))
     folder = tmp_path / "jsonl"
     folder.mkdir()
@@ -190,14 +195,14 @@ def test_load_ends_dialogues_before_what_is_not_on_disk(
     text = [{"speaker": s, "text": s} for s in "AB"]
     lines = [{"id": "x", "turns": turns}, {"id": "x", "turns": text}, {"turns": turns[2:]}]
     (folder / "train.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    loaded = corpus("jsonl").load("train")
+    loaded = corpus("jsonl").load("train", photos=photos)
     # By hand: A | B stay of the first; the photo and the last turn go. The third starts with it.
     assert [(d.id, len(d.turns)) for d in loaded] == [("x", 2), ("x-2", 2)]
     told = " ".join(capsys.readouterr().err.split())
     assert "2 of 2 photos are not on disk, which leaves out 3 of 5 instances" in told
     (folder / "train.jsonl").write_text(json.dumps(lines[2]))
     with pytest.raises(DataError, match="No instance of jsonl train has all its photos"):
-        corpus("jsonl").load("train")
+        corpus("jsonl").load("train", photos=photos)
 
 
 def test_ids_that_collide_become_different_instances(
@@ -529,7 +534,7 @@ def test_a_photo_of_which_nothing_is_known_is_still_a_photo(
     values = [NOT_A_PHOTO[name], READERS[name][1]]
     (tmp_path / name / "train.json").write_text(json.dumps(values))
     with pytest.raises(DataError, match=f"No instance of {name} train has all its photos"):
-        corpus(name).load("train")
+        corpus(name).load("train", photos="strict")
     assert "photos are not on disk" in " ".join(capsys.readouterr().err.split())
     told = survey(name, {"train": corpus(name).read("train", tmp_path / name)})
     assert told.total.missing_photos >= 2

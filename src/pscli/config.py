@@ -132,8 +132,16 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Config:
+    """Everything that a run depends on.
+
+    Args:
+        photos: What becomes of photos that cannot be had: `described`, their captions stand for
+            them; `strict`, dialogues end before them.
+    """
+
     system: str = "e2e"
     dataset: str = "photoworld"
+    photos: str = "described"
     preset: str = "tiny"
     seed: int = 0
     model: ModelConfig = field(default_factory=ModelConfig)

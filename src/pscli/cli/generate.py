@@ -37,6 +37,9 @@ def generate(
     count: Annotated[
         int | None, typer.Option(min=1, help="Dialogues (--dataset).", show_default="all")
     ] = None,
+    photos: Annotated[
+        str, typer.Option(help="Photos that cannot be had: described, or strict (--dataset).")
+    ] = "described",
     batch: Annotated[int, typer.Option(min=1, help="Instances at once (--dataset).")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the photos, and of sampling.")] = 0,
     temperature: Annotated[
@@ -61,7 +64,9 @@ def generate(
     if context is not None:
         _reply(context, agent, use, out or Path("replies"), speaker, seed, temperature, as_json)
     elif dataset is not None:
-        _predict(dataset, split, agent, use, out, count, batch, seed, temperature, overwrite)
+        _predict(
+            dataset, split, agent, use, out, count, photos, batch, seed, temperature, overwrite
+        )
 
 
 def _agent(folder: Path | None, use: list[str] | None) -> Any:
@@ -113,17 +118,19 @@ def _predict(
     use: list[str] | None,
     out: Path | None,
     count: int | None,
+    photos: str,
     batch: int,
     seed: int,
     temperature: float,
     overwrite: bool,
 ) -> None:
     from pscli.datasets.base import load, named
-    from pscli.predictions.folder import Settings, writing
+    from pscli.predictions.folder import writing
     from pscli.predictions.generate import fingerprint, instances, predict
+    from pscli.predictions.settings import Settings
 
     work = instances(
-        load(named(dataset), split, count)
+        load(named(dataset), split, count, photos)
     )  # before an agent is loaded, which takes longer
     if not work:
         raise DataError(
@@ -137,6 +144,7 @@ def _predict(
         split=split,
         seed=seed,
         temperature=temperature,
+        photos=photos,
     )
     origin = agent.parent if agent and agent.name == "agent" else agent
     out = out or Path("preds") / (origin.resolve().name if origin else "bundled")

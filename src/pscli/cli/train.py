@@ -20,6 +20,13 @@ Dataset = Annotated[str | None, typer.Option(help="What to train on.", show_defa
 Preset = Annotated[
     str | None, typer.Option(help="Configuration: demo, tiny or paper.", show_default="tiny")
 ]
+Photos = Annotated[
+    str | None,
+    typer.Option(
+        help="Photos that cannot be had: described by their captions, or strict: not used.",
+        show_default="described",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of all noise.", show_default="0")]
 Folder = Annotated[
     Path | None,
@@ -50,6 +57,7 @@ Bridge = Annotated[
 @app.command("train-e2e")
 def train_e2e(
     dataset: Dataset = None,
+    photos: Photos = None,
     preset: Preset = None,
     perceptron: Perceptron = None,
     bridge: Bridge = None,
@@ -62,7 +70,7 @@ def train_e2e(
 ) -> None:
     """Train the end-to-end system: perceptron, LLM and generator, by one loss."""
     train(
-        "e2e", dataset, preset, perceptron, bridge, generator, seed, run, resume, overwrite,
+        "e2e", dataset, photos, preset, perceptron, bridge, generator, seed, run, resume, overwrite,
         settings,
     )  # fmt: skip
 
@@ -70,6 +78,7 @@ def train_e2e(
 @app.command("train-pipeline")
 def train_pipeline(
     dataset: Dataset = None,
+    photos: Photos = None,
     preset: Preset = None,
     generator: Generator = None,
     seed: Seed = None,
@@ -80,7 +89,18 @@ def train_pipeline(
 ) -> None:
     """Train the pipeline that the paper compares with: its parts learn apart."""
     train(
-        "pipeline", dataset, preset, None, None, generator, seed, run, resume, overwrite, settings
+        "pipeline",
+        dataset,
+        photos,
+        preset,
+        None,
+        None,
+        generator,
+        seed,
+        run,
+        resume,
+        overwrite,
+        settings,
     )
 
 
@@ -88,6 +108,7 @@ def train_pipeline(
 def train(
     name: Annotated[str, typer.Argument(help="System: e2e, pipeline, or module:object.")],
     dataset: Dataset = None,
+    photos: Photos = None,
     preset: Preset = None,
     perceptron: Perceptron = None,
     bridge: Bridge = None,
@@ -102,7 +123,8 @@ def train(
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite contradict each other.", "Give one of them.")
     options = {
-        "preset": preset if resume else None, "dataset": dataset, "seed": seed,
+        "preset": preset if resume else None, "dataset": dataset, "photos": photos,
+        "seed": seed,
         "model.perceptron.kind": perceptron, "model.bridge": bridge,
         "model.generator.kind": generator,
     }  # fmt: skip

@@ -17,6 +17,7 @@ from pscli.registry import find
 
 MARKER = "dataset.json"  # tells a folder that we wrote
 NEEDED = ("name", "licence", "citation", "splits", "load")
+PHOTOS = ("described", "strict")  # what becomes of photos that cannot be had
 
 
 class Dataset(Protocol):
@@ -75,6 +76,11 @@ class Published(Dataset, Protocol):
     ) -> Iterator[Dialogue]:
         """All dialogues of a split, one at a time, whether their photos are there or not."""
 
+    def load(
+        self, split: str, count: int | None = None, photos: str = PHOTOS[0]
+    ) -> Iterable[Dialogue]:
+        """What one can train and test with; `photos` is one of `PHOTOS`."""
+
 
 def named(name: str) -> Dataset:
     """A dataset of the registry, or one's own: the class or function behind `module:object`.
@@ -92,14 +98,26 @@ def named(name: str) -> Dataset:
     return dataset
 
 
-def load(dataset: Dataset, split: str, count: int | None = None) -> list[Dialogue]:
+def load(
+    dataset: Dataset, split: str, count: int | None = None, photos: str = PHOTOS[0]
+) -> list[Dialogue]:
     """Dialogues of a split, each with an id of its own that can be part of a file name.
 
+    Args:
+        photos: What becomes of a photo that cannot be had: `described`, its caption stands for it;
+            `strict`, its dialogue ends before it.
+
     Raises:
-        ConfigError: if there is no such split.
+        ConfigError: if there is no such split, or no such way.
     """
     check_split(dataset, split)
-    return list(distinct(itertools.islice(dataset.load(split, count), count)))
+    if photos not in PHOTOS:
+        raise ConfigError(f"Photos are to be '{photos}'.", f"Known: {', '.join(PHOTOS)}.")
+    if isinstance(dataset, Published):
+        dialogues = dataset.load(split, count, photos)
+    else:
+        dialogues = dataset.load(split, count)
+    return list(distinct(itertools.islice(dialogues, count)))
 
 
 def distinct(dialogues: Iterable[Dialogue]) -> Iterator[Dialogue]:

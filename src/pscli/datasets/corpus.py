@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pscli import console
-from pscli.datasets.base import MARKER, Upstream, data_folder, distinct
+from pscli.datasets.base import MARKER, PHOTOS, Upstream, data_folder, distinct
 from pscli.datasets.manifest import JOURNAL, MANIFEST, filled_in
 from pscli.datasets.records import Dropped, records
 from pscli.dialogue import pixels
-from pscli.dialogue.schema import Dialogue, Photo
+from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.errors import DataError
 
 Parse = Callable[[Any, Path, str, str, Dropped], Dialogue | None]
@@ -92,24 +92,27 @@ class Corpus:
                     f"Expected the format of {self.name}.",
                 )
 
-    def load(self, split: str, count: int | None = None) -> list[Dialogue]:
+    def load(self, split: str, count: int | None = None, photos: str = PHOTOS[0]) -> list[Dialogue]:
         """The dialogues with which one can train and test; says what is left out.
 
-        A dialogue ends before the first response with a photo that is not on disk: neither that
-        response nor what follows it could be seen as it was.
+        A photo that is not on disk is told by its caption. Where it has none, or with `strict`,
+        its dialogue ends before its response: neither that nor what follows could be seen as it
+        was.
 
         Args:
             count: Only the first dialogues of the split, before any are left out.
+            photos: `described` or `strict`.
         """
         drop = Dropped()
         whole = distinct(itertools.islice(self.read(split, None, drop), count))
-        kept, all_instances, instances, missing, photos = [], 0, 0, 0, 0
+        kept, all_instances, instances, missing, told, sent = [], 0, 0, 0, 0, 0
         fillers, filled = filled_in(data_folder(self.name)), 0
         for dialogue in whole:
-            usable, gone = available(dialogue, drop)
+            usable, gone = available(dialogue, drop, described=photos == "described")
             usable = marked(usable, fillers)
             filled += sum(bool(photo.filled) for photo in usable.photos)
-            photos += len(dialogue.photos)
+            told += sum(photo.missing for photo in usable.photos)
+            sent += len(dialogue.photos)
             missing += gone
             all_instances += max(0, len(dialogue.responses) - 1)
             now = max(0, len(usable.responses) - 1)
@@ -120,13 +123,18 @@ class Corpus:
             console.note(f"{self.name} {split}: left out {line}.")
         if missing:
             console.note(
-                f"{self.name} {split}: {missing:,} of {photos:,} photos are not on disk, which "
+                f"{self.name} {split}: {missing:,} of {sent:,} photos are not on disk, which "
                 f"leaves out {all_instances - instances:,} of {all_instances:,} instances. "
                 f"Fetch them with `pscli fetch {self.name}`."
             )
+        if told:
+            console.note(
+                f"{self.name} {split}: {told:,} of {sent:,} photos are told by their descriptions "
+                "alone, and none like them is drawn; --photos strict ends dialogues before them."
+            )
         if filled:
             console.note(
-                f"{self.name} {split}: {filled:,} of {photos:,} photos are filled in; "
+                f"{self.name} {split}: {filled:,} of {sent:,} photos are filled in; "
                 "`pscli score` gives its figures without them too."
             )
         if not kept and not all_instances:
@@ -142,32 +150,44 @@ class Corpus:
         return kept
 
 
-def available(dialogue: Dialogue, drop: Dropped) -> tuple[Dialogue, int]:
+def available(dialogue: Dialogue, drop: Dropped, described: bool = False) -> tuple[Dialogue, int]:
     """A dialogue up to its first response with a photo that cannot be seen, and how many of its
     photos are not on disk.
 
     Args:
         drop: Told of each photo that is there and cannot be decoded.
+        described: Whether such a photo is kept, as `missing`, if it has a caption.
     """
     missing = {id(photo) for photo in dialogue.photos if not on_disk(photo)}
-    gone = missing | {id(p) for p in dialogue.photos if id(p) not in missing and _broken(p, drop)}
+    gone = missing | {
+        id(p) for p in dialogue.photos if id(p) not in missing and _broken(p, drop, described)
+    }
     if not gone:
         return dialogue, 0
+
+    def kept(turn: Turn) -> Turn:
+        photo = turn.photo
+        if not described or photo is None or not photo.caption or id(photo) not in gone:
+            return turn
+        return replace(turn, photo=replace(photo, missing=True))
+
+    known = replace(dialogue, turns=tuple(map(kept, dialogue.turns)))
     here = itertools.takewhile(
-        lambda response: not any(id(photo) in gone for photo in response.photos),
-        dialogue.responses,
+        lambda response: all(p.missing or id(p) not in gone for p in response.photos),
+        known.responses,
     )
     turns = tuple(turn for response in here for turn in response.turns)
     return replace(dialogue, turns=turns), len(missing)
 
 
-def _broken(photo: Photo, drop: Dropped) -> bool:
+def _broken(photo: Photo, drop: Dropped, described: bool) -> bool:
     """Whether a photo's file cannot be decoded, which is told."""
     if isinstance(photo.source, Path):
         try:
             pixels.check(photo.source)
         except DataError:
-            drop(str(photo.source), "a photo that cannot be decoded, and what follows it")
+            rest = "" if described and photo.caption else ", and what follows it"
+            drop(str(photo.source), f"a photo that cannot be decoded{rest}")
             return True
     return False
 

@@ -27,6 +27,9 @@ UPSTREAM = (
 OPEN_IMAGES = "https://open-images-dataset.s3.amazonaws.com/"
 # The prefix is the Open Images split, not PhotoChat's.
 _PHOTO_ID = re.compile(r"(?:train|validation|test)/[0-9a-f]{16}")
+# Whom the sender was told to see in the photo; no photo shows it, and the released code of Guo et
+# al. (2024) leaves it out of captions, as we do.
+_WHO = re.compile(r"\AThe photo has your [^.]*\.\s*(?=\S)")
 
 
 def photochat() -> Corpus:
@@ -98,7 +101,8 @@ def _photo(value: dict[str, Any], photos: Path, split: str, at: str, drop: Dropp
     name, description = value.get("photo_id"), value.get("photo_description")
     if description is not None and not isinstance(description, str):
         drop(at, "a photo_description that is no string")
-    caption = clean(description, at, drop) if isinstance(description, str) else None
+    told = _WHO.sub("", description, count=1) if isinstance(description, str) else None
+    caption = told and clean(told, at, drop)
     known = isinstance(name, str) and _PHOTO_ID.fullmatch(name)
     if name is not None and not known:
         drop(at, "a photo_id of another form")

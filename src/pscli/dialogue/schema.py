@@ -44,11 +44,13 @@ class Photo:
         source: A file, an image in memory, or something that draws itself.
         caption: What the photo shows, in words; None if nobody said.
         filled: What it was filled in by if the real photo could not be had; else empty.
+        missing: Whether nobody can see it, so that its caption has to stand for it.
     """
 
     source: Path | Image | Drawable
     caption: str | None = None
     filled: str = ""
+    missing: bool = False
 
     def __post_init__(self) -> None:
         if self.caption is not None:

@@ -2,7 +2,8 @@
 
 One response reads `A: text [IMG] caption [/IMG] text </s>`. In a *context*, a photo is seen: its
 place between [IMG] and [/IMG] is taken by Q visual embeddings (or, in the pipeline, by a caption
-as text). In a *target*, a photo is named: its caption is what the LLM must predict.
+as text). In a *target*, a photo is named: its caption is what the LLM must predict. A photo that
+nobody can see is named in both.
 
 A dialogue of K responses is packed into one sequence instead of K re-encoded contexts. A response
 with photos then stands in it twice: as a target, hidden from all that follows, and as context.
@@ -50,6 +51,7 @@ class Packed:
         segments: [L] 0 for context, visible to all that follows; k > 0 for a hidden target.
         photos: Context photos in order; each fills Q `<photo>` positions.
         captions: Response photos that are to be drawn.
+        described: How many more there are that nobody can see, and so cannot be drawn.
         dropped: How many of the oldest responses were left out to fit.
         visible: How many tokens what follows can see.
     """
@@ -60,6 +62,7 @@ class Packed:
     segments: list[int] = field(default_factory=list)
     photos: list[Photo] = field(default_factory=list)
     captions: list[CaptionSpan] = field(default_factory=list)
+    described: int = 0
     dropped: int = 0
     visible: int = 0
 
@@ -84,6 +87,7 @@ class Said:
         named: How many tokens say who speaks; they are never supervised.
         photos: Those that take visual embeddings in the context.
         spans: Where the captions stand in the target.
+        described: How many more captions stand there, of photos that nobody can see.
     """
 
     named: int
@@ -91,6 +95,7 @@ class Said:
     photos: list[Photo]
     target: list[int]
     spans: list[CaptionSpan]
+    described: int
 
     @property
     def hidden(self) -> bool:
@@ -151,7 +156,7 @@ class Template:
             if isinstance(part, str):
                 ids += self.tokens(part)
                 continue
-            place = self.see(part)
+            place = self.tokens(part.caption or "") if part.missing else self.see(part)
             ids += [self.id(IMG), *place, self.id(END_IMG)]
             if self.id(PHOTO) in place:
                 placed.append(part)
@@ -160,7 +165,8 @@ class Template:
     def target(
         self, response: Response, name: list[int], key: str
     ) -> tuple[list[int], list[CaptionSpan]]:
-        """A response as it is predicted: photos as captions, and where those stand."""
+        """A response as it is predicted: photos as captions, and where those stand that can be
+        drawn."""
         ids = [*name]
         spans: list[CaptionSpan] = []
         for part in response.parts:
@@ -170,14 +176,16 @@ class Template:
             caption = self.tokens(part.caption or "")
             start = len(ids) + 1
             ids += [self.id(IMG), *caption, self.id(END_IMG)]
-            spans.append(CaptionSpan(part, start, start + len(caption), f"{key}/{len(spans)}"))
+            if not part.missing:
+                spans.append(CaptionSpan(part, start, start + len(caption), f"{key}/{len(spans)}"))
         return [*ids, self.tokenizer.eos_token_id], spans
 
     def said(self, response: Response, name: list[int], key: str) -> Said:
         """A response in both forms, which are the same where it has no photos."""
         context, photos = self.context(response, name)
         target, spans = self.target(response, name, key) if response.photos else (context, [])
-        return Said(len(name), context, photos, target, spans)
+        described = sum(photo.missing for photo in response.photos)
+        return Said(len(name), context, photos, target, spans, described)
 
     # -- whole sequences ---------------------------------------------------------------------
 
@@ -250,6 +258,7 @@ class Template:
                     replace(span, start=span.start + len(packed), end=span.end + len(packed))
                     for span in s.spans
                 ]
+                packed.described += s.described
                 supervised = [k >= s.named for k in range(len(s.target))]
                 packed.append(s.target, supervised, i if s.hidden else 0)
                 if s.hidden and i == end - 1:

@@ -13,7 +13,8 @@ from pscli.metrics.base import Metric, Scored, made
 from pscli.predictions.folder import Prediction, read_predictions
 from pscli.registry import TABLES
 
-REAL = "without filled-in photos"
+REAL, SEEN = "without filled-in photos", "without photos that are only told"
+WITHOUT = {"filled": REAL, "described": SEEN}  # sections without the instances of a mark
 METHODS = ("values", "scores")
 
 
@@ -25,7 +26,7 @@ class Scores:
         n: Instances.
         overall: Over all instances.
         by_kind: Per instance type, in the order chat, look, share, vary, recall, others; where
-            photos are filled in, also over the instances without any.
+            photos are filled in, or told by their captions, also over the instances without any.
         sizes: Instances of each type.
     """
 
@@ -98,10 +99,11 @@ def score(
         return found
 
     groups = _groups(predictions) if by_kind else {}
-    real = [row for row, p in enumerate(predictions) if not p.filled]
     scored = {kind: section(rows) for kind, rows in groups.items()}
-    if len(real) < len(predictions):
-        groups[REAL], scored[REAL] = real, section(real, whole=True)
+    for mark, name in WITHOUT.items():
+        rest = [row for row, p in enumerate(predictions) if not getattr(p, mark)]
+        if len(rest) < len(predictions):
+            groups[name], scored[name] = rest, section(rest, whole=True)
     return Scores(
         n=len(predictions),
         overall=section(range(len(predictions)), whole=True),

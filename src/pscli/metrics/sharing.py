@@ -36,9 +36,9 @@ class Sharing:
     """
 
     def values(self, predictions: Sequence[Prediction]) -> list[Shared]:
-        due = [bool(p.reference.photos) for p in predictions]
+        due = [p.reference.shares for p in predictions]
         mixed = len(set(due)) > 1
-        sent = (bool(p.prediction.photos) for p in predictions)
+        sent = (p.prediction.shares for p in predictions)
         return [Shared(s, d, mixed) for s, d in zip(sent, due, strict=True)]
 
     def scores(self, values: Sequence[Shared]) -> Scored:

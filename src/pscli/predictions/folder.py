@@ -5,7 +5,7 @@
          "reference": {"text": "…", "captions": ["…"], "photos": ["gold/….png"]},
          "prediction": {"text": "…", "captions": ["…"], "photos": ["images/….png"],
                         "raw": "…", "notes": []},
-         "truth": {"kind": "look", …}, "filled": false}
+         "truth": {"kind": "look", …}, "filled": false, "described": false}
     preds/images/      drawn photos
     preds/gold/        photos of the references
     preds/config.json  what they were generated with
@@ -29,22 +29,13 @@ from typing import TYPE_CHECKING, Any
 
 from pscli.dialogue.schema import Photo, Reply, Response, Truth, whole
 from pscli.errors import CheckpointError, DataError
-from pscli.files import (
-    append_line,
-    claim,
-    locked,
-    new_folder,
-    read_json,
-    read_lines,
-    replacing,
-    write_json,
-)
+from pscli.files import append_line, claim, locked, new_folder, read_lines, replacing, write_json
+from pscli.predictions.settings import SETTINGS, Settings, read_settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 FILE_NAME = "predictions.jsonl"
-SETTINGS = "config.json"
 DRAWN, GOLD = "images", "gold"
 MAX_TEXT = 20_000  # characters; ROUGE-L takes seconds for one text of that length
 FORM = (
@@ -60,6 +51,8 @@ class Side:
     """A response as text, captions and photo files (absolute paths).
 
     Args:
+        missing: How many more photos were sent, of which nobody has the files; their captions
+            come last.
         raw: The generated string before it was parsed; empty for a reference.
         notes: What was unusual about it.
     """
@@ -69,11 +62,22 @@ class Side:
     photos: tuple[Path, ...] = ()
     raw: str = ""
     notes: tuple[str, ...] = ()
+    missing: int = 0
+
+    @property
+    def shares(self) -> bool:
+        """Whether it sends a photo."""
+        return bool(self.photos or self.missing)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One test instance: what was said, what was predicted, and what is right if that is known."""
+    """One test instance: what was said, what was predicted, and what is right if that is known.
+
+    Args:
+        filled: Whether a photo of the context or the reference is not the real one.
+        described: Whether one of them cannot be had, and is told by its caption.
+    """
 
     id: str
     kind: str | None
@@ -81,24 +85,7 @@ class Prediction:
     prediction: Side
     truth: Truth | None = None
     filled: bool = False
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What predictions depend on, and so must not change when a folder is resumed.
-
-    Args:
-        agent: Its folder, or `bundled`.
-        weights: Fingerprint of that folder.
-        dataset: Its name in the registry, or `module:object`.
-    """
-
-    agent: str
-    weights: str
-    dataset: str
-    split: str
-    seed: int
-    temperature: float
+    described: bool = False
 
 
 # -- reading ---------------------------------------------------------------------------------
@@ -134,25 +121,6 @@ def open_photo(path: Path, id: str) -> Image:
         return Photo(path).open()
     except DataError as error:
         raise DataError(f"Instance {_SHOWN.repr(id)}: {error.message}", error.hint) from error
-
-
-def read_settings(folder: Path) -> Settings | None:
-    """What predictions of ours were generated with; None for those of another program."""
-    path = folder / SETTINGS
-    try:
-        pairs = read_json(path) if path.is_file() else None
-    except DataError:
-        return None
-    fields = {field.name for field in dataclasses.fields(Settings)}
-    if not isinstance(pairs, dict) or not fields <= pairs.keys():
-        return None
-    numbers = (pairs["seed"], pairs["temperature"])
-    texts = (pairs["agent"], pairs["weights"], pairs["dataset"], pairs["split"])
-    if not all(isinstance(text, str) for text in texts):
-        return None
-    if not all(isinstance(number, int | float) for number in numbers):
-        return None
-    return Settings(**{name: pairs[name] for name in fields})
 
 
 def _lines(folder: Path) -> list[tuple[int, bytes]]:
@@ -201,9 +169,7 @@ def _prediction(record: dict[str, Any], root: Path, at: str) -> Prediction:
     kind = record.get("kind")
     if not isinstance(kind, str | None) or not (kind or "").isprintable():
         raise DataError(f"{at}: `kind` is neither null nor a string that can be printed.", FORM)
-    filled = record.get("filled", False)
-    if not isinstance(filled, bool):
-        raise DataError(f"{at}: `filled` is neither true nor false.", FORM)
+    filled, described = (_flag(record, name, at) for name in ("filled", "described"))
     return Prediction(
         id=_text(record, "id", at),
         kind=kind,
@@ -211,7 +177,15 @@ def _prediction(record: dict[str, Any], root: Path, at: str) -> Prediction:
         prediction=_side(record, "prediction", root, at),
         truth=_truth(record.get("truth"), at),
         filled=filled,
+        described=described,
     )
+
+
+def _flag(record: dict[str, Any], name: str, at: str) -> bool:
+    value = record.get(name, False)
+    if not isinstance(value, bool):
+        raise DataError(f"{at}: `{name}` is neither true nor false.", FORM)
+    return value
 
 
 def _side(record: dict[str, Any], name: str, root: Path, at: str) -> Side:
@@ -219,12 +193,16 @@ def _side(record: dict[str, Any], name: str, root: Path, at: str) -> Side:
     if not isinstance(pairs, dict):
         raise DataError(f"{at}: `{name}` is missing or not an object.", FORM)
     at = f"{at}, {name}"
+    missing = pairs.get("missing", 0)
+    if type(missing) is not int or missing < 0:
+        raise DataError(f"{at}: `missing` is no number of photos.", FORM)
     return Side(
         text=_text(pairs, "text", at),
         captions=_texts(pairs, "captions", at),
         photos=tuple(_photo(path, root, at) for path in _texts(pairs, "photos", at)),
         raw=_text({"raw": ""} | pairs, "raw", at),
         notes=_texts(pairs, "notes", at),
+        missing=missing,
     )
 
 
@@ -295,24 +273,29 @@ class Writer:
         self._begun = done is not None
         self.done = done or set()  # ids that the folder has
 
-    def add(self, id: str, gold: Response, reply: Reply, filled: bool) -> None:
+    def add(
+        self, id: str, gold: Response, reply: Reply, filled: bool, described: bool = False
+    ) -> None:
         """Adds an instance; its photos first, so that one that counts as done has everything.
 
         Args:
-            filled: Whether a photo of the context or the reference is not the real one.
+            filled, described: As in `Prediction`.
         """
         if not self._begun:
             with new_folder(self.folder) as folder:
                 write_json(folder / SETTINGS, dataclasses.asdict(self.settings))
             self._begun = True
         drawn = [part for part in reply.parts if isinstance(part, Photo)]
+        here = [photo for photo in gold.photos if not photo.missing]
+        gone = [photo for photo in gold.photos if photo.missing]
         record = {
             "id": id,
             "kind": gold.truth.kind if gold.truth else None,
             "reference": {
                 "text": gold.text,
-                "captions": [photo.caption or "" for photo in gold.photos],
-                "photos": self._save(gold.photos, GOLD, id),
+                "captions": [photo.caption or "" for photo in (*here, *gone)],
+                "photos": self._save(here, GOLD, id),
+                "missing": len(gone),
             },
             "prediction": {
                 "text": reply.text,
@@ -323,6 +306,7 @@ class Writer:
             },
             "truth": gold.truth.to_json() if gold.truth else None,
             "filled": filled,
+            "described": described,
         }
         append_line(self.folder / FILE_NAME, record)
         self.done.add(id)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pscli.datasets.formats import parse
-from pscli.dialogue.schema import Dialogue, Reply, Response
+from pscli.dialogue.schema import Dialogue, Photo, Reply, Response
 from pscli.errors import DataError
 from pscli.files import locked, read_json, replacing
 from pscli.predictions.folder import Writer
@@ -116,14 +116,17 @@ def predict(
             )
             for instance, reply in zip(batch, replies, strict=True):
                 if instance.question.key not in writer.done:
-                    writer.add(instance.question.key, instance.gold, reply, _filled(instance))
+                    known = _photos(instance)
+                    filled = any(photo.filled for photo in known)
+                    described = any(photo.missing for photo in known)
+                    writer.add(instance.question.key, instance.gold, reply, filled, described)
         progress(len(batch))
 
 
-def _filled(instance: Instance) -> bool:
-    """Whether a photo of the context or the reference is not the real one."""
+def _photos(instance: Instance) -> list[Photo]:
+    """Photos of the context and the reference."""
     known = (*instance.question.responses, instance.gold)
-    return any(photo.filled for response in known for photo in response.photos)
+    return [photo for response in known for photo in response.photos]
 
 
 def fingerprint(folder: Path) -> str:

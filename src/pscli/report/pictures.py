@@ -125,6 +125,9 @@ def _bubble(parts: Parts, fill: str, ink: str, captions: bool = False) -> Image.
         if isinstance(part, str):
             blocks.append(_lines(part, _font(13), ink))
             continue
+        if part.missing:
+            blocks.append(_lines(f"[{part.caption}]", _font(10, "Oblique"), ink))
+            continue
         blocks.append(_rounded_photo(part.open()))
         if captions and part.caption:
             blocks.append(_lines(part.caption, _font(10, "Oblique"), ink, PHOTO + 40))

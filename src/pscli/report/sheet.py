@@ -12,14 +12,8 @@ from pscli import console
 from pscli.datasets.base import load, named
 from pscli.dialogue.schema import Dialogue, Photo, Response
 from pscli.errors import DataError, PscliError
-from pscli.predictions.folder import (
-    Prediction,
-    Settings,
-    Side,
-    open_photo,
-    read_predictions,
-    read_settings,
-)
+from pscli.predictions.folder import Prediction, Side, open_photo, read_predictions
+from pscli.predictions.settings import Settings, read_settings
 from pscli.registry import TABLES
 from pscli.report.pictures import Parts, contact_sheet, conversation, loss_plot
 from pscli.runs import Run
@@ -97,7 +91,12 @@ def _parts(side: Side, id: str) -> Parts:
         Photo(open_photo(path, id), caption)
         for path, caption in zip(side.photos, captions, strict=False)
     ]
-    return [*([side.text] if side.text else []), *photos]
+    told = side.captions[len(photos) :][: side.missing]
+    return [
+        *([side.text] if side.text else []),
+        *photos,
+        *(Photo(Path(), caption, missing=True) for caption in told),
+    ]
 
 
 def _dialogues(settings: Settings, use: Collection[str]) -> dict[str, Dialogue]:
@@ -110,7 +109,7 @@ def _dialogues(settings: Settings, use: Collection[str]) -> dict[str, Dialogue]:
         )
         return {}
     try:
-        dialogues = load(named(name), settings.split)
+        dialogues = load(named(name), settings.split, photos=settings.photos)
     except PscliError as error:
         console.note(f"Without contexts: {error}")
         return {}

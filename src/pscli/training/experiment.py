@@ -16,8 +16,9 @@ from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import learnable
 from pscli.errors import DataError
 from pscli.metrics.score import score_folder
-from pscli.predictions.folder import Settings, writing
+from pscli.predictions.folder import writing
 from pscli.predictions.generate import instances, predict
+from pscli.predictions.settings import Settings
 from pscli.report.sheet import curves, sheet
 from pscli.runs import Run
 from pscli.systems.agent import Agent, build
@@ -41,9 +42,9 @@ def run_training(
         DataError: if there is nothing to learn, or nothing to test with.
     """
     dataset = named(config.dataset)
-    dialogues = load(dataset, "train", config.train.dialogues)
+    dialogues = load(dataset, "train", config.train.dialogues, config.photos)
     refuse_unlearnable(dialogues, config.dataset)
-    held_out = load(dataset, "dev", config.train.eval_dialogues)
+    held_out = load(dataset, "dev", config.train.eval_dialogues, config.photos)
     system = build(config.system, config.model)
     rank = int(os.environ.get("RANK", "0"))
     run = Run(folder)
@@ -85,7 +86,9 @@ class Evaluation:
         run, config = self.run, self.config
         agent = Agent(system, config)
         folder = run.samples(step)
-        settings = Settings(str(run.folder), f"step {step}", config.dataset, "dev", 0, 0.0)
+        settings = Settings(
+            str(run.folder), f"step {step}", config.dataset, "dev", 0, 0.0, config.photos
+        )
         with writing(folder, settings, overwrite=True) as writer:
             predict(agent, self.work, writer, lambda count: None)
         found = score_folder(folder, config.train.extractor, by_kind=False).overall.scores

@@ -84,6 +84,7 @@ def train(
     if t.checkpointing:
         system.recompute()
     optimizer = optimizer_of(system, t)
+    any_described = any(s.described for s in sequences)  # by photos that nobody can see
     model, optimizer = accelerator.prepare(system, optimizer)
 
     per_epoch = math.ceil(len(sequences) / t.batch)
@@ -145,6 +146,8 @@ def train(
                 "image": float(sums[1]), "tokens_per_second": tokens / (time.monotonic() - began),
                 **norms,
             }  # fmt: skip
+            if any_described:
+                line["described"] = sum(s.described for s in whole)
             if step % GRADIENT_EVERY == 0:
                 line["grad_llm_from_image"] = from_image.norm()
             if chief:

@@ -1,0 +1,51 @@
+"""What a folder of predictions was generated with."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pscli.errors import DataError
+from pscli.files import read_json
+
+SETTINGS = "config.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What predictions depend on, and so must not change when a folder is resumed.
+
+    Args:
+        agent: Its folder, or `bundled`.
+        weights: Fingerprint of that folder.
+        dataset: Its name in the registry, or `module:object`.
+        photos: What became of those that cannot be had; earlier versions knew one way.
+    """
+
+    agent: str
+    weights: str
+    dataset: str
+    split: str
+    seed: int
+    temperature: float
+    photos: str = "strict"
+
+
+def read_settings(folder: Path) -> Settings | None:
+    """What predictions of ours were generated with; None for those of another program."""
+    path = folder / SETTINGS
+    try:
+        pairs = read_json(path) if path.is_file() else None
+    except DataError:
+        return None
+    if not isinstance(pairs, dict):
+        return None
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(Settings):
+        value = pairs.get(field.name, field.default)
+        if not isinstance(value, str if field.type == "str" else int | float):
+            return None
+        found[field.name] = value
+    return Settings(**found)
