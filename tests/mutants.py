@@ -35,7 +35,8 @@ TESTS = {  # module below src/pscli: its tests
     "components/bridge": ["bridge"],
     "components/noise": ["bridge"],
     "dialogue/sequence": ["sequence", "packing"],
-    "fetch/web": ["fetch"],
+    "fetch/addresses": ["web"],
+    "fetch/web": ["web"],
     "metrics/base": ["metrics_text", "metrics_image", "own_scores"],
     "metrics/group": ["metrics_score", "cli"],
     "metrics/image": ["metrics_image"],
@@ -43,7 +44,7 @@ TESTS = {  # module below src/pscli: its tests
     "metrics/sharing": ["metrics_score", "photoworld_metrics"],
     "metrics/text": ["metrics_text"],
     "training/checkpoint": ["checkpoint"],
-    "training/loop": ["training"],
+    "training/loop": ["loop"],
     "training/schedules": ["schedules"],
 }
 KILLED = (1, 3, 36, 24, -24, 152, 255)  # how pytest ends in mutmut: a test fails, time is over

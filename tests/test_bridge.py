@@ -28,7 +28,7 @@ from pscli.components.bridge import (
     straight_through,
     vtm,
 )
-from pscli.components.noise import gumbel, seeded
+from pscli.components.noise import gumbel, seeded, seeds_torch
 from pscli.errors import ConfigError
 
 # B captions, M LLM tokens, V LLM vocabulary, N CLIP tokens, W CLIP vocabulary, D CLIP width
@@ -528,10 +528,25 @@ def test_gumbel_noise_has_the_moments_of_its_distribution() -> None:
     assert float((g <= 0).double().mean()) == pytest.approx(1 / math.e, abs=0.0044)
 
 
-@pytest.mark.parametrize("u", [0.0, 1 - 2**-24])
-def test_gumbel_noise_is_finite_at_the_ends(u: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("u", "g"),
+    [
+        (0.0, -math.log(126 * math.log(2))),  # of 2^-126, the smallest normal number
+        (1 - 2**-24, 24 * math.log(2)),  # of the largest below 1
+        (1.0, 24 * math.log(2)),
+    ],
+)
+def test_gumbel_noise_is_finite_at_the_ends(
+    u: float, g: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch, "rand", lambda shape, generator: torch.full(shape, u))
-    assert gumbel((3,), torch.Generator()).isfinite().all()
+    assert gumbel((3,), torch.Generator()).tolist() == [pytest.approx(g, rel=1e-6)] * 3
+
+
+def test_torchs_own_generator_is_seeded_alike() -> None:
+    """Dropout draws from it. `printf a/1 | b2sum -l 64`, halved."""
+    seeds_torch("a", 1)
+    assert torch.initial_seed() == 6431086039603022688
 
 
 def test_seeds_depend_on_every_part_and_on_nothing_else() -> None:

@@ -217,6 +217,18 @@ def test_weights_of_one_row_are_not_spread_over_many(tmp_path: Path) -> None:
         load_checkpoint(saved, wide, adamw(wide))
 
 
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    net, other = Net(), Net()
+    before = contents(other, adamw(other))
+    with torch.no_grad():
+        net.table.weight[3, 2] = value
+    saved = save_checkpoint(tmp_path, net, adamw(net), {"step": 1})
+    with pytest.raises(CheckpointError, match=r"run: table\.weight has values that are no numbers"):
+        load_checkpoint(saved, other, adamw(other))
+    assert same(contents(other, adamw(other)), before)
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "moments.safetensors", "state.json"])
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
     net = Net()
@@ -243,6 +255,10 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
         ('{"step": "1"}', "state.json has no counters."),
         ('{"step": 1, "history": {}}', "state.json has no counters."),
         ('{"step": "1", "history": {}}', "state.json has no counters."),
+        ('{"step": 1, "history": [3]}', "state.json has no counters."),
+        ('{"step": 1, "history": [{"FID": 1.5, "BLEU-2": null}]}', "state.json has no counters."),
+        ('{"step": 2}', "state.json is of step 2."),
+        ('{"step": -1}', "state.json is of step -1."),
     ],
 )  # fmt: skip
 def test_counters_that_are_none_are_refused(tmp_path: Path, text: str, why: str) -> None:

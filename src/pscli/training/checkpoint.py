@@ -90,7 +90,8 @@ def load_checkpoint(
         weights, moments = load_file(folder / WEIGHTS), load_file(folder / MOMENTS)
         state: dict[str, Any] = read_json(folder / STATE)
         parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        _check(weights, moments, state, parameters, data)
+        _check_state(state, folder.name, data)
+        _check(weights, moments, parameters)
     except (OSError, ValueError, SafetensorError, PscliError) as error:
         why = error.message if isinstance(error, PscliError) else f"{error}."
         raise CheckpointError(
@@ -118,24 +119,36 @@ def _moment(kind: str, value: Tensor, parameter: Tensor) -> Tensor | int:
     return _like(value, parameter) if kind in SHAPED else value.to(parameter.device)
 
 
-def _check(
-    weights: dict[str, Tensor],
-    moments: dict[str, Tensor],
-    state: Any,
-    parameters: dict[str, nn.Parameter],
-    data: str | None,
-) -> None:
-    """Raises ValueError if a checkpoint is not of these parameters and data."""
+def _check_state(state: Any, name: str, data: str | None) -> None:
+    """Raises ValueError if counters are none, of another folder than `name`, or of other data."""
     counters = isinstance(state, dict) and isinstance(state.get("step"), int)
-    if not counters or not isinstance(state.get("history", []), list):
+    if not counters or not _is_history(state.get("history", [])):
         raise ValueError(f"{STATE} has no counters")
+    if name != f"step-{state['step']:08d}":
+        raise ValueError(f"{STATE} is of step {state['step']}")
     if data is not None and state.get("data") not in (None, data):
         raise ValueError("it was trained on other dialogues")
+
+
+def _is_history(value: Any) -> bool:
+    lines = value if isinstance(value, list) else [None]
+    return all(
+        isinstance(line, dict) and all(isinstance(score, int | float) for score in line.values())
+        for line in lines
+    )
+
+
+def _check(
+    weights: dict[str, Tensor], moments: dict[str, Tensor], parameters: dict[str, nn.Parameter]
+) -> None:
+    """Raises ValueError if weights and moments are not of these parameters, or no numbers."""
     if differing := set(parameters) ^ set(weights):
         raise ValueError(f"{len(differing)} parameters differ, such as {min(differing)}")
     for name, weight in weights.items():
         if weight.shape != parameters[name].shape:  # copy_ would broadcast
             raise ValueError(f"{name} has another shape")
+        if not weight.isfinite().all():
+            raise ValueError(f"{name} has values that are no numbers")
     for key, value in moments.items():
         name, _, kind = key.rpartition("|")
         if name not in parameters or (kind in SHAPED and value.shape != parameters[name].shape):

@@ -92,7 +92,7 @@ def train(
     pause = max(1, round(per_epoch / t.evaluations_per_epoch))  # steps between evaluations
     state: dict[str, Any] = {"step": 0, "history": [], "data": data_digest(sequences)}
     if resume and (newest := latest_checkpoint(run.checkpoints)):
-        state = load_checkpoint(newest, system, optimizer, data=state["data"])
+        state |= load_checkpoint(newest, system, optimizer, data=state["data"])
     if chief:
         run.forget(state["step"])
     saved = time.monotonic()
