@@ -102,7 +102,7 @@ def loading(part: str, place: str) -> Iterator[None]:
         with seeded():
             yield
     except BROKEN as error:
-        raise CheckpointError(
-            f"The {part} in {place} cannot be loaded: {error}",
-            "Expected a folder or hub id with safetensors; pickles and code are not loaded.",
-        ) from error
+        hint = "Expected a folder or hub id with safetensors; pickles and code are not loaded."
+        if variants := {path.name.split(".")[-2] for path in Path(place).rglob("*.*.safetensors")}:
+            hint = f"Its files are of a variant: --set model.{part}.variant={variants.pop()}."
+        raise CheckpointError(f"The {part} in {place} cannot be loaded: {error}", hint) from error

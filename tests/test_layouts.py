@@ -1,0 +1,298 @@
+"""Folders in the layouts of the published models: loaded, trained, resumed, answered with."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Blip2ForConditionalGeneration,
+    Blip2Model,
+    Blip2Processor,
+)
+
+from layouts import LAYOUTS, make
+from pscli.components.adapters import is_adapter
+from pscli.components.llm import LanguageModel
+from pscli.components.perceptron import LinearPerceptron, QFormerPerceptron
+from pscli.components.vision import Pixels
+from pscli.config import Config, ModelConfig, PartConfig, SequenceConfig
+from pscli.dialogue.schema import Dialogue, Photo, Turn
+from pscli.dialogue.sequence import PHOTO
+from pscli.errors import CheckpointError, ConfigError
+from pscli.runs import Run
+from pscli.systems.agent import Agent, build
+from pscli.systems.base import Question
+from pscli.systems.captioner import Blip2Captioner
+from pscli.training.loop import train
+from test_training import RECIPE, curve, scores
+
+LLAMA, QWEN, GPT2, BLIP2, CLIP, SIGLIP, SD21, SD21_768, EULER, HALF, SD15 = LAYOUTS
+LORA = {"lora": 2, "dtype": "bfloat16"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hub")
+
+
+def odd_photos(count: int = 10) -> list[Image.Image]:
+    rng = random.Random(0)
+    sizes = [(rng.randint(9, 90), rng.randint(9, 90)) for _ in range(count)]
+    return [Image.effect_noise(size, 60).convert("RGB") for size in sizes]
+
+
+def settings(
+    root: Path, llm: str, seer: str, generator: str, /, system: str = "e2e", **parts: Any
+) -> Config:
+    """Args: parts: more of `llm` and `generator`."""
+    kind = "qformer" if seer == BLIP2 else "linear"
+    more = {"variant": "fp16"} if generator == HALF else {}
+    model = ModelConfig(
+        perceptron=PartConfig(kind, str(make(root, seer)), **parts.get("perceptron", {})),
+        llm=PartConfig("causal", str(make(root, llm)), **parts.get("llm", {})),
+        generator=PartConfig(
+            "stable-diffusion", str(make(root, generator)), **more, **parts.get("generator", {})
+        ),
+        draw_steps=2,
+    )
+    recipe = dataclasses.replace(RECIPE, epochs=1.0, batch=4, save_minutes=0.0)
+    lengths = SequenceConfig(max_length=256, max_new_tokens=8)
+    return Config(system=system, model=model, sequence=lengths, train=recipe)
+
+
+# -- what is loaded ------------------------------------------------------------------------------
+
+
+def test_pixels_and_visual_embeddings_are_blip_2s_own(root: Path) -> None:
+    """Oracles: Blip2Processor and Blip2Model."""
+    place, photos = make(root, BLIP2), odd_photos()
+    seer = QFormerPerceptron.from_pretrained(place, width=32)
+    wanted = Blip2Processor.from_pretrained(place).image_processor(photos, return_tensors="pt")
+    torch.testing.assert_close(seer.pixels(photos), wanted["pixel_values"], atol=1e-6, rtol=0)
+    whole = Blip2Model.from_pretrained(place).eval()
+    with torch.no_grad():
+        seen = whole.get_qformer_features(pixel_values=wanted["pixel_values"])
+        queries = seer.queries.expand(len(photos), -1, -1)
+        ours = seer.qformer(query_embeds=queries, encoder_hidden_states=seer.look(photos))
+        assert seer(seer.look(photos)).shape == (10, 4, 32)
+    theirs = getattr(seen, "last_hidden_state", seen)
+    torch.testing.assert_close(ours.last_hidden_state, theirs, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", [CLIP, SIGLIP, BLIP2])
+def test_a_vision_model_alone_is_seen_patch_by_patch(root: Path, tmp_path: Path, name: str) -> None:
+    """Without the class token where there is one; 28 px in patches of 14 are four."""
+    photos = odd_photos(3)
+    seer = LinearPerceptron.from_pretrained(make(root, name), width=32)
+    patches = seer.look(photos)
+    assert patches.shape[1] == (4 if name == SIGLIP else 5)
+    visual = seer(patches)
+    assert visual.shape == (3, 4, 32)
+    torch.testing.assert_close(visual, seer.projection(patches[:, -4:]))
+    seer.save_pretrained(tmp_path)
+    again = LinearPerceptron.from_pretrained(tmp_path)
+    assert torch.equal(again(again.look(photos)), visual)
+
+
+def test_photos_are_cropped_where_the_processor_says_so(root: Path) -> None:
+    """CLIP scales the short side and takes the middle: a wide photo loses both ends."""
+    wide = Image.new("RGB", (84, 28), "red")
+    wide.paste("blue", (28, 0, 56, 28))
+    pixels = Pixels.from_pretrained(make(root, CLIP))
+    assert pixels is not None
+    seen = pixels([wide])[0]
+    assert seen.shape == (3, 28, 28)
+    assert float(seen[2].min()) == pytest.approx((1 - 0.40821073) / 0.27577711, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [LLAMA, QWEN, GPT2])
+def test_every_llm_learns_the_marks_and_loads_in_the_librarys_own_class(
+    root: Path, tmp_path: Path, name: str
+) -> None:
+    llm = LanguageModel.from_pretrained(make(root, name))
+    before = AutoModelForCausalLM.from_pretrained(make(root, name), dtype=torch.float32)
+    rows = before.get_input_embeddings().weight
+    assert torch.equal(llm.model.get_input_embeddings().weight[: len(rows)], rows)
+    ids = [llm.tokenizer.convert_tokens_to_ids(mark) for mark in ("[IMG]", "[/IMG]", PHOTO)]
+    assert max(ids) < llm.vocabulary and len(set(ids)) == 3
+    assert llm.tokenizer.bos_token_id is not None
+    llm.save_pretrained(tmp_path)
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path)
+    words = torch.tensor([[3, *ids]])
+    torch.testing.assert_close(theirs(words).logits, llm.model(words).logits)
+    assert AutoTokenizer.from_pretrained(tmp_path).convert_tokens_to_ids("[IMG]") == ids[0]
+
+
+def test_new_rows_and_projections_are_the_same_every_time(root: Path) -> None:
+    torch.manual_seed(1)
+    first = build("e2e", settings(root, LLAMA, BLIP2, SD21).model)
+    torch.manual_seed(2)
+    again = build("e2e", settings(root, LLAMA, BLIP2, SD21).model)
+    for (name, a), b in zip(first.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+# -- trained, resumed, answered with -------------------------------------------------------------
+
+COMBINATIONS = {
+    "llama, blip-2, sd 2.1": ((LLAMA, BLIP2, SD21), "e2e", {}),
+    "qwen, siglip, fp16 files": ((QWEN, SIGLIP, HALF), "e2e", {}),
+    "gpt-2, clip, 768 px": ((GPT2, CLIP, SD21_768), "e2e", {}),
+    "llama, blip-2, euler, adapters": (
+        (LLAMA, BLIP2, EULER), "e2e",
+        {"llm": LORA, "generator": LORA, "perceptron": {"dtype": "bfloat16"}},
+    ),
+    "pipeline, qwen, sd 1.5": ((QWEN, BLIP2, SD15), "pipeline", {}),
+    "pipeline, adapters": ((GPT2, BLIP2, SD21), "pipeline", {"llm": LORA, "generator": LORA}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_it_trains_resumes_bit_for_bit_is_saved_and_answers_from_another_folder(
+    root: Path, tmp_path: Path, name: str, random_dialogue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the run that was never interrupted."""
+    places, kind, parts = COMBINATIONS[name]
+    config = settings(root, *places, system=kind, **parts)
+    dialogues = [random_dialogue(i) for i in range(10)]
+    system = build(kind, config.model)
+    before = {n: p.detach().clone() for n, p in system.named_parameters()}
+    train(system, dialogues, config, Run(tmp_path / "whole"), scores)
+
+    import pscli.training.loop as loop
+
+    clip, calls = loop.clip, itertools.count()
+
+    def killed(*arguments: Any) -> Any:
+        if next(calls) == 2:
+            raise MemoryError("killed")
+        return clip(*arguments)
+
+    monkeypatch.setattr(loop, "clip", killed)
+    broken = Run(tmp_path / "broken")
+    with pytest.raises(MemoryError):
+        train(build(kind, config.model), dialogues, config, broken, scores)
+    monkeypatch.setattr(loop, "clip", clip)
+    resumed = build(kind, config.model)
+    train(resumed, dialogues, config, broken, scores, resume=True)
+    assert curve(broken.folder) == curve(tmp_path / "whole")
+    assert len(curve(broken.folder)) > 3
+    for (n, a), b in zip(system.named_parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b), n
+        assert not a.requires_grad or a.dtype == torch.float32
+    if parts:
+        trained = [n for n, p in system.named_parameters() if p.requires_grad]
+        assert all(is_adapter(n) or n.startswith("perceptron.") for n in trained)
+        still = [n for n in trained if torch.equal(before[n], system.get_parameter(n))]
+        assert not still
+
+    Agent(system, config).save_pretrained(tmp_path / "agent")
+    shutil.move(tmp_path / "agent", tmp_path / "moved")
+    agent = Agent.from_pretrained(tmp_path / "moved", device="cpu")
+    photo = Photo(odd_photos(1)[0], "noise")
+    talk = Dialogue((Turn("A", "Look!", photo), Turn("B", "Nice. Yours?")), "d")
+    asked = [Question(talk.responses, "A", "d/2")]
+    system.eval()
+    assert Agent(system, config).respond_all(asked) == agent.respond_all(asked)
+    assert len(agent.system.draw(["a red dog"], [torch.Generator().manual_seed(0)])) == 1
+
+
+def test_the_captioner_of_a_pipeline_is_blip_2s_own(root: Path) -> None:
+    """Oracle: Blip2ForConditionalGeneration with its processor."""
+    place = make(root, BLIP2)
+    system = build("pipeline", settings(root, GPT2, BLIP2, SD21, "pipeline").model)
+    captioner: Any = system.get_submodule("captioner")
+    assert isinstance(captioner, Blip2Captioner)
+    image = odd_photos(1)[0]
+    processor = Blip2Processor.from_pretrained(place)
+    model = Blip2ForConditionalGeneration.from_pretrained(place).eval()
+    pixels = processor.image_processor(image, return_tensors="pt")
+    ids = model.generate(**pixels, max_new_tokens=40, do_sample=False)
+    wanted = processor.tokenizer.batch_decode(ids, skip_special_tokens=True)[0].strip()
+    assert captioner.describe([Photo(image)]) == [wanted]
+
+
+def test_adapters_load_in_the_libraries_own_classes(root: Path, tmp_path: Path) -> None:
+    from diffusers import StableDiffusionPipeline
+    from peft import PeftModel
+
+    config = settings(root, LLAMA, BLIP2, SD21, llm=LORA, generator={"lora": 2})
+    system: Any = build("e2e", config.model)
+    with torch.no_grad():  # new adapters change nothing
+        for name, parameter in system.named_parameters():
+            if is_adapter(name):
+                parameter.add_(0.01)
+    Agent(system, config).save_pretrained(tmp_path / "agent")
+    base = AutoModelForCausalLM.from_pretrained(make(root, LLAMA), dtype=torch.bfloat16)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "agent/llm")
+    base.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    theirs = PeftModel.from_pretrained(base, str(tmp_path / "agent/llm"))
+    # All rows but <pad>, which nothing reads and nothing saves, are the same.
+    ids = [i for i in range(len(tokenizer)) if i != tokenizer.pad_token_id]
+    words = torch.tensor([ids[-3:]])
+    ours = system.llm.model(words).logits[..., ids]
+    torch.testing.assert_close(theirs(words).logits[..., ids], ours)
+    pipeline = StableDiffusionPipeline.from_pretrained(make(root, SD21))
+    pipeline.load_lora_weights(tmp_path / "agent/generator")
+    sample, text = torch.randn(1, 4, 4, 4), torch.randn(1, 5, 16)
+    torch.testing.assert_close(
+        pipeline.unet(sample, 3, text).sample, system.generator.unet(sample, 3, text).sample
+    )
+
+
+# -- refused in one line -------------------------------------------------------------------------
+
+
+def without_a_shard(folder: Path) -> None:
+    next(folder.glob("model-00002-*")).unlink()
+
+
+def pickled(folder: Path) -> None:
+    for path in folder.glob("model*"):
+        path.unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+
+
+def of_another_class(folder: Path) -> None:
+    pairs = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(pairs | {"model_type": "bert"}))
+
+
+@pytest.mark.parametrize("part", [LLAMA, BLIP2])
+@pytest.mark.parametrize("harm", [without_a_shard, pickled, of_another_class])
+def test_a_broken_folder_is_one_line(root: Path, tmp_path: Path, part: str, harm: Any) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(make(root, part), copied)
+    harm(copied)
+    model = settings(root, LLAMA, BLIP2, SD21).model
+    which = "llm" if part == LLAMA else "perceptron"
+    changed = dataclasses.replace(getattr(model, which), weights=str(copied))
+    with pytest.raises(CheckpointError, match=f"The {which} in .*cannot be loaded"):
+        build("e2e", dataclasses.replace(model, **{which: changed}))
+
+
+def test_what_does_not_fit_is_told(root: Path, tmp_path: Path) -> None:
+    model = settings(root, GPT2, BLIP2, SD21).model
+    QFormerPerceptron.from_pretrained(make(root, BLIP2), width=64).save_pretrained(tmp_path)
+    wide = dataclasses.replace(model.perceptron, weights=str(tmp_path))
+    with pytest.raises(ConfigError, match="width 64, the LLM reads 32"):
+        build("e2e", dataclasses.replace(model, perceptron=wide))
+    fp16 = dataclasses.replace(model.generator, weights=str(make(root, HALF)))
+    with pytest.raises(CheckpointError, match="variant=fp16"):
+        build("e2e", dataclasses.replace(model, generator=fp16))
+    clip = dataclasses.replace(model.perceptron, weights=str(make(root, CLIP)))
+    with pytest.raises(CheckpointError, match="--perceptron linear"):
+        build("e2e", dataclasses.replace(model, perceptron=clip))
+    with pytest.raises(ConfigError, match="512 tokens at most"):
+        build("e2e", model).template(513)
