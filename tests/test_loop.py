@@ -25,7 +25,7 @@ from pscli.runs import Run
 from pscli.systems.base import Losses
 from pscli.training import loop
 from pscli.training.checkpoint import data_digest
-from pscli.training.loop import batch_of, train
+from pscli.training.loop import batch_of, share, train
 
 RECIPE = TrainConfig(
     lr=0.1, weight_decay=0.5, batch=3, micro_batch=3, warmup=2, epochs=1.0, tau_start=0.8,
@@ -92,7 +92,8 @@ class Alone(Accelerator):
 
     def __init__(self, rank: int = 0, ranks: int = 1) -> None:
         super().__init__(cpu=True)
-        self.place, self.unsynced = (rank, ranks), 0
+        self.place = (rank, ranks)
+        self.unsynced: list[int] = []
 
     is_main_process = property(lambda self: self.place[0] == 0)
     process_index = property(lambda self: self.place[0])
@@ -101,8 +102,12 @@ class Alone(Accelerator):
     @contextmanager
     def no_sync(self, model: nn.Module) -> Iterator[None]:
         assert isinstance(model, Line)
-        self.unsynced += 1
+        self.unsynced.append(len(model.calls))
         yield
+
+    def reduce(self, tensor: Any, reduction: str = "mean", scale: float = 1.0) -> Any:
+        assert reduction == "sum"
+        return tensor
 
 
 @pytest.fixture
@@ -140,7 +145,7 @@ def trained(
     folder: Path, data: Any = DATA, settings: Config = CONFIG, **options: Any
 ) -> tuple[Line, list[dict[str, float]]]:
     """A system after its training, and the lines of its metrics."""
-    system = options.pop("system", None) or Line()
+    system = options.pop("system", None) or Line().eval()  # as parts are loaded
     evaluate = options.pop("evaluate", scores)
     train(system, data, settings, Run(folder), evaluate, **options)  # type: ignore[arg-type]
     return system, logged(folder)
@@ -207,11 +212,14 @@ def test_batches_without_a_photo_or_a_token_and_with_one(tmp_path: Path) -> None
 
 def test_micro_batches_hold_sequences_of_a_length_padded(tmp_path: Path) -> None:
     accelerator = Alone()
-    system, _ = trained(tmp_path, settings=config(micro_batch=2), accelerator=accelerator)
+    system, _ = trained(tmp_path / "2", settings=config(micro_batch=2), accelerator=accelerator)
     assert [call.ids for call in system.calls] == [[[5, 9], [1, 2]], [[1, 0, 3]]]
-    assert accelerator.unsynced == 1  # all but the last wait with the exchange of gradients
+    assert accelerator.unsynced == [0]  # all but the last wait with the exchange of gradients
     drawn = [seeded("7/0", 0, 0, number).initial_seed() for number in (0, 1)]
     assert [call.drawn for call in system.calls] == drawn
+    accelerator = Alone()
+    trained(tmp_path / "1", settings=config(micro_batch=1), accelerator=accelerator)
+    assert accelerator.unsynced == [0, 1]
 
 
 def test_schedules_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +245,8 @@ def test_schedules_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [call.seed for call in system.calls] == ["7/0", "7/0", "7/1", "7/1", "7/2"]
     drawn = [seeded(f"7/{s // 2}", s, 0, 0).initial_seed() for s in range(5)]
     assert [call.drawn for call in system.calls] == drawn
-    assert [("grad_llm_from_image" in line) for line in steps(lines)] == [True, False] * 2 + [True]
+    found = [line.get("grad_llm_from_image") for line in steps(lines)]
+    assert found == [1, None, 1, None, 1]  # a photo each
     assert [line["step"] for line in lines if "loss" not in line] == [1, 3, 4]
     assert [line["BLEU-2"] for line in lines if "loss" not in line] == [20, 40, 50]
     assert all(call.training for call in system.calls)
@@ -323,6 +332,9 @@ def test_one_of_two_processes_by_hand(tmp_path: Path, notes: list[str]) -> None:
     """
     first, lines = trained(tmp_path / "0", settings=config(micro_batch=1), accelerator=Alone(0, 2))
     assert [call.ids for call in first.calls] == [[[5]], [[1, 0, 3]]]
+    assert [share(DATA, rank, 2, 1) for rank in (0, 1)] == [
+        [([DATA[0]], 1.0), ([DATA[2]], 1.0)], [([DATA[1]], 1.0), ([DATA[0]], 0.0)],
+    ]  # fmt: skip
     assert (lines[0]["text"], lines[0]["image"]) == pytest.approx((2 * 8 / 4, 14 / 3))
     assert lines[0]["grad_llm"] == pytest.approx(2 * (8 / 4 + 0.5 / 3))
     assert lines[0]["grad_generator"] == pytest.approx(2 * 0.5 * 4 / 3)
@@ -375,7 +387,7 @@ def test_an_interrupted_run_is_saved_and_goes_on(
 
 
 class Broken(Line):
-    """After a number of steps, the loss or the gradient of the generator is no number."""
+    """After a number of steps, losses or the gradient of the generator are no number."""
 
     def __init__(self, what: str, after: int) -> None:
         super().__init__()
@@ -386,11 +398,12 @@ class Broken(Line):
         if len(self.calls) <= self.after:
             return losses
         v = self.generator.weight.sum()
-        zero = v.detach() * 0 if self.what == "L^v" else (v - v).abs().sqrt()
-        return Losses(losses.text, losses.image + (zero / 0 if self.what == "L^v" else zero))
+        text, image = (torch.nan if name in self.what else 0.0 for name in ("L^t", "L^v"))
+        flat = (v - v).abs().sqrt() if "grad" in self.what else 0.0  # 0, without a gradient
+        return Losses(losses.text + text, losses.image + image + flat)
 
 
-@pytest.mark.parametrize("what", ["L^v", "grad_generator"])
+@pytest.mark.parametrize("what", ["L^t", "L^v", "L^t is nan, L^v", "grad_generator"])
 @pytest.mark.parametrize("after", [0, 1])
 def test_what_is_no_number_changes_nothing(tmp_path: Path, what: str, after: int) -> None:
     system = Broken(what, after)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import urllib.error
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from pscli.errors import ConfigError, DataError
 from pscli.metrics import extractor as extractors
-from pscli.metrics.base import Scored
+from pscli.metrics.base import Score, Scored
 from pscli.metrics.extractor import pixels
 from pscli.metrics.image import Images
 from pscli.predictions.folder import Prediction, Side
@@ -249,6 +251,113 @@ def test_too_few_photos_are_left_out_with_a_reason(
     assert set(found.reasons) == expected
     assert {score.name for score in found.scores} == {"IS-Stranger", "FID-Stranger"} - expected
     assert all("needs 2" in reason for reason in found.reasons.values())
+
+
+@pytest.mark.parametrize(("drawn", "splits"), [(3, "1-of-10"), (5, "2-of-10"), (21, "10")])
+def test_figures_say_what_they_depend_on(tmp_path: Path, drawn: int, splits: str) -> None:
+    """Splits have two photos at least, and are ten at most."""
+    files = draw(tmp_path, drawn, seed=11)
+    found = scored(files, files[:2])
+    eyes = "extractor:stranger|resize:64-bicubic-antialias"
+    how = f"{eyes}|torch-fidelity:{torch_fidelity.__version__}"
+    first, second = found.scores
+    assert first == Score(
+        "IS-Stranger", first.value, drawn, f"splits:{splits}|{how}", "higher", first.deviation,
+        count=f"{drawn}/2",
+    )  # fmt: skip
+    assert second == Score(
+        "FID-Stranger", second.value, drawn, how, "lower", count=f"{drawn}/2"
+    )  # fmt: skip
+    assert not found.reasons
+
+
+@pytest.mark.parametrize(("drawn", "gold"), [(0, 0), (1, 0), (0, 3), (1, 1), (3, 1)])
+def test_why_a_figure_is_left_out(tmp_path: Path, drawn: int, gold: int) -> None:
+    files = draw(tmp_path, 3, seed=5)
+    counts = f"needs 2 drawn and 2 gold photos, there are {drawn} and {gold}"
+    few = {"IS-Stranger": f"needs 2 drawn photos, there are {drawn}"} if drawn < 2 else {}
+    assert scored(files[:drawn], files[:gold]).reasons == few | {"FID-Stranger": counts}
+
+
+class Watched(Classless):
+    """Half precision, and notes how many photos it sees at once."""
+
+    sizes: ClassVar[list[int]] = []
+
+    def features(self, images: Tensor) -> Tensor:
+        self.sizes.append(len(images))
+        assert not torch.is_grad_enabled()
+        return images.float().mean((2, 3)).half()
+
+
+def test_photos_are_seen_together_and_kept_by_instance(tmp_path: Path) -> None:
+    drawn, gold = draw(tmp_path, 65, seed=12), draw(tmp_path, 2, seed=13)
+    some = [
+        Prediction("a", None, Side(photos=(gold[0],)), Side(photos=tuple(drawn[:64]))),
+        Prediction("b", None, Side(), Side()),
+        Prediction("c", None, Side(photos=(gold[1],)), Side(photos=(drawn[64],))),
+    ]
+    images = Images(f"{__name__}:Watched")
+    assert images.values(some[1:2]) == [None]  # nothing to see, so nothing is loaded
+    assert "_extractor" not in vars(images)
+    Watched.sizes.clear()
+    first, nothing, last = images.values(some)
+    assert sorted(Watched.sizes) == [1, 2, 64] and nothing is None
+    assert first is not None and last is not None
+    assert [(len(v.drawn), len(v.logits), len(v.gold), v.due) for v in (first, last)] == [
+        (64, 0, 1, True), (1, 0, 1, True),
+    ]  # fmt: skip
+    for path, row in ((drawn[63], first.drawn[63]), (drawn[64], last.drawn[0]),
+                      (gold[0], first.gold[0]), (gold[1], last.gold[0])):  # fmt: skip
+        mean = pixels(Image.open(path), 8).float().mean((1, 2))
+        assert torch.equal(row, mean.half().float()) and row.dtype == torch.float32
+    (undue,) = images.values([replace(some[2], reference=Side())])
+    assert undue is not None and not undue.due
+
+
+class Odd(Classless):
+    shape: tuple[int, ...] = ()
+    value = 1.0
+
+    def features(self, images: Tensor) -> Tensor:
+        return torch.full(self.shape, self.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "problem"),
+    [
+        ((2,), 1.0, "of shape (2,). Expected [2, F], F >= 2."),
+        ((2, 1), 1.0, "of shape (2, 1). Expected [2, F], F >= 2."),
+        ((1, 2), 1.0, "of shape (1, 2). Expected [2, F], F >= 2."),
+        ((3, 2), 1.0, "of shape (3, 2). Expected [2, F], F >= 2."),
+        ((2, 2, 1), 1.0, "of shape (2, 2, 1). Expected [2, F], F >= 2."),
+        ((2, 2), torch.inf, "that are no numbers (NaN or ∞). Check its weights."),
+        ((2, 2), torch.nan, "that are no numbers (NaN or ∞). Check its weights."),
+        ((2, 2), 1.0, ""),
+    ],
+)
+def test_features_that_are_none_are_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: tuple[int, ...],
+    value: float,
+    problem: str,
+) -> None:
+    monkeypatch.setattr(Odd, "shape", shape)
+    monkeypatch.setattr(Odd, "value", value)
+    images, name = Images(f"{__name__}:Odd"), f"{__name__}:Odd"
+    some = instances(draw(tmp_path, 2, seed=6), [])
+    if not problem:
+        assert images.values(some)
+        return
+    with pytest.raises(ConfigError) as caught:
+        images.values(some)
+    assert str(caught.value) == f"The extractor '{name}' gives features {problem}"
+
+
+def test_the_default_extractor_is_photoworlds() -> None:
+    reasons = Images().scores([]).reasons
+    assert set(reasons) == {"IS-photoworld", "FID-photoworld"}
 
 
 def test_where_no_photo_is_due_but_elsewhere_one_is_photos_are_not_judged(tmp_path: Path) -> None:

@@ -12,15 +12,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
+from http.client import IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from faults import FAST, KINDS, Server, photo_bytes, serving
+from faults import PIXELS as BOMB
 from pscli.fetch import sockets
 from pscli.fetch import web as web_module
 from pscli.fetch.addresses import is_public
@@ -202,7 +212,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("openssl is not here to make a certificate")
     path = tmp_path_factory.mktemp("tls") / "own.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "2",
          "-subj", "/CN=photos.example", "-addext", "subjectAltName=DNS:photos.example",
          "-keyout", path, "-out", path.with_suffix(".crt")],
         check=True, capture_output=True,
@@ -364,6 +375,238 @@ def test_what_drips_ends_with_the_deadline(server: Server, kind: str) -> None:
         Web(limits, allow_private=True).get(f"{server.address}/{kind}/1.jpg")
     assert 0.6 <= time.monotonic() - start < 1.0
     assert not caught.value.passing  # no second time
+
+
+# ---------------------------------------------------------------------------- faults
+
+DECODING = {"not a photo", "a photo that cannot be decoded", "wrong checksum"}
+FAULTS = {
+    name: kind
+    for name, kind in KINDS.items()
+    if kind.status != "ok" and not kind.slow and kind.reason not in DECODING | {BOMB}
+}
+WORTH_ANOTHER = {"truncated", "timed out", "HTTP 429", "HTTP 500", "HTTP 502", "HTTP 503"}
+UNSURE = ssl.SSLCertVerificationError()
+FOR_ITS_WAIT = {"429-3600", "429-1e9", "429-date-9999", "429-digits"}  # longer than a second
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_says_what_it_is_and_whether_it_may_pass(
+    server: Server, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(web_module, "is_public", lambda a: a == "127.0.0.1" or is_public(a))
+    with pytest.raises(Fault) as caught:
+        Web(FAST).get(f"{server.address}/{name}/7.jpg")
+    fault, kind = caught.value, FAULTS[name]
+    assert (fault.status, fault.reason, str(fault)) == (kind.status, kind.reason, kind.reason)
+    passes = kind.reason in WORTH_ANOTHER or kind.reason.startswith("connection failed")
+    assert fault.passing is (passes and name not in FOR_ITS_WAIT)
+    waits = {"429": 1.0, "429-3600": 3600.0, "429-1e9": 1e9, "429-digits": math.inf}
+    if name != "429-date-9999":
+        assert fault.wait == waits.get(name, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "passing"),
+    [(201, False), (305, False), (408, True), (425, True), (426, False), (428, False),
+     (429, True), (499, False), (500, True), (599, True)],
+)  # fmt: skip
+def test_which_statuses_may_pass(status: int, passing: bool) -> None:
+    head = f"HTTP/1.1 {status} Some\r\nContent-Length: 0\r\nRetry-After: 120\r\n\r\n".encode()
+    with answering(head) as url, pytest.raises(Fault, match=f"^HTTP {status}$") as caught:
+        Web(Limits(), allow_private=True).get(url)
+    assert (caught.value.passing, caught.value.wait) == (passing, 120.0)  # the longest one obeyed
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason", "passing"),
+    [
+        (SSLError(UNSURE), "refused", "a certificate that is not valid", False),
+        (SSLError(ssl.SSLError()), "failed", "connection failed (SSLError)", True),
+        (UNSURE, "failed", "connection failed (SSLCertVerificationError)", True),
+        (ProtocolError("x", IncompleteRead(b"", 2)), "broken", "truncated", True),
+        (KeyError("x"), "broken", "an answer that is beyond us (KeyError)", False),
+        (ReadTimeoutError(None, "", "x"), "failed", "timed out", True),
+        (ConnectTimeoutError(), "failed", "timed out", True),
+        (NewConnectionError(None, "x"), "failed", "connection failed (NewConnectionError)", True),
+        (TimeoutError(), "failed", "timed out", True),
+        (OSError(), "failed", "connection failed (OSError)", True),
+    ],
+)  # fmt: skip
+def test_what_went_wrong_is_told(
+    error: Exception, status: str, reason: str, passing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Web, url: str) -> None:
+        raise error
+
+    monkeypatch.setattr(Web, "_follow", fail)
+    with pytest.raises(Fault) as caught:
+        Web(FAST).get("http://photos.example/x.jpg")
+    fault = caught.value
+    assert (fault.status, fault.reason, fault.passing) == (status, reason, passing)
+    assert fault.__cause__ is error and fault.wait == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://", "not an http(s) address"), ("http:///x.jpg", "not an http(s) address"),
+        ("photos.example/x.jpg", "not an http(s) address"), ("http://a:b/x", "not an address"),
+        ("ftp://photos.example/x", "not an http(s) address"), ("http://[::1", "not an address"),
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_not_asked(
+    url: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = resolves(monkeypatch, "93.184.216.34")
+    with pytest.raises(Fault) as caught:
+        Web(FAST).get(url)
+    assert (caught.value.status, caught.value.reason) == ("refused", reason)
+    assert not caught.value.passing and not asked
+
+
+@pytest.mark.parametrize("error", [socket.gaierror(-2, "unknown"), UnicodeError("label too long")])
+def test_a_name_that_nobody_knows_may_be_known_later(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(Fault) as caught:
+        Web(FAST).get("http://photos.example/x.jpg")
+    assert (caught.value.status, caught.value.reason) == ("failed", "unknown host")
+    assert caught.value.passing and caught.value.__cause__ is error
+
+
+# ---------------------------------------------------------------------------- requests
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://photos.example/a%20b?c", 80), ("https://photos.example/a%20b?c", 443),
+        ("HTTP://photos.example:8080/a%20b?c", 8080), ("http://[2a00::1]/a%20b?c", 80),
+    ],
+)  # fmt: skip
+def test_what_is_asked_and_where(url: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[object] = []
+    asked: list[object] = []
+
+    def resolve(host: str, port: int, **kwargs: object) -> list[object]:
+        looked.append((host, port, kwargs))
+        place = (host, port, 0, 0) if ":" in host else ("93.184.216.34", port)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place)] * 2
+
+    class Stop(Exception):
+        pass
+
+    def urlopen(self: object, method: str, path: str, **options: object) -> None:
+        asked.append((self.host, self.port, self.scheme, method, path))  # type: ignore[attr-defined]
+        asked.append(options)
+        raise Stop
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr("urllib3.HTTPConnectionPool.urlopen", urlopen)
+    limits = Limits(connect=1.0, read=2.0)
+    with pytest.raises(Fault, match="Stop"):
+        Web(limits).get(url)
+    host = "2a00::1" if "[" in url else "photos.example"
+    scheme = "https" if port == 443 else "http"
+    place = (host, port, 0, 0) if ":" in host else ("93.184.216.34", port)
+    assert looked == [(host, port, {"type": socket.SOCK_STREAM})]
+    where, options = asked
+    assert where == (host, port, scheme, "GET", "/a%20b?c")
+    assert isinstance(options, dict)
+    timeout = options.pop("timeout")
+    assert (timeout.connect_timeout, timeout.read_timeout) == (1.0, 2.0)
+    assert options == {
+        "redirect": False, "retries": False, "preload_content": False, "decode_content": False,
+        "headers": {"User-Agent": "pscli", "Accept": "*/*", "Accept-Encoding": "identity"},
+    }  # fmt: skip
+    assert sockets.allowance.addresses == ((socket.AF_INET, place),)
+    assert sockets.allowance.room == 1 << 18
+
+
+def test_each_port_and_host_is_looked_up_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = resolves(monkeypatch, "93.184.216.34")
+    web = Web(FAST)
+    for host, port in (("a", 80), ("a", 81), ("b", 80), ("a", 80)):
+        (address,) = web._resolved(host, port)
+        assert address == (socket.AF_INET, ("93.184.216.34", port))
+    assert asked == ["a", "a", "b"]
+
+
+def test_a_body_may_have_what_stands_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An eighth of itself and 64 KiB, and the time that is given for it."""
+    monkeypatch.setattr(web_module.time, "monotonic", lambda: 50.0)
+    found: list[tuple[float, float, int]] = []
+    closed: list[str] = []
+
+    def note(*args: object) -> Iterator[bytes]:
+        found.append((sockets.allowance.pause, sockets.allowance.until, sockets.allowance.room))
+        yield b"x"
+
+    response = SimpleNamespace(
+        close=lambda: closed.append("closed"), release_conn=lambda: closed.append("released")
+    )
+    monkeypatch.setattr(web_module, "_body", note)
+
+    def follow(self: Web, url: str) -> object:
+        found.append((sockets.allowance.pause, sockets.allowance.until, 0))
+        return response
+
+    monkeypatch.setattr(Web, "_follow", follow)
+    web = Web(Limits(read=2.0, total=7.0, max_bytes=80))
+    assert web.get("x") == b"x"
+    assert list(web.pieces("x", 800, 9.0)) == [b"x"]
+    assert found == [(2.0, 57.0, 0), (2.0, 57.0, 80 + 10 + 65536),
+                     (2.0, 57.0, 0), (2.0, 59.0, 800 + 100 + 65536)]  # fmt: skip
+    pieces = web.pieces("x", 800)
+    next(pieces)
+    pieces.close()  # nobody wants the rest
+    assert closed == ["released", "released", "closed"]
+
+
+# ---------------------------------------------------------------------------- lengths
+
+
+@pytest.mark.parametrize(
+    ("length", "outcome"),
+    [
+        ("10", "whole"), ("9", "whole"), ("11", "truncated"), ("", "whole"), ("0", "whole"),
+        ("20", "truncated"), ("21", "more than 20 bytes"), ("9" * 19, "more than 20 bytes"),
+        ("9" * 20, "whole"), ("-1", "whole"), ("1e9", "whole"), ("²", "whole"), ("١١", "whole"),
+    ],
+)  # fmt: skip
+def test_the_length_is_what_it_says(
+    length: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a body of ten bytes in three pieces, at most 20; what is no length counts for nothing."""
+    pieces = iter([b"12345", b"6789", b"0", b""])
+    sizes: list[int] = []
+
+    def read(size: int) -> bytes:
+        sizes.append(size)
+        return next(pieces)
+
+    headers = {"Content-Length": length} if length else {}
+    response = SimpleNamespace(
+        headers=headers, read1=read, close=lambda: None, release_conn=lambda: None
+    )
+    monkeypatch.setattr(Web, "_follow", lambda self, url: response)
+    web = Web(FAST)
+    if outcome == "whole":
+        assert web.get("x", 20) == b"1234567890"
+        assert sizes == [1 << 16] * 4
+        return
+    with pytest.raises(Fault, match=f"^{outcome}$") as caught:
+        web.get("x", 20)
+    truncated = outcome == "truncated"
+    assert (caught.value.status, caught.value.passing) == (
+        ("broken", True) if truncated else ("refused", False)
+    )
+    assert bool(sizes) is truncated  # what says that it is too long is not read at all
 
 
 # ---------------------------------------------------------------------------- Retry-After
