@@ -206,6 +206,8 @@ def test_predictions_say_so_and_need_no_file(tmp_path: Path) -> None:
     assert found.reference.captions == ("red", "A red dog")  # those that have files come first
     assert len(found.reference.photos) == 1 and found.reference.shares
     assert not found.prediction.shares
+    assert found.reference.told == "[img] A red dog [/img] [img] red [/img]"
+    assert found.prediction.told == "Hi"
     assert read_settings(tmp_path / "p") == SETTINGS
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from nltk.translate.bleu_score import corpus_bleu
 from sacrebleu.metrics.bleu import BLEU
+from typer.testing import CliRunner
 
+from pscli.cli import app
+from pscli.errors import ConfigError
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.text import NAMES, Text
 from pscli.predictions.folder import Prediction, Side
@@ -167,3 +172,123 @@ def test_text_scores_need_no_torch() -> None:
     code = "import sys, pscli.metrics.score; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+# ---------------------------------------------------------------------------- the authors' way
+
+
+def as_authors(pairs: list[tuple[list[str], list[str]]], order: int) -> tuple[float, float]:
+    """BLEU-n and ROUGE-L of (hypothesis, reference) tokens, written out: no library."""
+    right = everything = length = wanted = 0
+    f1s = []
+    for hypothesis, reference in pairs:
+        length, wanted = length + len(hypothesis), wanted + len(reference)
+        grams = [
+            [tuple(words[i : i + order]) for i in range(len(words) - order + 1)]
+            for words in (hypothesis, reference)
+        ]
+        everything += len(grams[0])
+        right += sum(min(grams[0].count(g), grams[1].count(g)) for g in set(grams[0]))
+        common = lcs(hypothesis, reference)
+        f1s.append(2 * common / (len(hypothesis) + len(reference)))
+    penalty = 1.0 if length > wanted else math.exp(1 - wanted / length)
+    return 100 * penalty * right / everything, 100 * sum(f1s) / len(f1s)
+
+
+def lcs(a: list[str], b: list[str]) -> int:
+    """Of all subsequences of the shorter one."""
+    if not a or not b:
+        return 0
+    rest = lcs(a[1:], b)
+    return max(rest, 1 + lcs(a[1:], b[b.index(a[0]) + 1 :])) if a[0] in b else rest
+
+
+DOG, TOY = "Objects in the photo: Dog", "Objects in the photo: Dog, Toy"
+A_TALK = [
+    # said, captions, in order: of the prediction, then of the reference
+    (("Here he is.", (DOG,), f"Here he is. [img] {DOG} [/img]"),
+     ("Look! So cute.", (TOY,), f"Look! [img] {TOY} [/img] So cute.")),
+    (("I like the beach", (), ""), ("I like The beach.", (), "")),
+    (("", ("Objects in the photo: Tree",), ""), ("Wait a moment please", (), "")),
+    (("What a nice day", (), ""), ("", ("Objects in the photo: Dog",), "")),
+    (("", (), ""), ("Yes.", (), "")),
+]  # fmt: skip
+
+
+def sides() -> list[Prediction]:
+    return [
+        Prediction(str(i), None, Side(r[0], r[1], told=r[2]), Side(p[0], p[1], told=p[2]))
+        for i, (p, r) in enumerate(A_TALK)
+    ]
+
+
+@pytest.mark.parametrize("captions", [True, False])
+def test_the_authors_convention_by_hand(captions: bool) -> None:
+    """Their released code: responses with `[img] caption [/img]` as text, split at white space."""
+    pairs = []
+    for p, r in A_TALK:
+        said = [s[0] for s in (p, r)]
+        if captions:
+            said = [s[2] or " ".join([s[0], *(f"[img] {c} [/img]" for c in s[1])]) for s in (p, r)]
+        if said[1]:
+            pairs.append((said[0].split(), said[1].split()))
+    text = Text("authors", captions)
+    found = text.scores([v for v in text.values(sides()) if v is not None])
+    assert [s.name for s in found.scores] == [
+        "BLEU-1 (individual)",
+        "BLEU-2 (individual)",
+        "ROUGE-L",
+    ]
+    one, rouge = as_authors(pairs, 1)
+    assert [s.value for s in found.scores] == pytest.approx([one, as_authors(pairs, 2)[0], rouge])
+    assert {s.n for s in found.scores} == {len(pairs)} == {5 if captions else 4}
+    assert all(("captions:as-text-in-[img]" in s.how) is captions for s in found.scores)
+    assert "tok:split|case:mixed" in found["ROUGE-L"].how
+    assert (Text("authors").captions, Text().captions) == (True, False)
+
+
+def test_words_of_captions_without_their_marks_in_the_usual_convention() -> None:
+    text, plain = Text(captions=True), Text()
+    found = text.scores([v for v in text.values(sides()) if v is not None])
+
+    def bare(side: Side) -> Side:
+        return Side(side.line.replace("[img]", "").replace("[/img]", ""))
+
+    same = [Prediction(p.id, None, bare(p.reference), bare(p.prediction)) for p in sides()]
+    expected = plain.scores([v for v in plain.values(same) if v is not None])
+    assert [s.value for s in found.scores] == [s.value for s in expected.scores]
+    assert [s.how for s in found.scores] == [f"{s.how}|captions:as-text" for s in expected.scores]
+
+
+def test_another_convention_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'mine'\. Known: sacrebleu, authors"):
+        Text("mine")
+    text = Text("authors")
+    assert list(text.scores([]).reasons) == [
+        "BLEU-1 (individual)",
+        "BLEU-2 (individual)",
+        "ROUGE-L",
+    ]
+
+
+def test_the_command_says_how(tmp_path: Path) -> None:
+    side = {"text": "Hi there", "captions": ["A dog"]}
+    line = {
+        "id": "1",
+        "reference": side | {"told": "Hi [img] A dog [/img] there"},
+        "prediction": side,
+    }
+    (tmp_path / "predictions.jsonl").write_text(json.dumps(line))
+
+    def score(*options: str) -> dict[str, float]:
+        result = CliRunner().invoke(app, ["score", "--json", str(tmp_path), *options])
+        assert result.exit_code == 0, result.output
+        pairs = json.loads(result.stdout)["systems"][str(tmp_path)]["overall"]["scores"]
+        return {pair["name"]: pair["value"] for pair in pairs}
+
+    # By hand: of five pairs, "Hi there" and "there [img]" are wrong.
+    assert score("--convention", "authors")["BLEU-2 (individual)"] == pytest.approx(60)
+    assert score("--convention", "authors", "--no-captions")["BLEU-2 (individual)"] == 100
+    assert score("--captions")["BLEU-2 (individual)"] == pytest.approx(100 / 3)
+    assert score()["BLEU-2"] == pytest.approx(100)
+    assert CliRunner().invoke(app, ["score", str(tmp_path), "--convention", "x"]).exit_code == 2

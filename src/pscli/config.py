@@ -81,10 +81,17 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SequenceConfig:
-    """max_length: longest packed sequence in tokens; max_new_tokens: longest reply."""
+    """How long sequences are, and how readily replies share photos.
+
+    Args:
+        max_length: Longest packed sequence in tokens.
+        max_new_tokens: Longest reply.
+        share_bias: Added to the logit of [IMG] while a reply has no photo; it changes no training.
+    """
 
     max_length: int = within(400, 16, 1_000_000)
     max_new_tokens: int = within(60, 1, 100_000)
+    share_bias: float = within(0.0, -1000.0, 1000.0)
 
 
 @dataclass(frozen=True)

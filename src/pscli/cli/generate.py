@@ -9,6 +9,7 @@ import typer
 
 from pscli import console
 from pscli.cli.app import Overwrite, app
+from pscli.config import changed
 from pscli.errors import DataError
 from pscli.registry import find
 from pscli.runs import agent_in
@@ -45,6 +46,16 @@ def generate(
     temperature: Annotated[
         float, typer.Option(min=0.0, help="Of sampling; 0 takes the likeliest token.")
     ] = 0.0,
+    share_bias: Annotated[
+        float | None,
+        typer.Option(
+            min=-1000.0,
+            max=1000.0,
+            metavar="B",
+            help="Added to the logit of [IMG]: above 0, photos are shared more readily.",
+            show_default="the agent's own",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     use: Annotated[
         list[str] | None,
@@ -62,25 +73,31 @@ def generate(
         raise typer.BadParameter("give either --context FILE or --dataset NAME.")
     console.quiet_libraries()
     if context is not None:
-        _reply(context, agent, use, out or Path("replies"), speaker, seed, temperature, as_json)
+        out = out or Path("replies")
+        _reply(context, agent, use, share_bias, out, speaker, seed, temperature, as_json)
     elif dataset is not None:
         _predict(
-            dataset, split, agent, use, out, count, photos, batch, seed, temperature, overwrite
-        )
+            dataset, split, agent, use, share_bias, out, count, photos, batch, seed, temperature,
+            overwrite,
+        )  # fmt: skip
 
 
-def _agent(folder: Path | None, use: list[str] | None) -> Any:
+def _agent(folder: Path | None, use: list[str] | None, share_bias: float | None) -> Any:
     from pscli.systems.agent import Agent
 
     if folder is None:
         console.note("Using the bundled agent; --agent names another.")
-    return Agent.from_pretrained(folder, use=use or ())
+    agent = Agent.from_pretrained(folder, use=use or ())
+    if share_bias is not None:
+        agent.config = changed(agent.config, "sequence.share_bias", share_bias)
+    return agent
 
 
 def _reply(
     context: Path,
     agent: Path | None,
     use: list[str] | None,
+    share_bias: float | None,
     out: Path,
     speaker: str | None,
     seed: int,
@@ -91,7 +108,9 @@ def _reply(
     from pscli.predictions.generate import read_dialogue, save_photos
 
     dialogue = read_dialogue(context)
-    reply = _agent(agent, use).respond(dialogue, speaker, seed=seed, temperature=temperature)
+    reply = _agent(agent, use, share_bias).respond(
+        dialogue, speaker, seed=seed, temperature=temperature
+    )
     files = save_photos(reply, out)
     if as_json:
         pairs = {"text": reply.text, "captions": reply.captions, "photos": list(map(str, files))}
@@ -116,6 +135,7 @@ def _predict(
     split: str,
     agent: Path | None,
     use: list[str] | None,
+    share_bias: float | None,
     out: Path | None,
     count: int | None,
     photos: str,
@@ -145,6 +165,7 @@ def _predict(
         seed=seed,
         temperature=temperature,
         photos=photos,
+        share_bias=share_bias,
     )
     origin = agent.parent if agent and agent.name == "agent" else agent
     out = out or Path("preds") / (origin.resolve().name if origin else "bundled")
@@ -154,7 +175,7 @@ def _predict(
                 console.note(
                     f"Going on with {out}: {len(writer.done):,} instances are there already."
                 )
-            loaded = _agent(agent, use)
+            loaded = _agent(agent, use, share_bias)
             with console.progress("Replying", len(work)) as advance:
                 predict(loaded, work, writer, advance, batch)
     except KeyboardInterrupt:

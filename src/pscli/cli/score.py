@@ -35,6 +35,20 @@ def score(
             help="What sees the photos for IS and FID: photoworld, inception, module:Net."
         ),
     ] = "photoworld",
+    convention: Annotated[
+        str,
+        typer.Option(
+            help="Of the text scores: sacrebleu, or authors: as the paper's released code."
+        ),
+    ] = "sacrebleu",
+    captions: Annotated[
+        bool | None,
+        typer.Option(
+            "--captions/--no-captions",
+            help="Count captions as text.",
+            show_default="as the convention has it: authors does",
+        ),
+    ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,7 +74,7 @@ def score(
     from pscli.predictions.folder import read_predictions
     from pscli.report.table import left_out, signatures, table
 
-    chosen = metrics(extractor, metric or [])
+    chosen = metrics(extractor, metric or [], convention, captions)
     # A broken last folder is refused before the first is scored.
     read = {folder: read_predictions(folder) for folder in folders}
     scores: dict[Path, Scores] = {}

@@ -180,6 +180,7 @@ class LanguageModel(nn.Module):
         max_new_tokens: int,
         temperature: float = 0.0,
         generators: Sequence[torch.Generator] = (),
+        processors: Sequence[LogitsProcessor] = (),
     ) -> list[list[int]]:
         """Token ids that follow each prompt, up to and without the end token.
 
@@ -187,6 +188,7 @@ class LanguageModel(nn.Module):
             prompts: B tensors [L_b, D] of input embeddings.
             temperature: 0 takes the likeliest token; above 0 samples.
             generators: One seeded generator a prompt, for sampling.
+            processors: Change logits [R, V], given the tokens [R, t] of the replies so far.
         """
         lengths = torch.tensor([len(p) for p in prompts], device=self.device)
         # Left padding: every prompt ends where its reply begins.
@@ -194,11 +196,11 @@ class LanguageModel(nn.Module):
         mask = torch.arange(padded.shape[1], device=self.device) >= (
             padded.shape[1] - lengths[:, None]
         )
-        noise = LogitsProcessorList([GumbelNoise(temperature, generators)] if temperature else [])
+        noise = [GumbelNoise(temperature, generators)] if temperature else []
         ids = self.model.generate(
             inputs_embeds=padded, attention_mask=mask.long(), max_new_tokens=max_new_tokens,
             eos_token_id=self.tokenizer.eos_token_id, pad_token_id=self.tokenizer.pad_token_id,
-            do_sample=False, logits_processor=noise,
+            do_sample=False, logits_processor=LogitsProcessorList([*processors, *noise]),
         )  # fmt: skip
         end = self.tokenizer.eos_token_id
         rows = ids.tolist()

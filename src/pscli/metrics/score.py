@@ -59,18 +59,25 @@ def score_folder(
     return score(read_predictions(folder), chosen, by_kind)
 
 
-def metrics(extractor: str = "photoworld", own: Iterable[str] = ()) -> dict[str, Metric]:
+def metrics(
+    extractor: str = "photoworld",
+    own: Iterable[str] = (),
+    convention: str = "sacrebleu",
+    captions: bool | None = None,
+) -> dict[str, Metric]:
     """The registry's metrics and others, by name.
 
     Args:
         extractor: Feature extractor of the image scores: of the registry, or `module:object`.
         own: More metrics, `module:object` each.
+        convention, captions: Of the text scores: see `text.Text`.
 
     Raises:
         ConfigError: if one cannot be found or is none.
     """
+    options: dict[str, list[Any]] = {"images": [extractor], "text": [convention, captions]}
     return {
-        name: made("metric", name, METHODS, *([extractor] if name == "images" else []))
+        name: made("metric", name, METHODS, *options.get(name, []))
         for name in dict.fromkeys([*TABLES["metric"], *own])
     }
 

@@ -1,16 +1,26 @@
-"""BLEU and ROUGE-L of the predicted texts. Guo et al. (2024), Table 2."""
+"""BLEU and ROUGE-L of the predicted texts. Guo et al. (2024), Table 2.
+
+Two conventions: that of sacreBLEU and rouge-score, with the paper's kind of BLEU beside it, and the
+one by which the paper's released code computes its table.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
+from pscli.errors import ConfigError
 from pscli.metrics.base import Score, Scored
-from pscli.predictions.folder import Prediction
+from pscli.predictions.folder import Prediction, Side
 
 ORDERS = (1, 2)  # longest n-grams; the statistics of the longest hold those of the others
-NAMES = ("BLEU-1", "BLEU-2", "BLEU-1 (individual)", "BLEU-2 (individual)", "ROUGE-L")
+CONVENTIONS = ("sacrebleu", "authors")
+AUTHORS = ("BLEU-1 (individual)", "BLEU-2 (individual)", "ROUGE-L")
+NAMES = ("BLEU-1", "BLEU-2", *AUTHORS)
+_MARKS = re.compile(r"\[/?img\]", re.IGNORECASE)
 
 
 class Counts(NamedTuple):
@@ -35,12 +45,42 @@ class Words(NamedTuple):
     rouge: float | None
 
 
+class Split:
+    """Tokens as `str.split` gives them, for rouge-score."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return text.split()
+
+
 class Text:
-    """BLEU-1, BLEU-2 (both conventions) and ROUGE-L, in percent.
+    """BLEU-1, BLEU-2 (cumulative and individual) and ROUGE-L, in percent.
 
     Only instances whose reference has text count: a response that is nothing but a photo has no
     words to match. A prediction without text counts there as an empty hypothesis.
+
+    Args:
+        convention: `sacrebleu`; or `authors`, as the released code of the paper does it: BLEU is
+            individual alone, and ROUGE-L reads the same tokens, split at white space with their
+            case.
+        captions: Whether captions are text, where their photos stand; the authors keep the marks
+            around them, as tokens, and count them by default.
+
+    Raises:
+        ConfigError: at another convention.
     """
+
+    def __init__(self, convention: str = "sacrebleu", captions: bool | None = None) -> None:
+        if convention not in CONVENTIONS:
+            raise ConfigError(
+                f"The convention is '{convention}'.", f"Known: {', '.join(CONVENTIONS)}."
+            )
+        self.authors = convention == "authors"
+        self.captions = self.authors if captions is None else captions
+
+    def _text(self, side: Side) -> str:
+        if not self.captions:
+            return side.text
+        return side.line if self.authors else _MARKS.sub(" ", side.line)
 
     def values(self, predictions: Sequence[Prediction]) -> list[Words | None]:
         from rouge_score.rouge_scorer import RougeScorer
@@ -50,7 +90,8 @@ class Text:
         # effective_order silences advice about scores of sentences, which are not looked at.
         options: dict[str, Any] = {"max_ngram_order": max(ORDERS), "effective_order": True}
         mteval, split = (BLEU(tokenize=name, **options) for name in ("13a", "none"))
-        rouge = RougeScorer(["rougeL"], use_stemmer=False)
+        tokens = Split() if self.authors else None
+        rouge = RougeScorer(["rougeL"], use_stemmer=False, tokenizer=tokens)
 
         def one(hypothesis: str, reference: str) -> Words | None:
             if not reference.strip():
@@ -59,21 +100,24 @@ class Text:
             return Words(
                 _counts(mteval, hypothesis, reference),
                 _counts(split, hypothesis, reference),
-                f1 if tokenize(reference, None) else None,
+                f1 if self.authors or tokenize(reference, None) else None,
             )
 
-        return [one(p.prediction.text, p.reference.text) for p in predictions]
+        return [one(self._text(p.prediction), self._text(p.reference)) for p in predictions]
 
     def scores(self, values: Sequence[Words]) -> Scored:
         if not values:
-            return Scored(reasons=dict.fromkeys(NAMES, "no reference has text"))
+            names = AUTHORS if self.authors else NAMES
+            return Scored(reasons=dict.fromkeys(names, "no reference has text"))
         mteval, split = [v.mteval for v in values], [v.split for v in values]
-        parts = (
-            *(bleu(mteval, order) for order in ORDERS),
-            *(individual_bleu(split, order) for order in ORDERS),
-            rouge_l([v.rouge for v in values]),
-        )
-        return sum(parts, Scored())
+        usual = [] if self.authors else [bleu(mteval, order) for order in ORDERS]
+        individual = [individual_bleu(split, order) for order in ORDERS]
+        rouge = rouge_l([v.rouge for v in values], split=self.authors)
+        found = sum([*usual, *individual, rouge], Scored())
+        if not self.captions:
+            return found
+        told = "|captions:as-text" + ("-in-[img]" if self.authors else "")
+        return replace(found, scores=tuple(replace(s, how=s.how + told) for s in found.scores))
 
 
 def _counts(bleu: Any, hypothesis: str, reference: str) -> Counts:
@@ -126,11 +170,14 @@ def _version() -> str:
     return f"sacrebleu:{version('sacrebleu')}"
 
 
-def rouge_l(values: Sequence[float | None]) -> Scored:
+def rouge_l(values: Sequence[float | None], split: bool = False) -> Scored:
     """Mean over the instances of the F1 of their longest common subsequence, in percent.
 
     Where rouge-score sees none of a reference, the F1 is 0, whatever was predicted; if that is so
     for most, there is no score.
+
+    Args:
+        split: Whether its tokens were split at white space.
     """
     name = NAMES[-1]
     blind = values.count(None)
@@ -139,7 +186,8 @@ def rouge_l(values: Sequence[float | None]) -> Scored:
             f"rouge-score reads a-z and 0-9, which {blind:,} of {len(values):,} references lack"
         )
         return Scored(reasons={name: reason})
-    how = "mean-sentence-f1|tok:rouge-score(a-z0-9)|case:lower|stemmer:no"
+    tokens = "split|case:mixed" if split else "rouge-score(a-z0-9)|case:lower"
+    how = f"mean-sentence-f1|tok:{tokens}|stemmer:no"
     how += f"|rouge-score:{version('rouge-score')}"
     value = 100 * sum(v or 0.0 for v in values) / len(values)
     return Scored((Score(name, value, len(values), how, "higher"),))

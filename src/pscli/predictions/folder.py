@@ -53,6 +53,7 @@ class Side:
     Args:
         missing: How many more photos were sent, of which nobody has the files; their captions
             come last.
+        told: All of it in order, `[img] caption [/img]` where a photo stands; may be empty.
         raw: The generated string before it was parsed; empty for a reference.
         notes: What was unusual about it.
     """
@@ -63,6 +64,12 @@ class Side:
     raw: str = ""
     notes: tuple[str, ...] = ()
     missing: int = 0
+    told: str = ""
+
+    @property
+    def line(self) -> str:
+        """`told`, or else the text and then the captions."""
+        return self.told or " ".join([self.text, *map(_marked, self.captions)]).strip()
 
     @property
     def shares(self) -> bool:
@@ -203,6 +210,7 @@ def _side(record: dict[str, Any], name: str, root: Path, at: str) -> Side:
         raw=_text({"raw": ""} | pairs, "raw", at),
         notes=_texts(pairs, "notes", at),
         missing=missing,
+        told=_text({"told": ""} | pairs, "told", at),
     )
 
 
@@ -296,11 +304,13 @@ class Writer:
                 "captions": [photo.caption or "" for photo in (*here, *gone)],
                 "photos": self._save(here, GOLD, id),
                 "missing": len(gone),
+                "told": _told(gold.parts),
             },
             "prediction": {
                 "text": reply.text,
                 "captions": reply.captions,
                 "photos": self._save(drawn, DRAWN, id),
+                "told": _told(reply.parts),
                 "raw": reply.raw,
                 "notes": list(reply.notes),
             },
@@ -352,6 +362,14 @@ def _kept(folder: Path, now: Settings, overwrite: bool) -> set[str] | None:
             "Name another folder, or delete it yourself.",
         )
     return None
+
+
+def _told(parts: Sequence[str | Photo]) -> str:
+    return " ".join(p if isinstance(p, str) else _marked(p.caption or "") for p in parts)
+
+
+def _marked(caption: str) -> str:
+    return f"[img] {caption} [/img]"
 
 
 def file_stem(id: str) -> str:

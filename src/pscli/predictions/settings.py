@@ -22,6 +22,7 @@ class Settings:
         weights: Fingerprint of that folder.
         dataset: Its name in the registry, or `module:object`.
         photos: What became of those that cannot be had; earlier versions knew one way.
+        share_bias: In place of the agent's own; None leaves it.
     """
 
     agent: str
@@ -31,6 +32,7 @@ class Settings:
     seed: int
     temperature: float
     photos: str = "strict"
+    share_bias: float | None = None
 
 
 def read_settings(folder: Path) -> Settings | None:
@@ -45,7 +47,8 @@ def read_settings(folder: Path) -> Settings | None:
     found: dict[str, Any] = {}
     for field in dataclasses.fields(Settings):
         value = pairs.get(field.name, field.default)
-        if not isinstance(value, str if field.type == "str" else int | float):
+        kind = str if field.type == "str" else int | float
+        if not isinstance(value, kind) and (value is not None or field.default is not None):
             return None
         found[field.name] = value
     return Settings(**found)

@@ -118,8 +118,8 @@ class Agent:
         """Replies to several questions at once."""
         if not questions:
             return []
-        lengths = dataclasses.asdict(self.config.sequence)
-        return answer(self.system, questions, temperature=temperature, seed=seed, **lengths)
+        how = dataclasses.asdict(self.config.sequence)
+        return answer(self.system, questions, temperature=temperature, seed=seed, **how)
 
 
 def checksums(folder: Path) -> dict[str, str]:

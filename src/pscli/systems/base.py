@@ -21,11 +21,12 @@ from pscli.components.llm import LanguageModel
 from pscli.components.load import Load
 from pscli.components.noise import seeded
 from pscli.components.perceptron import Perceptron
+from pscli.components.readiness import ShareBias
 from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.reply import Caption, parse
 from pscli.dialogue.schema import Photo, Reply, Response
-from pscli.dialogue.sequence import IGNORE, Template
+from pscli.dialogue.sequence import IGNORE, IMG, Template, token_id
 from pscli.errors import ConfigError
 
 
@@ -189,16 +190,25 @@ def answer(
     *,
     max_length: int = 400,
     max_new_tokens: int = 60,
+    share_bias: float = 0.0,
     temperature: float = 0.0,
     seed: int = 0,
 ) -> list[Reply]:
-    """Replies to several questions at once: words first, then all their photos together (§2.5)."""
+    """Replies to several questions at once: words first, then all their photos together (§2.5).
+
+    Args:
+        max_length, max_new_tokens, share_bias: As in `SequenceConfig`.
+        temperature: 0 takes the likeliest token; above 0 samples.
+    """
     prompts = system.prompts(questions, max_length)
     generated = system.llm.respond(
         [prompt.embeddings for prompt in prompts],
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         generators=[seeded(seed, question.key, "words") for question in questions],
+        processors=[ShareBias(token_id(system.llm.tokenizer, IMG), share_bias)]
+        if share_bias
+        else (),
     )
     parsed = [parse(ids, system.llm.tokenizer) for ids in generated]
     wanted = [
