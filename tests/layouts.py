@@ -48,11 +48,12 @@ def write(path: Path, pairs: dict[str, Any]) -> None:
 
 
 def bpe(folder: Path, special: list[str], **settings: Any) -> int:
-    """`vocab.json`, `merges.txt` and `tokenizer_config.json`; returns the number of tokens."""
+    """`vocab.json`, `merges.txt`, `tokenizer.json` and its settings; returns the number of tokens."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train_from_iterator(CORPUS, 320, special_tokens=special, show_progress=False)
     tokenizer.save_model(str(folder))
+    tokenizer.save(str(folder / "tokenizer.json"))
     write(folder / "tokenizer_config.json", {"errors": "replace", **settings})
     return int(tokenizer.get_vocab_size())
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from transformers import (
     Blip2Processor,
 )
 
+from hub import serving
 from layouts import LAYOUTS, make
 from pscli.components.adapters import is_adapter
 from pscli.components.llm import LanguageModel
@@ -296,3 +300,52 @@ def test_what_does_not_fit_is_told(root: Path, tmp_path: Path) -> None:
         build("e2e", dataclasses.replace(model, perceptron=clip))
     with pytest.raises(ConfigError, match="512 tokens at most"):
         build("e2e", model).template(513)
+
+
+# -- by id, from a hub ---------------------------------------------------------------------------
+
+BY_ID = """
+import sys
+from pathlib import Path
+from pscli.components.load import Load
+from pscli.config import ModelConfig, PartConfig
+from pscli.systems.agent import build
+from pscli.systems.base import System
+
+llm, seer, kind, generator, system = sys.argv[1:]
+model = ModelConfig(
+    perceptron=PartConfig(kind, seer), llm=PartConfig("causal", llm, "main"),
+    generator=PartConfig("stable-diffusion", generator),
+)
+print(sum(p.numel() for p in build(system, model).parameters()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("llm", "seer", "generator", "system"),
+    [(LLAMA, BLIP2, SD21, "e2e"), (QWEN, CLIP, SD15, "e2e"), (GPT2, BLIP2, SD21_768, "pipeline")],
+)
+def test_parts_come_by_id_from_a_hub(
+    root: Path, tmp_path: Path, llm: str, seer: str, generator: str, system: str
+) -> None:
+    """Oracle: the folders that the hub serves. Of BLIP-2 only the shards that are needed come."""
+    for name in (llm, seer, generator):
+        make(root, name)
+    asked: list[str] = []
+    kind = "qformer" if seer == BLIP2 else "linear"
+    with serving(root, asked) as address:
+        variables = {
+            "HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0",
+            "NO_PROXY": "127.0.0.1", "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", BY_ID, llm, seer, kind, generator, system],
+            env={**os.environ, **variables}, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    here = build(system, settings(root, llm, seer, generator, system=system).model)
+    assert int(done.stdout) == sum(p.numel() for p in here.parameters())
+    shards = {path.name for path in make(root, BLIP2).glob("*.safetensors")}
+    came = {name.partition("/")[2] for name in asked if "blip2" in name}
+    if (seer, system) == (BLIP2, "e2e"):
+        assert shards & came and shards - came

@@ -418,7 +418,7 @@ def test_inception_is_torch_fidelitys(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: {})
     monkeypatch.setattr(theirs.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
     torch.manual_seed(0)
-    ours = extractors.load("inception")
+    ours = extractors.load("inception", torch.device("cpu"))
     torch.manual_seed(0)
     network = theirs.FeatureExtractorInceptionV3("x", ["2048", "logits_unbiased"])
     files = Files(draw(tmp_path, 2, seed=7), ours.side)

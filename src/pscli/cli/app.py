@@ -11,6 +11,9 @@ from pscli import __version__, console
 from pscli.errors import PscliError
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Device = Annotated[
+    str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1 …, mps.", show_default=True)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

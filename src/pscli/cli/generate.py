@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pscli import console
-from pscli.cli.app import Overwrite, app
+from pscli.cli.app import Device, Overwrite, app
 from pscli.config import changed
 from pscli.errors import DataError
 from pscli.registry import find
@@ -63,6 +65,13 @@ def generate(
             metavar="MODULE:NAME", help="Code that the agent's own parts need; repeatable."
         ),
     ] = None,
+    device: Device = "auto",
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="Of all weights: float32, bfloat16 or float16.", show_default="as trained"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (--context).")] = False,
 ) -> None:
     """Let an agent reply: to one dialogue, or to every instance of a split.
@@ -72,22 +81,29 @@ def generate(
     if (context is None) == (dataset is None):
         raise typer.BadParameter("give either --context FILE or --dataset NAME.")
     console.quiet_libraries()
+    load = partial(_agent, agent, use, share_bias, device, dtype)
     if context is not None:
         out = out or Path("replies")
-        _reply(context, agent, use, share_bias, out, speaker, seed, temperature, as_json)
+        _reply(context, load, out, speaker, seed, temperature, as_json)
     elif dataset is not None:
         _predict(
-            dataset, split, agent, use, share_bias, out, count, photos, batch, seed, temperature,
-            overwrite,
+            dataset, split, agent, load, share_bias, out, count, photos, batch, seed,
+            temperature, overwrite,
         )  # fmt: skip
 
 
-def _agent(folder: Path | None, use: list[str] | None, share_bias: float | None) -> Any:
+def _agent(
+    folder: Path | None,
+    use: list[str] | None,
+    share_bias: float | None,
+    device: str,
+    dtype: str | None,
+) -> Any:
     from pscli.systems.agent import Agent
 
     if folder is None:
         console.note("Using the bundled agent; --agent names another.")
-    agent = Agent.from_pretrained(folder, use=use or ())
+    agent = Agent.from_pretrained(folder, device=device, dtype=dtype, use=use or ())
     if share_bias is not None:
         agent.config = changed(agent.config, "sequence.share_bias", share_bias)
     return agent
@@ -95,9 +111,7 @@ def _agent(folder: Path | None, use: list[str] | None, share_bias: float | None)
 
 def _reply(
     context: Path,
-    agent: Path | None,
-    use: list[str] | None,
-    share_bias: float | None,
+    load: Callable[[], Any],
     out: Path,
     speaker: str | None,
     seed: int,
@@ -108,9 +122,7 @@ def _reply(
     from pscli.predictions.generate import read_dialogue, save_photos
 
     dialogue = read_dialogue(context)
-    reply = _agent(agent, use, share_bias).respond(
-        dialogue, speaker, seed=seed, temperature=temperature
-    )
+    reply = load().respond(dialogue, speaker, seed=seed, temperature=temperature)
     files = save_photos(reply, out)
     if as_json:
         pairs = {"text": reply.text, "captions": reply.captions, "photos": list(map(str, files))}
@@ -134,7 +146,7 @@ def _predict(
     dataset: str,
     split: str,
     agent: Path | None,
-    use: list[str] | None,
+    load: Callable[[], Any],
     share_bias: float | None,
     out: Path | None,
     count: int | None,
@@ -144,13 +156,14 @@ def _predict(
     temperature: float,
     overwrite: bool,
 ) -> None:
-    from pscli.datasets.base import load, named
+    from pscli.datasets.base import load as dialogues
+    from pscli.datasets.base import named
     from pscli.predictions.folder import writing
     from pscli.predictions.generate import fingerprint, instances, predict
     from pscli.predictions.settings import Settings
 
     work = instances(
-        load(named(dataset), split, count, photos)
+        dialogues(named(dataset), split, count, photos)
     )  # before an agent is loaded, which takes longer
     if not work:
         raise DataError(
@@ -175,7 +188,7 @@ def _predict(
                 console.note(
                     f"Going on with {out}: {len(writer.done):,} instances are there already."
                 )
-            loaded = _agent(agent, use, share_bias)
+            loaded = load()
             with console.progress("Replying", len(work)) as advance:
                 predict(loaded, work, writer, advance, batch)
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pscli import console
-from pscli.cli.app import AsJson, app
+from pscli.cli.app import AsJson, Device, app
 from pscli.errors import ConfigError
 from pscli.files import replacing, write_json
 from pscli.runs import is_run
@@ -57,6 +57,7 @@ def score(
             show_default=False,
         ),
     ] = None,
+    device: Device = "auto",
     by_kind: Annotated[
         bool, typer.Option("--by-kind/--no-by-kind", help="Score instance types apart, too.")
     ] = True,
@@ -74,7 +75,7 @@ def score(
     from pscli.predictions.folder import read_predictions
     from pscli.report.table import left_out, signatures, table
 
-    chosen = metrics(extractor, metric or [], convention, captions)
+    chosen = metrics(extractor, metric or [], convention, captions, device)
     # A broken last folder is refused before the first is scored.
     read = {folder: read_predictions(folder) for folder in folders}
     scores: dict[Path, Scores] = {}

@@ -12,6 +12,7 @@ from pscli.predictions.folder import open_photo
 from pscli.registry import check
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
     from torch import Tensor
 
@@ -54,8 +55,11 @@ def suffix(name: str) -> str:
     return "" if name == "inception" else f"-{name.rpartition(':')[2]}"
 
 
-def load(name: str) -> Extractor:
+def load(name: str, device: torch.device) -> Extractor:
     """The extractor of that name: of the registry, or anyone's `module:object`.
+
+    Args:
+        device: Where it computes, if it can be moved.
 
     Raises:
         ConfigError: if there is none, or its weights cannot be had.
@@ -63,6 +67,8 @@ def load(name: str) -> Extractor:
     extractor: Extractor = made("extractor", name, ("name", "side", "features"))
     if hasattr(extractor, "eval"):
         extractor.eval()
+    if hasattr(extractor, "to"):
+        extractor.to(device)
     return extractor
 
 
@@ -83,6 +89,9 @@ class Inception:
                 f"{theirs.URL_INCEPTION_V3} ({error}).",
                 "Check the network, or score with `--extractor photoworld`, which needs none.",
             ) from error
+
+    def to(self, device: torch.device) -> None:
+        self._network.to(device)
 
     def features(self, images: Tensor) -> Tensor:
         features: Tensor = self._network(images)[0]

@@ -21,6 +21,7 @@ from pscli.metrics.extractor import Classifier, Extractor, load, photo_pixels, s
 from pscli.predictions.folder import Prediction
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 SPLITS = 10  # the released code's isc_splits
@@ -50,18 +51,25 @@ class Images:
         extractor: `inception` gives `IS` and `FID`; `photoworld` (our network) gives
             `IS-photoworld` and `FID-photoworld`, which are comparable among themselves only;
             `module:Net` gives `IS-Net` and `FID-Net`.
+        device: Where it computes: `cpu`, `cuda`, `auto` …
 
     Raises:
         ConfigError: if there is no such extractor. It is loaded when the first photo is seen.
     """
 
-    def __init__(self, extractor: str = "photoworld") -> None:
-        self._name = extractor
+    def __init__(self, extractor: str = "photoworld", device: str = "cpu") -> None:
+        self._name, self._device = extractor, device  # looked for when the first photo is seen
         self._is, self._fid = (f"{name}{suffix(extractor)}" for name in ("IS", "FID"))
 
     @functools.cached_property
     def _extractor(self) -> Extractor:
-        return load(self._name)
+        return load(self._name, self._place)
+
+    @functools.cached_property
+    def _place(self) -> torch.device:
+        from pscli.components.device import device_named
+
+        return device_named(self._device)
 
     def values(self, predictions: Sequence[Prediction]) -> list[Seen | None]:
         """Features of every photo, each opened once.
@@ -91,10 +99,11 @@ class Images:
             eyes = self._extractor
             images = torch.stack([photo_pixels(path, id, eyes.side) for path, id in some])
             with torch.no_grad():
-                features = eyes.features(images)
+                features = eyes.features(images.to(self._place))
                 self._check(features, len(some))
                 logits = eyes.logits(features) if isinstance(eyes, Classifier) else ()
-            yield from itertools.zip_longest(features.float(), logits)
+                rows = [logit.cpu() for logit in logits]
+            yield from itertools.zip_longest(features.float().cpu(), rows)
 
     def _check(self, features: Tensor, count: int) -> None:
         if features.ndim != 2 or len(features) != count or features.shape[1] < 2:

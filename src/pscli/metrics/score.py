@@ -64,18 +64,20 @@ def metrics(
     own: Iterable[str] = (),
     convention: str = "sacrebleu",
     captions: bool | None = None,
+    device: str = "cpu",
 ) -> dict[str, Metric]:
     """The registry's metrics and others, by name.
 
     Args:
         extractor: Feature extractor of the image scores: of the registry, or `module:object`.
         own: More metrics, `module:object` each.
+        device: Where the extractor computes.
         convention, captions: Of the text scores: see `text.Text`.
 
     Raises:
         ConfigError: if one cannot be found or is none.
     """
-    options: dict[str, list[Any]] = {"images": [extractor], "text": [convention, captions]}
+    options: dict[str, list[Any]] = {"images": [extractor, device], "text": [convention, captions]}
     return {
         name: made("metric", name, METHODS, *options.get(name, []))
         for name in dict.fromkeys([*TABLES["metric"], *own])

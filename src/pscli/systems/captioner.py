@@ -18,7 +18,7 @@ from transformers import AutoProcessor, Blip2ForConditionalGeneration
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load, loading, located
 from pscli.components.perceptron import Perceptron, in_place
-from pscli.components.vision import config_of
+from pscli.components.vision import Pixels, config_of
 from pscli.components.weights import DTYPES, whole
 from pscli.config import ModelConfig, PartConfig
 from pscli.dialogue.schema import Photo
@@ -75,17 +75,17 @@ class Captioner(nn.Module):
 class Blip2Captioner(nn.Module):
     """BLIP-2 as it was published (Li et al. 2023): vision model, Q-Former and its own LLM."""
 
-    def __init__(self, model: Blip2ForConditionalGeneration, processor: Any) -> None:
+    def __init__(self, model: Any, processor: Any) -> None:
         super().__init__()
         self.model, self.processor = model, processor
+        self.pixels = Pixels(0, processor.image_processor)
 
     @torch.no_grad()
     def describe(self, photos: Sequence[Photo]) -> list[str]:
         """One caption a photo, as long as the LLM makes it, at most 40 tokens."""
         if not photos:
             return []
-        images = [photo.open() for photo in photos]
-        pixels = self.processor.image_processor(images, return_tensors="pt")["pixel_values"]
+        pixels = self.pixels([photo.open() for photo in photos])
         ids = self.model.generate(
             pixel_values=pixels.to(self.model.device, self.model.dtype), max_new_tokens=40,
             do_sample=False,
@@ -103,7 +103,8 @@ def load_captioner(config: ModelConfig, load: Load) -> Captioner | Blip2Captione
         if config_of(place, named.revision).get("model_type") == "blip-2":
             processor = AutoProcessor.from_pretrained(place, trust_remote_code=False, **at)
             at |= {"variant": named.variant, "dtype": DTYPES[named.dtype]}
-            return Blip2Captioner(whole(Blip2ForConditionalGeneration, place, **at), processor)
+            model = whole(Blip2ForConditionalGeneration, place, **at)
+            return Blip2Captioner(model, processor)
     if named.weights in TABLES["weights"]:  # as the two learnt captioning together
         own = [PartConfig(kind, named.weights) for kind in ("qformer", "causal")]
         load = replace(load, config=replace(config, perceptron=own[0], llm=own[1]))
