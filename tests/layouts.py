@@ -48,7 +48,7 @@ def write(path: Path, pairs: dict[str, Any]) -> None:
 
 
 def bpe(folder: Path, special: list[str], **settings: Any) -> int:
-    """`vocab.json`, `merges.txt`, `tokenizer.json` and its settings; returns the number of tokens."""
+    """Vocabulary, merges, `tokenizer.json` and its settings; returns the number of tokens."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train_from_iterator(CORPUS, 320, special_tokens=special, show_progress=False)
