@@ -6,6 +6,7 @@ import json
 import struct
 import zlib
 from collections.abc import Sequence
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from pscli.errors import DataError
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.shipped import AGENT
 from pscli.predictions.folder import Settings, read_predictions, read_settings, writing
-from pscli.predictions.generate import batches, fingerprint, instances, predict, save_photos
+from pscli.predictions.generate import (
+    Instance,
+    batches,
+    fingerprint,
+    instances,
+    predict,
+    save_photos,
+)
 from pscli.systems.agent import Agent
 from pscli.systems.base import Question
 
@@ -260,15 +268,29 @@ def test_folders_are_looked_at_before_an_agent_is_loaded(
     assert not Path("new").exists()  # what never began leaves nothing
 
 
-def test_batches_hold_everything_once_and_prompts_grow() -> None:
-    work = instances(Photoworld().load("test", 4))
-    cut = batches(work, 7)
-    assert [len(batch) for batch in cut[:-1]] == [7] * (len(cut) - 1)
-    keys = [i.question.key for batch in cut for i in batch]
-    assert sorted(keys) == sorted(i.question.key for i in work)
-    contexts = [i.question.responses for batch in cut for i in batch]
-    lengths = [sum(len(r.text) + 100 * len(r.photos) for r in context) for context in contexts]
-    assert lengths == sorted(lengths)
+def test_batches_hold_everything_once_and_dialogues_together() -> None:
+    work = instances(Photoworld().load("test", 12))
+
+    def dialogue(instance: Instance) -> str:
+        return instance.question.key.split("/")[0]
+
+    def length(instance: Instance) -> int:
+        context = instance.question.responses
+        return sum(len(r.text) + 100 * len(r.photos) for r in context)
+
+    cut = batches(work, 20)
+    assert all(len(batch) <= 20 for batch in cut)
+    assert all(len(a) + len(b) > 20 for a, b in pairwise(cut))  # as few as in this order
+    whole = [list(group) for batch in cut for _, group in groupby(batch, dialogue)]
+    kept = {dialogue(group[0]): group for group in whole}
+    assert kept == {name: list(group) for name, group in groupby(work, dialogue)}
+    assert len(whole) == len(kept) == 12
+    longest = [length(group[-1]) for group in whole]
+    assert longest == sorted(longest)
+    # One of more than a batch is cut, in order.
+    pieces = batches(whole[0], 3)
+    assert [i for piece in pieces for i in piece] == whole[0]
+    assert [len(piece) for piece in pieces[:-1]] == [3] * (len(pieces) - 1)
 
 
 def test_a_split_is_answered_into_a_folder_that_scores(parrot: Parrot) -> None:

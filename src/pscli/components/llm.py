@@ -6,7 +6,7 @@ Guo et al. (2024), §2.2; "Eq. n" refers to it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, cast
@@ -24,6 +24,7 @@ from transformers import (
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from pscli.components.adapters import adapt, adapt_from
+from pscli.components.decoding import batches, cache_name, grow, room, sees_all, trunks
 from pscli.components.noise import gumbel
 from pscli.components.weights import DTYPES, whole
 from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, token_id
@@ -147,23 +148,31 @@ class LanguageModel(nn.Module):
         embeddings: Tensor = self.model.get_input_embeddings()(ids)
         return embeddings
 
-    def hidden(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+    def hidden(
+        self, embeddings: Tensor, mask: Tensor | None, positions: Tensor, cache: Any = None
+    ) -> Tensor:
         """h_i = LLM(U, r_<i) (Eq. 1): [B, L, D].
 
         Args:
             embeddings: [B, L, D] of words and photos.
-            mask: [B, 1, L, L] True where a position (row) sees another (column).
+            mask: [B, 1, L, C + L] True where a position (row) sees another (column); by default
+                each sees those before it.
             positions: [B, L] position ids.
+            cache: Of transformers, with keys and values of C earlier tokens; grows by these.
         """
+        bias = None
+        if mask is not None:
+            kind = embeddings.device.type
+            # In the dtype of the computation: under autocast every layer would keep a cast copy.
+            autocast = torch.is_autocast_enabled(kind)
+            dtype = torch.get_autocast_dtype(kind) if autocast else embeddings.dtype
+            bias = torch.zeros(mask.shape, dtype=dtype, device=embeddings.device)
+            bias.masked_fill_(~mask, torch.finfo(dtype).min)
         # Only the decoder: the projection to V is needed at a few positions alone.
-        kind = embeddings.device.type
-        # In the dtype of the computation: under autocast every layer would keep a cast copy.
-        autocast = torch.is_autocast_enabled(kind)
-        dtype = torch.get_autocast_dtype(kind) if autocast else embeddings.dtype
-        bias = torch.zeros(mask.shape, dtype=dtype, device=embeddings.device)
-        bias.masked_fill_(~mask, torch.finfo(dtype).min)
-        hidden: Tensor = self.model.base_model(
-            inputs_embeds=embeddings, attention_mask=bias, position_ids=positions, use_cache=False
+        decoder = self.model.base_model
+        earlier = {"use_cache": False} if cache is None else {cache_name(decoder): cache}
+        hidden: Tensor = decoder(
+            inputs_embeds=embeddings, attention_mask=bias, position_ids=positions, **earlier
         ).last_hidden_state
         return hidden
 
@@ -184,27 +193,50 @@ class LanguageModel(nn.Module):
     ) -> list[list[int]]:
         """Token ids that follow each prompt, up to and without the end token.
 
+        What prompts have in common is read once (`decoding.py`).
+
         Args:
-            prompts: B tensors [L_b, D] of input embeddings.
+            prompts: P tensors [L_p, D] of input embeddings.
             temperature: 0 takes the likeliest token; above 0 samples.
             generators: One seeded generator a prompt, for sampling.
             processors: Change logits [R, V], given the tokens [R, t] of the replies so far.
         """
+        end = self.tokenizer.eos_token_id
+        written = torch.full((len(prompts), max_new_tokens), end, device=self.device)
+
+        def chain(numbers: Iterable[int]) -> LogitsProcessorList:
+            if not temperature:
+                return LogitsProcessorList(processors)
+            noise = GumbelNoise(temperature, [generators[n] for n in numbers])
+            return LogitsProcessorList([*processors, noise])
+
+        def choose(numbers: list[int], step: int, logits: Tensor) -> Tensor:
+            so_far: Any = written[numbers, :step]  # typed as a LongTensor by transformers
+            return chain(numbers)(so_far, logits).argmax(dim=-1)
+
+        if sees_all(self.model.base_model, max(map(len, prompts), default=0) + max_new_tokens):
+            for batch in batches(trunks(prompts), max_new_tokens, room(self.model)):
+                grow(self, batch, written, end, choose)
+        else:
+            written = self._apart(prompts, max_new_tokens, chain(range(len(prompts))))
+        rows = written.tolist()
+        return [row[: row.index(end)] if end in row else row for row in rows]
+
+    def _apart(
+        self, prompts: Sequence[Tensor], max_new_tokens: int, processors: LogitsProcessorList
+    ) -> Tensor:
+        """[P, T] tokens that follow each prompt, each read by itself; padded after the end."""
         lengths = torch.tensor([len(p) for p in prompts], device=self.device)
         # Left padding: every prompt ends where its reply begins.
         padded = pad_sequence(list(prompts), batch_first=True, padding_side="left")
-        mask = torch.arange(padded.shape[1], device=self.device) >= (
-            padded.shape[1] - lengths[:, None]
-        )
-        noise = [GumbelNoise(temperature, generators)] if temperature else []
-        ids = self.model.generate(
-            inputs_embeds=padded, attention_mask=mask.long(), max_new_tokens=max_new_tokens,
+        places = torch.arange(padded.shape[1], device=self.device)
+        ids: Tensor = self.model.generate(
+            inputs_embeds=padded, max_new_tokens=max_new_tokens, do_sample=False,
+            attention_mask=(places >= padded.shape[1] - lengths[:, None]).long(),
             eos_token_id=self.tokenizer.eos_token_id, pad_token_id=self.tokenizer.pad_token_id,
-            do_sample=False, logits_processor=LogitsProcessorList([*processors, *noise]),
+            logits_processor=processors,
         )  # fmt: skip
-        end = self.tokenizer.eos_token_id
-        rows = ids.tolist()
-        return [row[: row.index(end)] if end in row else row for row in rows]
+        return ids
 
 
 def plain(model: PreTrainedModel) -> PreTrainedModel:

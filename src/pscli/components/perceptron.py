@@ -94,7 +94,7 @@ class _Perceptron(nn.Module):
 
 
 def in_place(words: Tensor, place: Tensor, visual: Tensor) -> Tensor:
-    """[B, L, D] embeddings of words, with H^v [P, Q, D] where `place` [B, L] is true (Eq. 3)."""
+    """[…, L, D] embeddings of words, with H^v [P, Q, D] where `place` […, L] is true (Eq. 3)."""
     return words.masked_scatter(place[..., None], visual.flatten(0, 1).to(words.dtype))
 
 

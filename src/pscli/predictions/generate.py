@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -82,9 +83,23 @@ def instances(dialogues: Iterable[Dialogue]) -> list[Instance]:
 
 
 def batches(work: Sequence[Instance], size: int) -> list[list[Instance]]:
-    """All the work, with prompts of about the same length together."""
-    ordered = sorted(work, key=_length)
-    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+    """All the work, with prompts of about the same length together.
+
+    Instances of a dialogue stay together, as what they have in common is then read once.
+    """
+    dialogues = (list(group) for _, group in groupby(work, key=_dialogue))
+    pieces = [d[i : i + size] for d in dialogues for i in range(0, len(d), size)]
+    cut: list[list[Instance]] = []
+    for piece in sorted(pieces, key=lambda piece: _length(piece[-1])):
+        if cut and len(cut[-1]) + len(piece) <= size:
+            cut[-1] += piece
+        else:
+            cut.append(piece)
+    return cut
+
+
+def _dialogue(instance: Instance) -> str:
+    return instance.question.key.rpartition("/")[0]
 
 
 def _length(instance: Instance) -> int:

@@ -109,12 +109,14 @@ class EndToEnd(System):
 
     def embed(self, ids: Tensor, seen: Tensor | None) -> Tensor:
         """[B, L, D] embeddings of words, with H^v = Q-Former(Q, H̃^v) for photos (Eq. 3)."""
-        embeddings = self.llm.embed(ids)
-        if seen is None:
-            return embeddings
-        visual = self.perceptron(seen)
-        place = ids == token_id(self.llm.tokenizer, PHOTO)
-        return in_place(embeddings, place, visual)
+        return self.place(ids, None if seen is None else self.perceptron(seen))
+
+    def place(self, ids: Tensor, visual: Tensor | None) -> Tensor:
+        """[..., L, D] embeddings of words, with H^v [P, Q, D] of photos in their places."""
+        words = self.llm.embed(ids)
+        if visual is None:
+            return words
+        return in_place(words, ids == token_id(self.llm.tokenizer, PHOTO), visual)
 
     def write(self, hidden: Tensor, batch: Batch, seed: str) -> Captions:
         """The captions of the response photos as the LLM writes them, teacher-forced (Eqs. 1-7)."""
@@ -156,11 +158,17 @@ class EndToEnd(System):
         )
 
     def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
-        """What the LLM reads of each dialogue, its photos seen."""
+        """What the LLM reads of each dialogue, its photos seen: each once, however often read."""
         template = self.template(max_length)
         packed = [template.prompt(q.responses, q.speaker) for q in questions]
+        photos = {id(photo): photo for p in packed for photo in p.photos}
+        row = {photo: n for n, photo in enumerate(photos)}
+        prompts = []
         with torch.no_grad():
-            return [
-                Prompt(self.embed(self.llm.ids(p.ids)[None], self.look(p.photos))[0], p.dropped)
-                for p in packed
-            ]
+            seen = self.look(list(photos.values()))
+            visual = None if seen is None else self.perceptron(seen)
+            for p in packed:
+                rows = [row[id(photo)] for photo in p.photos]
+                shown = visual[rows] if visual is not None and rows else None
+                prompts.append(Prompt(self.place(self.llm.ids(p.ids), shown), p.dropped))
+        return prompts

@@ -61,9 +61,9 @@ class Pipeline(System):
 
     def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
         """What the LLM reads of each dialogue, its photos told by the captioner."""
-        sent = [photo for q in questions for r in q.responses for photo in r.photos]
-        photos = [photo for photo in sent if not photo.missing]
-        words = dict(zip(map(id, photos), self.captioner.describe(photos), strict=True))
+        sent = (photo for q in questions for r in q.responses for photo in r.photos)
+        photos = {id(photo): photo for photo in sent if not photo.missing}
+        words = dict(zip(photos, self.captioner.describe(list(photos.values())), strict=True))
         see = told(self.llm.tokenizer, lambda photo: words[id(photo)])
         template = Template(self.llm.tokenizer, see, max_length)
         packed = [template.prompt(q.responses, q.speaker) for q in questions]
