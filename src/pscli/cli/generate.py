@@ -11,6 +11,7 @@ from pscli import console
 from pscli.cli.app import Overwrite, app
 from pscli.config import changed
 from pscli.errors import DataError
+from pscli.processes import first, here, number
 from pscli.registry import find
 from pscli.runs import agent_in
 
@@ -72,7 +73,7 @@ def generate(
     if (context is None) == (dataset is None):
         raise typer.BadParameter("give either --context FILE or --dataset NAME.")
     console.quiet_libraries()
-    if context is not None:
+    if context is not None and first():
         out = out or Path("replies")
         _reply(context, agent, use, share_bias, out, speaker, seed, temperature, as_json)
     elif dataset is not None:
@@ -145,9 +146,9 @@ def _predict(
     overwrite: bool,
 ) -> None:
     from pscli.datasets.base import load, named
-    from pscli.predictions.folder import writing
-    from pscli.predictions.generate import fingerprint, instances, predict
+    from pscli.predictions.generate import fingerprint, instances
     from pscli.predictions.settings import Settings
+    from pscli.predictions.together import predict_together, writing_together
 
     work = instances(
         load(named(dataset), split, count, photos)
@@ -170,14 +171,17 @@ def _predict(
     origin = agent.parent if agent and agent.name == "agent" else agent
     out = out or Path("preds") / (origin.resolve().name if origin else "bundled")
     try:
-        with writing(out, settings, overwrite) as writer:
+        with writing_together(out, settings, overwrite) as writer:
             if writer.done:
                 console.note(
                     f"Going on with {out}: {len(writer.done):,} instances are there already."
                 )
+            device = here().device if number() > 1 else None
             loaded = _agent(agent, use, share_bias)
+            if device:
+                loaded.system.to(device)
             with console.progress("Replying", len(work)) as advance:
-                predict(loaded, work, writer, advance, batch)
+                predict_together(loaded, work, writer, advance, batch)
     except KeyboardInterrupt:
         console.note("Stopped. Give the same command again to go on.")
         raise
