@@ -11,6 +11,7 @@ import pscli.errors
 ROOT = Path(pscli.errors.__file__).parent
 LAYERS = [  # from the ground up; a module imports its own layer and those below
     ["errors"],
+    ["processes"],
     ["files", "console"],
     ["registry"],
     ["config"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -249,54 +248,3 @@ def test_every_process_has_as_many_micro_batches(
     assert [[list(part) for part, _ in mine] for mine in shares] == expected
     weighed = [i for mine in shares for part, weight in mine if weight for i in part]
     assert sorted(weighed) == batch
-
-
-PROCESS = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-import conftest, test_training, random
-from pscli.dialogue.schema import Dialogue, Turn
-from pscli.runs import Run
-from pscli.training.loop import train
-from transformers import CLIPTokenizer
-tokenizer = conftest.tokenizer.__wrapped__()
-clip = CLIPTokenizer.from_pretrained({clip!r})  # training one numbers its tokens anew
-build = conftest.build.__wrapped__(tokenizer, clip)
-dialogues = [conftest.dialogue(i, photos=0.9 if i < 2 else 0.0) for i in range({count})]
-config = test_training.config(batch={batch}, micro_batch=1, lr=1e-4)
-system = build.end_to_end().freeze()
-train(system, dialogues, config, Run(Path({run!r})), test_training.scores)
-"""
-
-
-@pytest.mark.parametrize(("count", "batch"), [(3, 2), (2, 2), (7, 3)])
-def test_two_processes_trace_the_curve_of_one(
-    clip_tokenizer: Any, tmp_path: Path, count: int, batch: int
-) -> None:
-    """Uneven last batches, and processes without a photo. Oracle: the run of one process."""
-    curves = []
-    clip_tokenizer.save_pretrained(tmp_path / "clip")
-    for ranks in (1, 2):
-        run = tmp_path / str(ranks)
-        program = PROCESS.format(
-            tests=str(Path(__file__).parent), run=str(run), count=count, batch=batch,
-            clip=str(tmp_path / "clip"),
-        )  # fmt: skip
-        port = str(random.Random(count).randint(20000, 40000))
-        shared = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        processes = []
-        for rank in range(ranks):
-            place = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else {}
-            environment = {**os.environ, **place, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-            command = [sys.executable, "-c", program]
-            processes.append(
-                subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-            )
-        for process in processes:
-            _, said = process.communicate(timeout=120)
-            assert process.returncode == 0, said
-        curves.append(curve(run))
-    for one, two in zip(*curves, strict=True):
-        for name in ("loss", "text", "image"):
-            assert name not in one or two[name] == pytest.approx(one[name], abs=1e-5)

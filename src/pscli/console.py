@@ -1,4 +1,7 @@
-"""Results go to stdout, progress and notes to stderr; without a terminal, plain lines."""
+"""Results go to stdout, progress and notes to stderr; without a terminal, plain lines.
+
+Of several processes the first one speaks, but for errors.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from rich.style import Style
 from rich.text import Text
 
 from pscli.errors import PscliError
+from pscli.processes import first
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,12 +48,18 @@ def plain(text: str) -> str:
 
 def result(text: str) -> None:
     """Prints a line of results as it is: not wrapped, and brackets are not read as markup."""
-    stdout.print(plain(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
+    if first():
+        _print(stdout, text)
 
 
 def note(text: str) -> None:
     """Prints a line that is no result, likewise."""
-    stderr.print(plain(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
+    if first():
+        _print(stderr, text)
+
+
+def _print(stream: Console, text: str) -> None:
+    stream.print(plain(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def show(renderable: RenderableType) -> None:
@@ -73,7 +83,7 @@ def show_error(error: PscliError) -> None:
     """Prints what happened, and on a line of its own what to do."""
     stderr.print(Text.assemble(("Error: ", "bold red"), plain(error.message)), soft_wrap=True)
     if error.hint:
-        note(error.hint)
+        _print(stderr, error.hint)
 
 
 @contextmanager
@@ -83,7 +93,7 @@ def progress(title: str, total: int) -> Iterator[Advance]:
     Yields:
         A function that takes how many more are done.
     """
-    if stderr.is_terminal:
+    if stderr.is_terminal and first():
         from rich import progress as bars
 
         columns = (

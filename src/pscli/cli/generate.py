@@ -13,6 +13,7 @@ from pscli import console
 from pscli.cli.app import Device, Overwrite, app
 from pscli.config import changed
 from pscli.errors import DataError
+from pscli.processes import first, here, number
 from pscli.registry import find
 from pscli.runs import agent_in
 
@@ -81,13 +82,13 @@ def generate(
     if (context is None) == (dataset is None):
         raise typer.BadParameter("give either --context FILE or --dataset NAME.")
     console.quiet_libraries()
-    load = partial(_agent, agent, use, share_bias, device, dtype)
-    if context is not None:
+    load = partial(_agent, agent, use, share_bias, dtype)
+    if context is not None and first():
         out = out or Path("replies")
-        _reply(context, load, out, speaker, seed, temperature, as_json)
+        _reply(context, load, device, out, speaker, seed, temperature, as_json)
     elif dataset is not None:
         _predict(
-            dataset, split, agent, load, share_bias, out, count, photos, batch, seed,
+            dataset, split, agent, load, device, share_bias, out, count, photos, batch, seed,
             temperature, overwrite,
         )  # fmt: skip
 
@@ -96,8 +97,8 @@ def _agent(
     folder: Path | None,
     use: list[str] | None,
     share_bias: float | None,
-    device: str,
     dtype: str | None,
+    device: str,
 ) -> Any:
     from pscli.systems.agent import Agent
 
@@ -111,7 +112,8 @@ def _agent(
 
 def _reply(
     context: Path,
-    load: Callable[[], Any],
+    load: Callable[[str], Any],
+    device: str,
     out: Path,
     speaker: str | None,
     seed: int,
@@ -122,7 +124,7 @@ def _reply(
     from pscli.predictions.generate import read_dialogue, save_photos
 
     dialogue = read_dialogue(context)
-    reply = load().respond(dialogue, speaker, seed=seed, temperature=temperature)
+    reply = load(device).respond(dialogue, speaker, seed=seed, temperature=temperature)
     files = save_photos(reply, out)
     if as_json:
         pairs = {"text": reply.text, "captions": reply.captions, "photos": list(map(str, files))}
@@ -146,7 +148,8 @@ def _predict(
     dataset: str,
     split: str,
     agent: Path | None,
-    load: Callable[[], Any],
+    load: Callable[[str], Any],
+    device: str,
     share_bias: float | None,
     out: Path | None,
     count: int | None,
@@ -158,9 +161,9 @@ def _predict(
 ) -> None:
     from pscli.datasets.base import load as dialogues
     from pscli.datasets.base import named
-    from pscli.predictions.folder import writing
-    from pscli.predictions.generate import fingerprint, instances, predict
+    from pscli.predictions.generate import fingerprint, instances
     from pscli.predictions.settings import Settings
+    from pscli.predictions.together import predict_together, writing_together
 
     work = instances(
         dialogues(named(dataset), split, count, photos)
@@ -183,14 +186,14 @@ def _predict(
     origin = agent.parent if agent and agent.name == "agent" else agent
     out = out or Path("preds") / (origin.resolve().name if origin else "bundled")
     try:
-        with writing(out, settings, overwrite) as writer:
+        with writing_together(out, settings, overwrite) as writer:
             if writer.done:
                 console.note(
                     f"Going on with {out}: {len(writer.done):,} instances are there already."
                 )
-            loaded = load()
+            loaded = load(str(here().device)) if number() > 1 else load(device)
             with console.progress("Replying", len(work)) as advance:
-                predict(loaded, work, writer, advance, batch)
+                predict_together(loaded, work, writer, advance, batch)
     except KeyboardInterrupt:
         console.note("Stopped. Give the same command again to go on.")
         raise

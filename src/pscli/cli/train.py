@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from pscli import console
 from pscli.cli.app import Overwrite, app
 from pscli.config import Config, changed
 from pscli.errors import CheckpointError, ConfigError
+from pscli.processes import first, number
 from pscli.registry import check, find, plain
 from pscli.runs import Run
 
@@ -30,7 +30,10 @@ Photos = Annotated[
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of all noise.", show_default="0")]
 Folder = Annotated[
     Path | None,
-    typer.Option("--run", help="Folder of the run.", show_default="runs/SYSTEM-DATE-TIME"),
+    # torchrun takes --run for an option of its own.
+    typer.Option(
+        "--run", "--run-folder", help="Folder of the run.", show_default="runs/SYSTEM-DATE-TIME"
+    ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run where it stopped.")]
 Set = Annotated[
@@ -134,10 +137,12 @@ def train(
         config = _resumed(name, run, wanted)
     else:
         config = _checked(find("preset", preset or "tiny")(name), wanted)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and run is None:
-        raise ConfigError("Several processes need one name for their run.", "Name it: --run.")
+    if number() > 1 and run is None:
+        raise ConfigError(
+            "Several processes need one name for their run.", "Name it: --run-folder runs/NAME."
+        )
     folder = run or Path("runs") / f"{plain(name)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if not resume and os.environ.get("RANK", "0") == "0":
+    if not resume and first():
         Run.check(folder, overwrite)
     console.quiet_libraries()
     from pscli.training.experiment import run_training

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from diffusers import ModelMixin
@@ -30,8 +30,7 @@ from pscli.dialogue.sequence import IGNORE, IMG, Template, token_id
 from pscli.errors import ConfigError
 
 
-@dataclass(frozen=True)
-class Losses:
+class Losses(NamedTuple):  # torch finds the tensors in a tuple, where it shares weights out
     """Sums over a micro-batch, so that micro-batches of any size add up to the same batch.
 
     Args:

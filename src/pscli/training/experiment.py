@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +15,10 @@ from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import learnable
 from pscli.errors import DataError
 from pscli.metrics.score import score_folder
-from pscli.predictions.folder import writing
-from pscli.predictions.generate import instances, predict
+from pscli.predictions.generate import instances
 from pscli.predictions.settings import Settings
+from pscli.predictions.together import predict_together, writing_together
+from pscli.processes import first, here
 from pscli.report.sheet import curves, sheet
 from pscli.runs import Run
 from pscli.systems.agent import Agent, build
@@ -46,15 +46,17 @@ def run_training(
     refuse_unlearnable(dialogues, config.dataset)
     held_out = load(dataset, "dev", config.train.eval_dialogues, config.photos)
     system = build(config.system, config.model)
-    rank = int(os.environ.get("RANK", "0"))
+    process = here()
     run = Run(folder)
-    if not resume and rank == 0:
+    if not resume and process.is_main_process:
         run = Run.start(folder, config, overwrite)
-    cache = folder / "cache" / str(rank)
-    system.cache = Cache(cache, config.train.cache_gb * 1e9)
+    cache = folder / "cache" / str(process.process_index)
+    # Each process keeps what it makes of its own share of photos.
+    system.cache = Cache(cache, config.train.cache_gb * 1e9 / process.num_processes)
     evaluation = Evaluation(run, config, held_out)
-    with run.lock(rank):
+    with run.lock(process.process_index):
         history = train(system, dialogues, config, run, evaluation, resume=resume)
+    process.wait_for_everyone()
     shutil.rmtree(folder / "cache", ignore_errors=True)
     console.note(f"{len(history)} evaluations; the agent is in {run.agent}.")
     return run
@@ -75,7 +77,10 @@ def refuse_unlearnable(dialogues: Sequence[Dialogue], name: str) -> None:
 
 
 class Evaluation:
-    """Answers the dev split, scores it, draws a sheet, and keeps the best agent."""
+    """Answers the dev split, scores it, draws a sheet, and keeps the best agent.
+
+    All processes answer; the first one does the rest.
+    """
 
     def __init__(self, run: Run, config: Config, dialogues: Sequence[Dialogue]) -> None:
         self.run, self.config = run, config
@@ -89,15 +94,17 @@ class Evaluation:
         settings = Settings(
             str(run.folder), f"step {step}", config.dataset, "dev", 0, 0.0, config.photos
         )
-        with writing(folder, settings, overwrite=True) as writer:
-            predict(agent, self.work, writer, lambda count: None)
+        with writing_together(folder, settings, overwrite=True) as writer:
+            predict_together(agent, self.work, writer, lambda count: None)
+        if not first():
+            return {}
         found = score_folder(folder, config.train.extractor, by_kind=False).overall.scores
         scores = {score.name: score.value for score in found}
         sheet([folder], count=SAMPLES, use=[config.dataset]).save(folder / "conversations.png")
         curves(run.folder, run.folder / "loss.png")
-        first = next(iter(config.train.monitor), "")
-        before = max((worth(line, first) for line in run.metrics), default=-math.inf)
-        if worth(scores, first) >= before or not run.agent.is_dir():
+        watched = next(iter(config.train.monitor), "")
+        before = max((worth(line, watched) for line in run.metrics), default=-math.inf)
+        if worth(scores, watched) >= before or not run.agent.is_dir():
             agent.save_pretrained(run.agent)
         monitored = [name.removeprefix("-") for name in config.train.monitor]
         shown = [name for name in (*monitored, *SHOWN) if name in scores]

@@ -22,6 +22,7 @@ from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Packed
 from pscli.errors import ConfigError, DataError, TrainingError
+from pscli.processes import asked, here
 from pscli.runs import Run
 from pscli.systems.base import System
 from pscli.training.checkpoint import (
@@ -31,8 +32,9 @@ from pscli.training.checkpoint import (
     save_checkpoint,
 )
 from pscli.training.memory import keep_freed_memory
-from pscli.training.probe import Gradient
+from pscli.training.probe import gradient_norm
 from pscli.training.schedules import out_of_patience, rate, temperature
+from pscli.training.shards import entire, share_out
 from pscli.training.signals import interruptible
 
 GRADIENT_EVERY = 25  # steps between two looks at what L^v brings to the LLM
@@ -56,7 +58,8 @@ def train(
     killed and resumed, or that was cut into other micro-batches, takes the same path.
 
     Args:
-        evaluate: Scores of the system on the dev split after a step, by name.
+        evaluate: Scores of the system on the dev split after a step, by name. Every process calls
+            it, with whole weights; the scores of the first one count.
 
     Raises:
         DataError: if there is nothing to learn from.
@@ -67,7 +70,10 @@ def train(
     # A process whose dialogues have no photo does not compute what the others wait for.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     t = config.train
-    accelerator = accelerator or Accelerator(mixed_precision=t.precision, kwargs_handlers=[unused])
+    cpu = here().device.type == "cpu"
+    accelerator = accelerator or Accelerator(
+        cpu=cpu, mixed_precision=t.precision, kwargs_handlers=[unused]
+    )
     chief = accelerator.is_main_process
 
     template = system.template(config.sequence.max_length)
@@ -85,6 +91,7 @@ def train(
         system.recompute()
     optimizer = optimizer_of(system, t)
     any_described = any(s.described for s in sequences)  # by photos that nobody can see
+    copied = share_out(accelerator, system)
     model, optimizer = accelerator.prepare(system, optimizer)
 
     per_epoch = math.ceil(len(sequences) / t.batch)
@@ -117,23 +124,27 @@ def train(
             photos = max(1, sum(len(s.captions) for s in whole))
             mine = share(whole, accelerator.process_index, accelerator.num_processes, t.micro_batch)
 
-            optimizer.zero_grad()
-            sums, from_image = torch.zeros(2), Gradient(system.llm)
             seed = f"{config.seed}/{step // per_epoch}"
-            for number, (some, weight) in enumerate(mine):
-                batch = system.prepare(collate(some, pad).to(accelerator.device))
-                seeds_torch(seed, step, accelerator.process_index, number)  # dropout
-                last = number == len(mine) - 1
-                with contextlib.nullcontext() if last else accelerator.no_sync(model):
-                    losses = model(batch, tau, seed)
-                    # Normalised by the whole batch, so that micro-batches do not matter.
-                    text = weight * losses.text / tokens  # L^t
-                    image = weight * losses.image / photos  # L^v
-                    if step % GRADIENT_EVERY == 0:
-                        from_image.add(image)
-                    loss = text + t.alpha * image  # L (Eq. 13)
-                    accelerator.backward(loss * accelerator.num_processes)
-                sums += torch.stack([text.detach(), image.detach()]).cpu()
+            looks = step % GRADIENT_EVERY == 0  # first, and apart, at what L^v brings to the LLM
+            for alone in (True, False) if looks else (False,):
+                optimizer.zero_grad()
+                sums = torch.zeros(2)
+                for number, (some, weight) in enumerate(mine):
+                    batch = system.prepare(collate(some, pad).to(accelerator.device))
+                    seeds_torch(seed, step, accelerator.process_index, number)  # dropout
+                    last = number == len(mine) - 1
+                    with contextlib.nullcontext() if last else accelerator.no_sync(model):
+                        with accelerator.autocast():
+                            losses = model(batch, tau, seed)
+                        # Normalised by the whole batch, so that micro-batches do not matter.
+                        text = weight * losses.text / tokens  # L^t
+                        image = weight * losses.image / photos  # L^v
+                        # L (Eq. 13); text always takes part, as not every process has photos
+                        loss = 0 * text + image if alone else text + t.alpha * image
+                        accelerator.backward(loss * accelerator.num_processes)
+                    sums += torch.stack([text.detach(), image.detach()]).cpu()
+                if alone:
+                    from_image = gradient_norm(system.llm)
             sums = accelerator.reduce(sums.to(accelerator.device), "sum").cpu()
             norms = clip(system, t.max_grad_norm, accelerator)
             refuse_nan(step, {"L^t": float(sums[0]), "L^v": float(sums[1]), **norms}, run)
@@ -148,24 +159,26 @@ def train(
             }  # fmt: skip
             if any_described:
                 line["described"] = sum(s.described for s in whole)
-            if step % GRADIENT_EVERY == 0:
-                line["grad_llm_from_image"] = from_image.norm()
+            if looks:
+                line["grad_llm_from_image"] = from_image
             if chief:
                 run.log(**line)
             bar(line)
 
-            if (step + 1) % pause == 0 or step + 1 == steps:
-                (scores,) = broadcast_object_list([evaluate(system, step + 1) if chief else {}])
+            pausing = (step + 1) % pause == 0 or step + 1 == steps
+            if pausing:
+                with entire(system, copied) as whole_system:
+                    (scores,) = broadcast_object_list([evaluate(whole_system, step + 1)])
                 system.train()
                 state["history"].append({"step": step + 1, **scores})
                 if chief:
                     run.log(step=step, **scores)
-                save()
-            elif time.monotonic() - saved > 60 * t.save_minutes:
+            # All save, and all stop, after the same step.
+            due, stop = asked(time.monotonic() - saved > 60 * t.save_minutes, interrupted())
+            if pausing or due or stop:
                 save()
                 saved = time.monotonic()
-            if interrupted():
-                save()
+            if stop:
                 console.note(f"Stopped after step {step + 1} of {steps}. Go on with --resume.")
                 raise KeyboardInterrupt
     return list(state["history"])

@@ -1,0 +1,198 @@
+"""Several processes: the curve, replies and scores of one, however many there are."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from safetensors.torch import load_file
+from torch import nn
+
+from pscli import console
+from pscli.errors import ConfigError
+from pscli.processes import asked
+from pscli.systems.base import Losses
+from pscli.training import shards
+from several import job, tools
+
+LOSSES = {"loss", "text", "image"}
+NORMS = {"grad_llm", "grad_generator", "grad_llm_from_image"}
+SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+
+
+def launch(clip: Path, work: Path, processes: int, *jobs: dict[str, Any], **extra: str) -> None:
+    """Does jobs by several processes on CPU, joined by gloo."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = Path(__file__).with_name("several.py")
+    command = [sys.executable, str(script), str(clip), str(work), json.dumps(jobs)]
+    shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    started = []
+    for rank in range(processes):
+        place = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+        started.append(
+            subprocess.Popen(
+                command, stderr=subprocess.PIPE, text=True, env=os.environ | place | extra
+            )
+        )
+    for process in started:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+
+
+def lines(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def same(one: Path, other: Path, tolerance: float) -> None:
+    """Asserts that losses are the same within a tolerance, and the evaluations exactly.
+
+    Norms of gradients are sums of squares in another order: within 1e-4 of themselves.
+    """
+    assert len(lines(one)) == len(lines(other)) >= 4
+    for expected, found in zip(lines(one), lines(other), strict=True):
+        assert found.keys() == expected.keys()
+        if "loss" not in expected:
+            assert found == expected  # scores of the dev split
+        for name in expected.keys() & LOSSES:
+            assert found[name] == pytest.approx(expected[name], abs=tolerance), name
+        for name in expected.keys() & NORMS:
+            assert found[name] == pytest.approx(expected[name], rel=1e-4), name
+    predictions = sorted(one.glob("samples/*/predictions.jsonl"))
+    assert predictions
+    for path in predictions:
+        assert (other / path.relative_to(one)).read_bytes() == path.read_bytes()
+
+
+def close(one: Path, other: Path, tolerance: float) -> None:
+    """Asserts that the agents of two runs have the same weights within a tolerance."""
+    files = sorted((one / "agent").rglob("*.safetensors"))
+    assert files
+    for file in files:
+        found = load_file(other / "agent" / file.relative_to(one / "agent"))
+        torch.testing.assert_close(found, load_file(file), atol=tolerance, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def clip(clip_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clip")
+    clip_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes: a whole run, and halves for others to go on with."""
+    work = tmp_path_factory.mktemp("several")
+    for name, epochs in (("whole", 2.0), ("one-two", 1.0)):
+        job(name, tools(str(clip)), work, epochs=epochs)
+    shutil.copytree(work / "one-two", work / "one-sharded")
+    return work
+
+
+def test_two_processes_make_what_one_does(clip: Path, alone: Path) -> None:
+    """Oracle: the run of one process. 7 dialogues, two of which have photos, in batches of 3."""
+    launch(
+        clip, alone, 2, {"name": "two"}, {"name": "two-one", "epochs": 1.0},
+        {"name": "one-two", "resume": True},
+    )  # fmt: skip
+    same(alone / "whole", alone / "two", 1e-5)
+    close(alone / "whole", alone / "two", 1e-5)
+    same(alone / "whole", alone / "one-two", 1e-5)
+    job("two-one", tools(str(clip)), alone, resume=True)
+    same(alone / "whole", alone / "two-one", 1e-5)
+
+
+@pytest.mark.slow
+def test_three_processes_and_more_of_them_than_dialogues(clip: Path, alone: Path) -> None:
+    """Oracle: the run of one process."""
+    launch(clip, alone, 3, {"name": "three"}, {"name": "single-three", "count": 1})
+    same(alone / "whole", alone / "three", 1e-5)
+    job("single", tools(str(clip)), alone, count=1)
+    same(alone / "single", alone / "single-three", 1e-5)
+
+
+def test_weights_that_are_shared_out(clip: Path, alone: Path) -> None:
+    """FSDP 2 on two processes: curve, evaluation, agent, checkpoints. Oracle: one process."""
+    launch(
+        clip, alone, 2, {"name": "sharded"}, {"name": "sharded-one", "epochs": 1.0},
+        {"name": "one-sharded", "resume": True}, **SHARDED,
+    )  # fmt: skip
+    same(alone / "whole", alone / "sharded", 1e-4)
+    close(alone / "whole", alone / "sharded", 1e-4)
+    same(alone / "whole", alone / "one-sharded", 1e-4)
+    job("sharded-one", tools(str(clip)), alone, resume=True)
+    same(alone / "whole", alone / "sharded-one", 1e-4)
+
+
+def test_a_gradient_reaches_the_weights_that_backward_reaches() -> None:
+    """Oracle: which weights have a gradient after a backward pass."""
+    used, unused, frozen = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3).requires_grad_(False)
+    for losses in (
+        Losses(used(frozen(torch.ones(3))).sum(), torch.zeros(())),
+        Losses(used(torch.ones(3)).sum(), frozen(used(torch.ones(3))).square().mean()),
+        Losses(torch.zeros(()), torch.zeros(())),
+    ):
+        reached = shards._reached(losses)
+        for part in (used, unused, frozen):
+            part.zero_grad()
+        if losses.text.requires_grad:
+            (losses.text + losses.image).backward()
+        found = {
+            id(p) for m in (used, unused, frozen) for p in m.parameters() if p.grad is not None
+        }
+        assert reached == found
+
+
+def pretend(kind: DistributedType, version: int = 2) -> Any:
+    """What `share_out` reads of an accelerator that was launched in some way."""
+    plugin = SimpleNamespace(fsdp_version=version)
+    return SimpleNamespace(state=SimpleNamespace(distributed_type=kind, fsdp_plugin=plugin))
+
+
+def test_ways_to_launch_that_are_not_supported(build: SimpleNamespace) -> None:
+    system = build.end_to_end().freeze()
+    with pytest.raises(ConfigError, match=r"FSDP 1 is not supported\. Launch it with"):
+        shards.share_out(pretend(DistributedType.FSDP, 1), system)
+    with pytest.raises(ConfigError, match="launched for DEEPSPEED, which is not supported"):
+        shards.share_out(pretend(DistributedType.DEEPSPEED), system)
+    system.generator.vae.decoder.conv_in.requires_grad_()
+    with pytest.raises(ConfigError, match=r"generator\.vae\.\S* and 1 other weights that are kept"):
+        shards.share_out(pretend(DistributedType.FSDP), system)
+
+
+def test_one_process_shares_out_nothing(build: SimpleNamespace) -> None:
+    system = build.end_to_end().freeze()
+    assert shards.share_out(Accelerator(cpu=True), system) is None
+    with shards.entire(system, None) as whole:
+        assert whole is system
+    assert asked(True, False) == [True, False]
+
+
+def test_the_first_process_speaks_but_any_may_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        console.result(f"result {rank}")
+        console.note(f"note {rank}")
+        with console.progress("Replying", 1) as advance:
+            advance(1)
+        console.show_error(ConfigError(f"error {rank}.", "Mend it."))
+    said = capsys.readouterr()
+    assert said.out == "result 0\n"
+    assert said.err.splitlines() == [
+        "note 0", "Replying: 1 of 1", "Error: error 0.", "Mend it.", "Error: error 1.", "Mend it."
+    ]  # fmt: skip
