@@ -68,7 +68,7 @@ class Parrot:
 @pytest.fixture
 def parrot(monkeypatch: pytest.MonkeyPatch) -> Parrot:
     agent = Parrot()
-    monkeypatch.setattr(Agent, "from_pretrained", lambda folder=None, use=(): agent)
+    monkeypatch.setattr(Agent, "from_pretrained", lambda folder=None, **options: agent)
     return agent
 
 
