@@ -256,7 +256,7 @@ def test_a_dataset_of_ones_own_is_kept_by_the_name_that_finds_it(parrot: Parrot)
 def test_folders_are_looked_at_before_an_agent_is_loaded(
     parrot: Parrot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(folder: object = None, use: object = ()) -> None:
+    def load(folder: object = None, **options: object) -> None:
         raise AssertionError("an agent was loaded")
 
     Path("mine").mkdir()
