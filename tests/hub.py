@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -23,6 +24,8 @@ def serving(root: Path, asked: list[str]) -> Iterator[str]:
         asked: Is told of each file that is fetched.
     """
 
+    address = ""
+
     class Hub(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -33,6 +36,54 @@ def serving(root: Path, asked: list[str]) -> Iterator[str]:
 
         def do_GET(self) -> None:
             self.answer()
+
+        def do_POST(self) -> None:
+            """A new model, and what a commit consists of: small files in it, large ones before."""
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            parts = [part for part in urlsplit(self.path).path.split("/") if part]
+            if self.headers.get("Authorization") != "Bearer token":
+                self.missing("", 401)
+            elif parts == ["api", "repos", "create"]:
+                pairs = json.loads(body)
+                folder = root / pairs["organization"] / pairs["name"]
+                folder.mkdir(parents=True, exist_ok=True)
+                self.say({"url": f"{address}/{pairs['organization']}/{pairs['name']}"})
+            elif "preupload" in parts:
+                names = [file["path"] for file in json.loads(body)["files"]]
+                self.say({"files": [
+                    {"path": n, "uploadMode": "lfs" if n.endswith(".safetensors") else "regular",
+                     "shouldIgnore": False} for n in names
+                ]})  # fmt: skip
+            elif parts[-1] == "batch":
+                self.say({"transfer": "basic", "objects": [
+                    {**o, "actions": {"upload": {"href": f"{address}/large/{o['oid']}"}}}
+                    for o in json.loads(body)["objects"]
+                ]})  # fmt: skip
+            elif "commit" in parts:
+                for line in map(json.loads, body.splitlines()):
+                    self.write(root.joinpath(*parts[2:4]), line["key"], line["value"])
+                page = "/".join([address, *parts[2:4], "commit", COMMIT])
+                self.say({"commitUrl": page, "commitOid": COMMIT})
+            else:
+                self.missing("EntryNotFound")
+
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            (root / hashlib.sha256(body).hexdigest()).write_bytes(body)
+            self.say({})
+
+        def write(self, folder: Path, kind: str, value: Any) -> None:
+            if kind == "header":
+                return
+            path = folder / value["path"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if kind == "file":
+                path.write_bytes(base64.b64decode(value["content"]))
+            else:
+                (root / value["oid"]).rename(path)
+
+        def say(self, pairs: Any) -> None:
+            self.send(json.dumps(pairs).encode(), "application/json")
 
         def answer(self) -> None:
             parts = [part for part in urlsplit(self.path).path.split("/") if part]
@@ -73,11 +124,11 @@ def serving(root: Path, asked: list[str]) -> Iterator[str]:
             self.send_header("X-Repo-Commit", COMMIT)
             self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
             self.end_headers()
-            if self.command == "GET":
+            if self.command != "HEAD":
                 self.wfile.write(body)
 
-        def missing(self, why: str) -> None:
-            self.send_response(404)
+        def missing(self, why: str, status: int = 404) -> None:
+            self.send_response(status)
             self.send_header("X-Error-Code", why)
             self.send_header("X-Repo-Commit", COMMIT)
             self.send_header("Content-Length", "0")
@@ -85,8 +136,9 @@ def serving(root: Path, asked: list[str]) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield address
     finally:
         server.shutdown()
         server.server_close()

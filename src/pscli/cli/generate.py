@@ -14,8 +14,7 @@ from pscli.cli.app import Device, Overwrite, app
 from pscli.config import changed
 from pscli.errors import DataError
 from pscli.processes import first, here, number
-from pscli.registry import find
-from pscli.runs import agent_in
+from pscli.systems.place import agent_folder
 
 
 @app.command()
@@ -28,7 +27,10 @@ def generate(
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test",
     agent: Annotated[
-        Path | None, typer.Option(help="Folder of an agent or run.", show_default="the bundled one")
+        Path | None,
+        typer.Option(
+            help="Folder of an agent or run, or a hub id.", show_default="the bundled one"
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -172,7 +174,7 @@ def _predict(
         raise DataError(
             f"No dialogue of {dataset} {split} has two responses.", "Try another split."
         )
-    folder = agent_in(agent) if agent else find("agent", "bundled")()
+    folder = agent_folder(agent)
     settings = Settings(
         agent=str(agent) if agent else "bundled",
         weights=fingerprint(folder),

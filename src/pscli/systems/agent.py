@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import file_digest
 from pathlib import Path
 from typing import Self
@@ -16,10 +16,11 @@ from pscli.components.load import WEIGHTS, Load
 from pscli.config import Config, ModelConfig
 from pscli.dialogue.schema import Dialogue, Reply
 from pscli.errors import CheckpointError, ConfigError, DataError
-from pscli.files import new_folder, read_json, write_json
+from pscli.files import new_folder, read_json, write_json, write_text
 from pscli.registry import find
-from pscli.runs import agent_in
+from pscli.systems import card
 from pscli.systems.base import Question, System, answer
+from pscli.systems.place import agent_folder
 
 CONFIG, INDEX = "agent_config.json", "index.json"
 
@@ -46,7 +47,7 @@ class Agent:
         dtype: str | None = None,
         use: Collection[str] = (),
     ) -> Self:
-        """Loads the agent of a folder or run; without one, the bundled photoworld agent.
+        """Loads the agent of a folder, a run or a hub id; without one, the bundled agent.
 
         Args:
             device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps` …
@@ -57,7 +58,7 @@ class Agent:
         Raises:
             CheckpointError: if the folder holds no agent.
         """
-        folder = agent_in(Path(folder)) if folder else find("agent", "bundled")()
+        folder = agent_folder(folder)
         try:
             config = Config.from_json(read_json(folder / CONFIG), use)
         except DataError as error:
@@ -71,10 +72,13 @@ class Agent:
         system.eval().to(place, dtype_named(dtype) if dtype else None)
         return cls(system, config)
 
-    def save_pretrained(self, folder: Path, half: bool = False) -> None:
-        """Writes the agent as a folder, whole or not at all: safetensors only.
+    def save_pretrained(
+        self, folder: Path, half: bool = False, scores: Mapping[str, float] | None = None
+    ) -> None:
+        """Writes the agent as a folder, whole or not at all: safetensors only, and a model card.
 
         Args:
+            scores: On the dev split, for the card.
             half: Store weights in 16 bits, at half the size.
         """
         # A copy, lest the agent's own weights be rounded.
@@ -87,6 +91,7 @@ class Agent:
                     (new / name).mkdir()
                     save_file(part.module.state_dict(), new / name / WEIGHTS)
             write_json(new / CONFIG, self.config.to_json())
+            write_text(new / card.NAME, card.card(self.config, scores))
             write_json(new / INDEX, {"sha256": checksums(new)})
 
     def respond(

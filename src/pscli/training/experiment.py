@@ -105,7 +105,7 @@ class Evaluation:
         watched = next(iter(config.train.monitor), "")
         before = max((worth(line, watched) for line in run.metrics), default=-math.inf)
         if worth(scores, watched) >= before or not run.agent.is_dir():
-            agent.save_pretrained(run.agent)
+            agent.save_pretrained(run.agent, scores=scores)
         monitored = [name.removeprefix("-") for name in config.train.monitor]
         shown = [name for name in (*monitored, *SHOWN) if name in scores]
         told = "  ".join(f"{name} {scores[name]:.2f}" for name in shown)
