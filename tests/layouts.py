@@ -257,3 +257,46 @@ def make(root: Path, name: str) -> Path:
         torch.manual_seed(0)
         LAYOUTS[name](folder)
     return folder
+
+
+def gguf_file(path: Path, model: Any, tokenizer: Any) -> None:
+    """A tiny Llama in one file, as llama.cpp lays it out, in float32."""
+    from gguf import GGUFWriter, TokenType
+
+    c = model.config
+    writer = GGUFWriter(path, "llama")
+    writer.add_context_length(c.max_position_embeddings)
+    writer.add_embedding_length(c.hidden_size)
+    writer.add_block_count(c.num_hidden_layers)
+    writer.add_feed_forward_length(c.intermediate_size)
+    writer.add_head_count(c.num_attention_heads)
+    writer.add_head_count_kv(c.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(c.rms_norm_eps)
+    writer.add_rope_freq_base(c.rope_parameters["rope_theta"])
+    writer.add_vocab_size(c.vocab_size)
+    words = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    names = sorted(words["vocab"], key=words["vocab"].__getitem__)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(names)
+    special = set(tokenizer.all_special_tokens)
+    writer.add_token_types(
+        [TokenType.CONTROL if name in special else TokenType.NORMAL for name in names]
+    )
+    writer.add_token_merges([" ".join(pair) for pair in words["merges"]])
+    writer.add_bos_token_id(tokenizer.bos_token_id)
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    parts = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+             "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output",
+             "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down",
+             "embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}  # fmt: skip
+    for name, weight in model.state_dict().items():
+        steps = name.split(".")
+        block = f"blk.{steps[2]}." if "layers" in steps else ""
+        if steps[-2] in ("q_proj", "k_proj"):  # llama.cpp turns neighbours, not halves
+            heads = c.num_attention_heads if steps[-2] == "q_proj" else c.num_key_value_heads
+            weight = weight.view(heads, 2, -1, weight.shape[1]).transpose(1, 2).reshape_as(weight)
+        writer.add_tensor(f"{block}{parts[steps[-2]]}.weight", weight.float().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from hub import serving
-from layouts import LAYOUTS, make
+from layouts import LAYOUTS, gguf_file, make
 from pscli.components.adapters import is_adapter
 from pscli.components.llm import LanguageModel
 from pscli.components.perceptron import LinearPerceptron, QFormerPerceptron
@@ -136,6 +136,28 @@ def test_every_llm_learns_the_marks_and_loads_in_the_librarys_own_class(
     words = torch.tensor([[3, *ids]])
     torch.testing.assert_close(theirs(words).logits, llm.model(words).logits)
     assert AutoTokenizer.from_pretrained(tmp_path).convert_tokens_to_ids("[IMG]") == ids[0]
+
+
+def test_a_gguf_file_is_the_model_that_it_was_made_of(root: Path, tmp_path: Path) -> None:
+    """Oracle: the same weights in a folder. What is loaded can be saved, and trains."""
+    folder, file = make(root, LLAMA), tmp_path / "model.gguf"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    gguf_file(file, model, tokenizer)
+    llm = LanguageModel.from_pretrained(file)
+    words = torch.tensor([tokenizer(" Look at my red dog!").input_ids])
+    assert (
+        llm.tokenizer(" Look at my red dog!", add_special_tokens=False).input_ids
+        == words[0].tolist()
+    )
+    torch.testing.assert_close(
+        llm.model(words).logits[..., : len(tokenizer)], model(words).logits, atol=1e-5, rtol=1e-5
+    )
+    llm.save_pretrained(tmp_path / "saved")
+    again = LanguageModel.from_pretrained(tmp_path / "saved")
+    assert torch.equal(again.model(words).logits, llm.model(words).logits)
+    llm.model(words, labels=words).loss.backward()
+    assert all(p.grad is not None for p in llm.model.parameters())
 
 
 def test_new_rows_and_projections_are_the_same_every_time(root: Path) -> None:
