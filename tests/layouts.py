@@ -65,7 +65,7 @@ def llama2(folder: Path) -> None:
         eos_token="</s>", unk_token="<unk>", pad_token=None, model_max_length=10**30,
     )  # fmt: skip
     config = LlamaConfig(
-        vocab_size=size, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        vocab_size=size, hidden_size=64, intermediate_size=64, num_hidden_layers=2,
         num_attention_heads=4, max_position_embeddings=4096, bos_token_id=1, eos_token_id=2,
         tie_word_embeddings=False,
     )  # fmt: skip

@@ -179,6 +179,9 @@ COMBINATIONS = {
         (LLAMA, BLIP2, EULER), "e2e",
         {"llm": LORA, "generator": LORA, "perceptron": {"dtype": "bfloat16"}},
     ),
+    "llama in 4 bits, adapters": (
+        (LLAMA, CLIP, SD21), "e2e", {"llm": LORA | {"quantize": "4bit"}, "generator": LORA},
+    ),
     "pipeline, qwen, sd 1.5": ((QWEN, BLIP2, SD15), "pipeline", {}),
     "pipeline, adapters": ((GPT2, BLIP2, SD21), "pipeline", {"llm": LORA, "generator": LORA}),
 }  # fmt: skip
@@ -190,6 +193,8 @@ def test_it_trains_resumes_bit_for_bit_is_saved_and_answers_from_another_folder(
 ) -> None:
     """Oracle: the run that was never interrupted."""
     places, kind, parts = COMBINATIONS[name]
+    if "bits" in name:
+        pytest.importorskip("bitsandbytes")
     config = settings(root, *places, system=kind, **parts)
     dialogues = [random_dialogue(i) for i in range(10)]
     system = build(kind, config.model)
