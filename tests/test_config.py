@@ -102,11 +102,12 @@ EXAMPLE = "Write --set train.lr=1e-4, for example."
         (
             "sequence.max_lenght", "1",
             "Unknown setting 'sequence.max_lenght'. Did you mean 'sequence.max_length'? "
-            "Known: max_length, max_new_tokens.",
+            "Known: end_bias, max_length, max_new_tokens, share_bias.",
         ),
         (
             "sequence.qqq", "1",
-            "Unknown setting 'sequence.qqq'. Known: max_length, max_new_tokens.",
+            "Unknown setting 'sequence.qqq'. "
+            "Known: end_bias, max_length, max_new_tokens, share_bias.",
         ),
         ("train", "1", "'train' does not name a single setting. " + EXAMPLE),
         ("train.", "1", "'train.' does not name a single setting. " + EXAMPLE),

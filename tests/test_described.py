@@ -161,6 +161,15 @@ def test_it_teaches_words_and_sharing_but_no_drawing(name: str, build: Any) -> N
     assert words.startswith("at[IMG] A red dog[/IMG]")
 
 
+def test_without_any_photo_both_systems_learn_the_same(build: Any) -> None:
+    """Their LLMs read and are taught the same tokens."""
+    systems = build.end_to_end(), build.pipeline()
+    packed = [s.template(30).pack(talk(None, GONE, None, GONE, None, None)) for s in systems]
+    assert packed[0] == packed[1] and len(packed[0]) > 1
+    found = [losses(system, packed[0]) for system in systems]
+    assert found[0].text == found[1].text and not any(f.image for f in found)
+
+
 @pytest.mark.parametrize("name", ["end_to_end", "pipeline"])
 def test_what_is_there_is_read_as_ever(name: str, build: Any) -> None:
     """A photo that can be seen is seen, or told by the captioner; never by its own caption."""

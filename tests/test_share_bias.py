@@ -1,4 +1,4 @@
-"""How readily replies share photos: the bias of [IMG] against a decoder written out by hand."""
+"""How readily replies share photos, and end: biases against a decoder written out by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def questions(random_dialogue: Any) -> list[Question]:
     return [Question(d.responses[:3], "Y", d.id) for d in dialogues]
 
 
-def by_hand(system: System, question: Question, bias: float) -> str:
+def by_hand(system: System, question: Question, bias: float, to_end: float = 0.0) -> str:
     """The likeliest token, one after the other, all of the sequence anew for each."""
     tokenizer = system.llm.tokenizer
     mark, end = token_id(tokenizer, IMG), tokenizer.eos_token_id
@@ -35,6 +35,7 @@ def by_hand(system: System, question: Question, bias: float) -> str:
         logits = system.llm.model(inputs_embeds=read[None]).logits[0, -1].detach().clone()
         if mark not in ids:
             logits[mark] += bias
+        logits[end] += to_end
         ids.append(int(logits.argmax()))
     return str(tokenizer.decode([i for i in ids if i != end]))
 
@@ -54,6 +55,17 @@ def test_the_bias_is_added_until_a_reply_has_a_photo(
     if abs(bias) == 1000:
         assert all(raw.startswith(IMG) is (bias > 0) for raw in found)
         assert all((IMG in raw) is (bias > 0) for raw in found)
+
+
+@pytest.mark.parametrize("bias", [-1000.0, -2.0, 2.0])
+def test_replies_end_more_or_less_readily(bias: float, build: Any, random_dialogue: Any) -> None:
+    system = build.end_to_end()
+    end = system.llm.tokenizer.eos_token_id
+    system.llm.model.get_output_embeddings().weight.data[end] *= 4  # some replies end early
+    asked = questions(random_dialogue)
+    found = [r.raw for r in answer(system, asked, max_new_tokens=NEW, end_bias=bias)]
+    assert found == [by_hand(system, question, 0.0, bias) for question in asked]
+    assert found != [r.raw for r in answer(system, asked, max_new_tokens=NEW)]
 
 
 def test_sampled_replies_share_by_their_probability(build: Any, random_dialogue: Any) -> None:
@@ -79,7 +91,7 @@ def test_it_is_the_agents_own_or_the_commands_and_recorded(
     monkeypatch.setattr(Agent, "from_pretrained", lambda *args, **options: agent)
     (tmp_path / "agent").mkdir()
 
-    def shared(*options: str) -> tuple[int, float | None]:
+    def shared(*options: str) -> tuple[float, float | None, float | None]:
         agent.config = config
         out = tmp_path / "-".join(("p", *options))
         command = ["generate", "--dataset", "photoworld", "--count", "1"]
@@ -89,9 +101,11 @@ def test_it_is_the_agents_own_or_the_commands_and_recorded(
         settings = read_settings(out)
         assert settings is not None
         lines = (out / "predictions.jsonl").read_text().splitlines()
-        return sum('"raw": "[IMG]' in line for line in lines) / len(lines), settings.share_bias
+        share = sum('"raw": "[IMG]' in line for line in lines) / len(lines)
+        return share, settings.share_bias, settings.end_bias
 
-    assert shared() == (1, None)
-    assert shared("--share-bias", "-1000") == (0, -1000)
+    assert shared() == (1, None, None)
+    assert shared("--share-bias", "-1000", "--end-bias", "-2.5") == (0, -1000, -2.5)
+    assert agent.config.sequence.end_bias == -2.5
     result = CliRunner().invoke(app, ["generate", "--dataset", "photoworld", "--share-bias", "nan"])
     assert result.exit_code == 2

@@ -81,17 +81,19 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SequenceConfig:
-    """How long sequences are, and how readily replies share photos.
+    """How long sequences are, and how readily replies share photos and end.
 
     Args:
         max_length: Longest packed sequence in tokens.
         max_new_tokens: Longest reply.
-        share_bias: Added to the logit of [IMG] while a reply has no photo; it changes no training.
+        share_bias: Added to the logit of [IMG] while a reply has no photo.
+        end_bias: Added to the logit of the end token. Neither changes the training.
     """
 
     max_length: int = within(400, 16, 1_000_000)
     max_new_tokens: int = within(60, 1, 100_000)
     share_bias: float = within(0.0, -1000.0, 1000.0)
+    end_bias: float = within(0.0, -1000.0, 1000.0)
 
 
 @dataclass(frozen=True)

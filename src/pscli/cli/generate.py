@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,6 +61,16 @@ def generate(
             show_default="the agent's own",
         ),
     ] = None,
+    end_bias: Annotated[
+        float | None,
+        typer.Option(
+            min=-1000.0,
+            max=1000.0,
+            metavar="B",
+            help="Added to the logit of the end: below 0, replies are longer.",
+            show_default="the agent's own",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     use: Annotated[
         list[str] | None,
@@ -84,13 +94,14 @@ def generate(
     if (context is None) == (dataset is None):
         raise typer.BadParameter("give either --context FILE or --dataset NAME.")
     console.quiet_libraries()
-    load = partial(_agent, agent, use, share_bias, dtype)
+    biases = {"share_bias": share_bias, "end_bias": end_bias}
+    load = partial(_agent, agent, use, biases, dtype)
     if context is not None and first():
         out = out or Path("replies")
         _reply(context, load, device, out, speaker, seed, temperature, as_json)
     elif dataset is not None:
         _predict(
-            dataset, split, agent, load, device, share_bias, out, count, photos, batch, seed,
+            dataset, split, agent, load, device, biases, out, count, photos, batch, seed,
             temperature, overwrite,
         )  # fmt: skip
 
@@ -98,7 +109,7 @@ def generate(
 def _agent(
     folder: Path | None,
     use: list[str] | None,
-    share_bias: float | None,
+    biases: Mapping[str, float | None],
     dtype: str | None,
     device: str,
 ) -> Any:
@@ -107,8 +118,9 @@ def _agent(
     if folder is None:
         console.note("Using the bundled agent; --agent names another.")
     agent = Agent.from_pretrained(folder, device=device, dtype=dtype, use=use or ())
-    if share_bias is not None:
-        agent.config = changed(agent.config, "sequence.share_bias", share_bias)
+    for name, bias in biases.items():
+        if bias is not None:
+            agent.config = changed(agent.config, f"sequence.{name}", bias)
     return agent
 
 
@@ -152,7 +164,7 @@ def _predict(
     agent: Path | None,
     load: Callable[[str], Any],
     device: str,
-    share_bias: float | None,
+    biases: Mapping[str, float | None],
     out: Path | None,
     count: int | None,
     photos: str,
@@ -183,7 +195,7 @@ def _predict(
         seed=seed,
         temperature=temperature,
         photos=photos,
-        share_bias=share_bias,
+        **biases,
     )
     origin = agent.parent if agent and agent.name == "agent" else agent
     out = out or Path("preds") / (origin.resolve().name if origin else "bundled")

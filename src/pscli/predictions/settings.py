@@ -22,7 +22,7 @@ class Settings:
         weights: Fingerprint of that folder.
         dataset: Its name in the registry, or `module:object`.
         photos: What became of those that cannot be had; earlier versions knew one way.
-        share_bias: In place of the agent's own; None leaves it.
+        share_bias, end_bias: In place of the agent's own; None leaves it.
     """
 
     agent: str
@@ -33,6 +33,7 @@ class Settings:
     temperature: float
     photos: str = "strict"
     share_bias: float | None = None
+    end_bias: float | None = None
 
 
 def read_settings(folder: Path) -> Settings | None:

@@ -21,7 +21,7 @@ from pscli.components.llm import LanguageModel
 from pscli.components.load import Load
 from pscli.components.noise import seeded
 from pscli.components.perceptron import Perceptron
-from pscli.components.readiness import ShareBias
+from pscli.components.readiness import EndBias, ShareBias
 from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.reply import Caption, parse
@@ -190,24 +190,27 @@ def answer(
     max_length: int = 400,
     max_new_tokens: int = 60,
     share_bias: float = 0.0,
+    end_bias: float = 0.0,
     temperature: float = 0.0,
     seed: int = 0,
 ) -> list[Reply]:
     """Replies to several questions at once: words first, then all their photos together (§2.5).
 
     Args:
-        max_length, max_new_tokens, share_bias: As in `SequenceConfig`.
+        max_length, max_new_tokens, share_bias, end_bias: As in `SequenceConfig`.
         temperature: 0 takes the likeliest token; above 0 samples.
     """
+    tokenizer = system.llm.tokenizer
     prompts = system.prompts(questions, max_length)
     generated = system.llm.respond(
         [prompt.embeddings for prompt in prompts],
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         generators=[seeded(seed, question.key, "words") for question in questions],
-        processors=[ShareBias(token_id(system.llm.tokenizer, IMG), share_bias)]
-        if share_bias
-        else (),
+        processors=[
+            ShareBias(token_id(tokenizer, IMG), share_bias),
+            EndBias(tokenizer.eos_token_id, end_bias),
+        ],
     )
     parsed = [parse(ids, system.llm.tokenizer) for ids in generated]
     wanted = [
