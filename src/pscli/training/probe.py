@@ -9,8 +9,8 @@ from torch.distributed.tensor import DTensor
 
 def gradient_norm(part: nn.Module) -> float:
     """L2 norm of a part's gradient, over all processes that share it; 0 where there is none."""
-    grads = [p.grad for p in part.parameters() if p.grad is not None]
-    if not grads:
+    squares = [p.grad.float().pow(2).sum() for p in part.parameters() if p.grad is not None]
+    if not squares:
         return 0.0
-    norm = torch.nn.utils.get_total_norm(grads)
-    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    total = torch.stack(squares).sum()
+    return float((total.full_tensor() if isinstance(total, DTensor) else total).sqrt())
