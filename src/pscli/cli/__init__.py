@@ -2,7 +2,7 @@
 
 # isort: off
 from pscli.cli.app import app, main
-from pscli.cli import data, train, generate, score, foundations
+from pscli.cli import data, plan, train, generate, score, foundations
 
 # isort: on
-__all__ = ["app", "data", "foundations", "generate", "main", "score", "train"]
+__all__ = ["app", "data", "foundations", "generate", "main", "plan", "score", "train"]
