@@ -20,6 +20,7 @@ LAYERS = [  # from the ground up; a module imports its own layer and those below
     ["datasets"],
     ["components"],
     ["systems"],
+    ["plan"],
     ["fetch"],
     ["predictions"],
     ["metrics"],

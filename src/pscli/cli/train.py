@@ -10,7 +10,7 @@ import typer
 
 from pscli import console
 from pscli.cli.app import Overwrite, app
-from pscli.config import Config, changed
+from pscli.config import Config, changed, preset_of
 from pscli.errors import CheckpointError, ConfigError
 from pscli.processes import first, number
 from pscli.registry import check, find, plain
@@ -18,7 +18,11 @@ from pscli.runs import Run
 
 Dataset = Annotated[str | None, typer.Option(help="What to train on.", show_default="photoworld")]
 Preset = Annotated[
-    str | None, typer.Option(help="Configuration: demo, tiny or paper.", show_default="tiny")
+    str | None,
+    typer.Option(
+        help="Configuration: demo, tiny, small, lora-24gb or paper.",
+        show_default="paper for photochat, dialogcc and mmdialog, else tiny",
+    ),
 ]
 Photos = Annotated[
     str | None,
@@ -132,11 +136,8 @@ def train(
         "model.generator.kind": generator,
     }  # fmt: skip
     wanted = {key: value for key, value in options.items() if value is not None}
-    wanted |= dict(map(_setting, settings or []))
-    if resume:
-        config = _resumed(name, run, wanted)
-    else:
-        config = _checked(find("preset", preset or "tiny")(name), wanted)
+    wanted |= dict(map(setting, settings or []))
+    config = _resumed(name, run, wanted) if resume else configured(name, preset, wanted)
     if number() > 1 and run is None:
         raise ConfigError(
             "Several processes need one name for their run.", "Name it: --run-folder runs/NAME."
@@ -151,15 +152,17 @@ def train(
     console.result(str(folder / "agent"))
 
 
-def _setting(text: str) -> tuple[str, str]:
+def setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ConfigError(f"--set {text} has no value.", "Write --set train.lr=1e-4, for example.")
     return name.strip(), value.strip()
 
 
-def _checked(config: Config, wanted: dict[str, Any]) -> Config:
-    system = config.system
+def configured(system: str, preset: str | None, wanted: dict[str, Any]) -> Config:
+    """A preset, by default the one that the dataset means, with settings by name."""
+    dataset = wanted.get("dataset", Config().dataset)
+    config: Config = find("preset", preset or preset_of(dataset))(system)
     for name, value in wanted.items():
         config = changed(config, name, value)
     if config.system != system:

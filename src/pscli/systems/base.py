@@ -137,7 +137,7 @@ class System(nn.Module):
                 continue
             if isinstance(module, PreTrainedModel) and module.supports_gradient_checkpointing:
                 # Not reentrant: frozen inputs, such as embeddings, must not stop the gradient.
-                module.gradient_checkpointing_enable({"use_reentrant": False})
+                _recompute(module)({"use_reentrant": False})
             elif isinstance(module, ModelMixin) and module._supports_gradient_checkpointing:
                 module.enable_gradient_checkpointing()
         return self
@@ -161,6 +161,12 @@ class System(nn.Module):
             if trains:  # small updates are lost in 16 bits
                 parameter.data = parameter.data.float()
         return self
+
+
+def _recompute(model: Any) -> Any:
+    """transformers gave its method another name."""
+    later = getattr(model, "activation_checkpointing_enable", None)
+    return later or model.gradient_checkpointing_enable
 
 
 def fitting(perceptron: Perceptron, llm: LanguageModel) -> None:

@@ -7,14 +7,19 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from pscli import console
 from pscli.components.cache import Cache
+from pscli.components.hub import reachable
 from pscli.config import Config
 from pscli.datasets.base import load, named
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import learnable
 from pscli.errors import DataError
+from pscli.metrics import extractor
 from pscli.metrics.score import score_folder
+from pscli.plan.advice import refuse_too_large
 from pscli.predictions.generate import instances
 from pscli.predictions.settings import Settings
 from pscli.predictions.together import predict_together, writing_together
@@ -35,16 +40,23 @@ def run_training(
 ) -> Run:
     """Trains a system and leaves a run's folder, with the agent that has the best score so far.
 
-    Data are looked for first, then the models are loaded, and then the folder is made: a run that
-    never began leaves nothing.
+    Data are looked for first, then memory, ids of the hub and what scores the dev split; then the
+    models are loaded, and then the folder is made: a run that never began leaves nothing.
 
     Raises:
         DataError: if there is nothing to learn, or nothing to test with.
+        ConfigError: if it takes more memory than there is, or the extractor cannot be had.
+        CheckpointError: if a part cannot be had.
     """
     dataset = named(config.dataset)
     dialogues = load(dataset, "train", config.train.dialogues, config.photos)
     refuse_unlearnable(dialogues, config.dataset)
     held_out = load(dataset, "dev", config.train.eval_dialogues, config.photos)
+    if first():
+        console.note(f"Licence of {dataset.name}: {dataset.licence}.")
+    refuse_too_large(config, dialogues)
+    reachable(config.model)
+    extractor.load(config.train.extractor, torch.device("cpu"))
     system = build(config.system, config.model)
     process = here()
     run = Run(folder)

@@ -1,0 +1,86 @@
+"""Agents on a hub: sent with their card, fetched by id, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hub import serving
+from pscli.config import Config, ModelConfig, PartConfig, paper
+from pscli.errors import CheckpointError
+from pscli.photoworld.shipped import AGENT
+from pscli.systems.card import card
+from pscli.systems.place import agent_folder, push
+
+TALK = {"turns": [{"speaker": "A", "text": "Hi! How was your day?"}]}
+
+
+def pscli(tmp_path: Path, address: str, token: str, *arguments: str) -> tuple[int, str, str]:
+    variables = {
+        "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1",
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "pscli", *arguments], env={**os.environ, **variables},
+        capture_output=True, text=True, timeout=300, cwd=tmp_path,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_an_agent_is_sent_and_answers_by_its_id(tmp_path: Path) -> None:
+    """Oracle: the folder itself, whose reply is the same."""
+    shutil.copytree(AGENT, tmp_path / "agent")
+    (tmp_path / "agent/evil.py").write_text("raise SystemExit")
+    (tmp_path / "talk.json").write_text(json.dumps(TALK))
+    root = tmp_path / "hub"
+    root.mkdir()
+    with serving(root, []) as address:
+        code, out, errors = pscli(tmp_path, address, "token", "push", "agent", "me/agent")
+        assert code == 0, errors
+        assert out.strip().endswith("me/agent")
+        there = {p.relative_to(root / "me/agent") for p in (root / "me/agent").rglob("*.*")}
+        here = {p.relative_to(tmp_path / "agent") for p in (tmp_path / "agent").rglob("*.*")}
+        assert there == here - {Path("evil.py")}
+        ask = ("generate", "--context", "talk.json", "--json", "--agent")
+        code, by_id, errors = pscli(tmp_path, address, "token", *ask, "me/agent")
+        assert code == 0, errors
+        code, none, errors = pscli(tmp_path, address, "token", *ask, "me/nobody")
+        assert (code, none) == (2, "") and "no agent of that id" in errors
+        code, none, errors = pscli(tmp_path, address, "wrong", "push", "agent", "me/other")
+        assert (code, none) == (2, "") and "hf auth login" in errors
+        assert "Traceback" not in errors
+    _, by_folder, _ = pscli(tmp_path, "http://127.0.0.1:9", "", *ask, "agent")
+    assert json.loads(by_id) == json.loads(by_folder)
+
+
+def test_what_lies_on_this_machine_alone_is_not_sent(tmp_path: Path) -> None:
+    part = PartConfig("causal", str(tmp_path), lora=4)
+    config = Config(model=ModelConfig(llm=part))
+    (tmp_path / "perceptron").mkdir()
+    (tmp_path / "agent_config.json").write_text(json.dumps(config.to_json()))
+    with pytest.raises(CheckpointError, match="on this machine alone"):
+        push(tmp_path, "me/agent")
+    with pytest.raises(CheckpointError, match="holds no agent"):
+        push(tmp_path / "perceptron", "me/agent")
+
+
+def test_names_that_are_no_ids_are_folders(tmp_path: Path) -> None:
+    assert agent_folder(tmp_path) == tmp_path
+    assert agent_folder("a/b/c") == Path("a/b/c")
+    assert agent_folder(None) == AGENT
+
+
+def test_a_card_says_data_parts_settings_and_scores() -> None:
+    told = card(paper(), {"BLEU-2": 12.345})
+    assert told.startswith("---\nlicense: ")
+    for fact in ("meta-llama/Llama-2-7b-chat-hf", "| BLEU-2 | 12.35 |", "Rate 5e-05", "`dvtm`"):
+        assert fact in told, fact
+    local = Config(model=ModelConfig(llm=PartConfig("causal", "/home/someone/model.gguf")))
+    assert "`model.gguf`" in card(local) and "someone" not in card(local)
