@@ -100,7 +100,7 @@ def gpt2(folder: Path) -> None:
         unk_token=end, model_max_length=1024,
     )  # fmt: skip
     config = GPT2Config(
-        vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=512, bos_token_id=0,
+        vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=1024, bos_token_id=0,
         eos_token_id=0,
     )  # fmt: skip
     GPT2LMHeadModel(config).save_pretrained(folder)
