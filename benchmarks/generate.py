@@ -174,7 +174,7 @@ def main() -> None:
         for way in WAYS:
             assert merged(replies[way]) == merged(replies["ours"]), way
         replied += len(work)
-        print(f"to {turn + TURN}: " + ", ".join(f"{w} {words[w][-1]:.1f} s" for w in WAYS))
+        print(f"to {turn + TURN}: " + ", ".join(f"{w} {words[w][-1]:.2f} s" for w in WAYS))
         if turn >= options.drawn:
             continue
         for way in rng.sample(WAYS[1:], len(WAYS) - 1):
