@@ -94,6 +94,9 @@ def test_adapters_four_bits_and_8_bit_moments() -> None:
     trained = sum(c.trained for c in found.components)
     assert found.gradients == 4 * trained
     assert found.optimizer == pytest.approx(2 * trained * (1 + 4 / 256), rel=0.01)
+    perceptron = sum(c.weights for c in found.components if c.name.startswith("perceptron"))
+    unet = next(c for c in found.components if c.name == "generator.unet")
+    assert found.agent == 4 * (llm.trained + unet.trained) + perceptron
 
 
 # -- a step ------------------------------------------------------------------------------------
