@@ -1,12 +1,14 @@
 """The most memory that a short run takes, in a process of its own, beside what is planned.
 
-`python tests/peak.py tiny FOLDER` trains on photoworld; `small` needs weights that cannot be had
-here, and gets random ones of the published shapes.
+`python tests/peak.py tiny FOLDER [a.b=v …]` plans a run on photoworld, and `python tests/peak.py
+run FOLDER` trains it; `small` needs weights that cannot be had here, and gets random ones of the
+published shapes.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,8 @@ from pscli.registry import find
 from pscli.runs import Run
 
 
-def random_folders(model: Any, folder: Path) -> dict[str, str]:
-    """Folders of random weights in the published shapes of the parts; paths by setting."""
+def random_folders(model: Any, folder: Path) -> None:
+    """Writes folders of random weights in the published shapes of the parts."""
     from diffusers import (
         AutoencoderKL,
         DDPMScheduler,
@@ -56,8 +58,6 @@ def random_folders(model: Any, folder: Path) -> dict[str, str]:
         scheduler=DDPMScheduler.from_config(of["scheduler/scheduler_config.json"]),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(folder / "generator")  # fmt: skip
-    torch.set_default_dtype(torch.float32)
-    return {f"model.{part}.weights": str(folder / part) for part in PARTS}
 
 
 PARTS = ("llm", "perceptron", "generator")
@@ -67,12 +67,15 @@ SMALL = {
 }  # fmt: skip
 
 
-def main(preset: str, folder: Path) -> None:
+def main(preset: str, folder: Path, *more: str) -> None:
     torch.set_num_threads(1)
     config: Config = find("preset", preset)("e2e")
     settings: dict[str, Any] = {"train.dialogues": 96} if preset == "tiny" else dict(SMALL)
     if preset == "small":
-        settings |= random_folders(config.model, folder / "weights")
+        # In a process of its own: what it leaves behind would count as the program's.
+        subprocess.run([sys.executable, __file__, "weights", preset, str(folder)], check=True)
+        settings |= {f"model.{part}.weights": str(folder / part) for part in PARTS}
+    settings |= dict(setting.split("=", 1) for setting in more)
     for name, value in settings.items():
         config = changed(config, name, value)
     dialogues = load(named("photoworld"), "train", config.train.dialogues)
@@ -98,7 +101,9 @@ def run(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "run":
+    if sys.argv[1] == "weights":
+        random_folders(find("preset", sys.argv[2])("e2e").model, Path(sys.argv[3]))
+    elif sys.argv[1] == "run":
         run(Path(sys.argv[2]))
     else:
-        main(sys.argv[1], Path(sys.argv[2]))
+        main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -94,6 +94,9 @@ def test_adapters_four_bits_and_8_bit_moments() -> None:
     trained = sum(c.trained for c in found.components)
     assert found.gradients == 4 * trained
     assert found.optimizer == pytest.approx(2 * trained * (1 + 4 / 256), rel=0.01)
+    perceptron = sum(c.weights for c in found.components if c.name.startswith("perceptron"))
+    unet = next(c for c in found.components if c.name == "generator.unet")
+    assert found.agent == 4 * (llm.trained + unet.trained) + perceptron
 
 
 # -- a step ------------------------------------------------------------------------------------
@@ -155,7 +158,8 @@ def test_known_values_make_shapes_known() -> None:
 def test_a_busy_micro_batch() -> None:
     """Hand counts."""
     assert busy([2, 2, 2], 4) == 8
-    assert busy([0, 2], 4) == 4 + 2 * 2  # mean 1, deviation 1
+    assert busy([0, 2], 9) == 9 + 2 * 3  # mean 1, deviation 1
+    assert busy([0, 0, 0, 3], 1) == 3  # 0.75 + 2 × 1.3 would be 4
     assert [dealt(7, row, 3) for row in range(3)] == [3, 2, 2]
     assert longest(2, 90) == Work(2, 90, 60, 6, 4, mean=90)
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pscli.components.adapters import adapted
 from pscli.config import Config, ModelConfig, PartConfig
 from pscli.dialogue.schema import Dialogue
 from pscli.plan.parts import imagined
@@ -26,7 +27,7 @@ CACHE = float(1 << 30)  # bytes of keys and values at once, on a CPU
 CONTEXT = 0.6e9  # bytes that CUDA takes for itself
 PROGRAM = 1.0e9  # bytes of a process with its libraries, where they cannot be counted
 # Bytes that an allocator takes for one that is asked for: freed blocks do not fit what comes next.
-SLACK = {"cpu": 1.3, "cuda": 1.1}
+SLACK = {"cpu": 1.5, "cuda": 1.1}
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,6 @@ def estimate(
     weights = sum(part.weights for part in parts)
     gradients = sum(p.nbytes for p in trained)
     optimizer = sum(moments(p, t.optimizer) for p in trained)
-    kept = {p for part in system.parts().values() if part.saved for p in part.module.parameters()}
     # One layer is gathered whole, while the next one is on its way.
     gathered = 2 * max(map(own_bytes, system.modules())) if devices > 1 else 0
     fixed = Estimate(
@@ -143,7 +143,7 @@ def estimate(
         optimizer=optimizer / devices,
         host=resident() + weights if device == "cuda" else 0,
         checkpoints=2 * (gradients + optimizer),
-        agent=sum(p.nbytes for p in kept),
+        agent=agent_bytes(system),
         tokens=work.mean * t.batch,
     )  # fmt: skip
     # Activations of a sequence have taken up to twice the bytes of the weights so far.
@@ -264,6 +264,14 @@ def moments(parameter: Tensor, optimizer: str) -> float:
     if optimizer == "adamw-8bit" and count >= 4096:  # bitsandbytes leaves smaller ones alone
         return 2 * (count + 4 * math.ceil(count / 256))
     return 2 * 4 * count
+
+
+def agent_bytes(system: System) -> int:
+    """Bytes of an agent's folder: of a part with adapters only those."""
+    modules = [part.module for part in system.parts().values() if part.saved]
+    return sum(
+        p.nbytes for m in modules for p in m.parameters() if p.requires_grad or not adapted(m)
+    )
 
 
 def own_bytes(module: nn.Module) -> int:

@@ -87,10 +87,10 @@ def labels(packed: Packed) -> int:
 
 
 def busy(counts: Sequence[int], size: int) -> int:
-    """The sum of `size` of these counts that one of forty exceeds."""
+    """The sum of `size` of these counts that one of forty exceeds, and that there can be."""
     mean = sum(counts) / len(counts)
     variance = sum((count - mean) ** 2 for count in counts) / len(counts)
-    return math.ceil(mean * size + 2 * math.sqrt(variance * size))
+    return min(size * max(counts), math.ceil(mean * size + 2 * math.sqrt(variance * size)))
 
 
 def batch_of(work: Work, system: System) -> Batch:
