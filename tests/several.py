@@ -6,6 +6,7 @@ Called in the test's own process, too, which is then the only one.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sys
 from pathlib import Path
@@ -18,13 +19,17 @@ from transformers import CLIPTokenizer
 import conftest
 from pscli.config import Config, SequenceConfig, TrainConfig
 from pscli.runs import Run
-from pscli.training.experiment import Evaluation
+from pscli.training import experiment
 from pscli.training.loop import train
 
 RECIPE = TrainConfig(
     lr=1e-4, batch=3, micro_batch=1, warmup=2, epochs=2.0, tau_epochs=1.0, save_minutes=0.0,
     extractor="photoworld", monitor=("BLEU-2",),
 )  # fmt: skip
+
+
+# Small batches, so that each process answers some.
+experiment.predict_together = functools.partial(experiment.predict_together, size=5)
 
 
 def job(
@@ -39,7 +44,7 @@ def job(
     dialogues = [conftest.dialogue(i, photos=0.9 if i < 2 else 0.0) for i in range(count)]
     held_out = [conftest.dialogue(i) for i in range(20, 23)]
     run = Run(work / name)
-    evaluation = Evaluation(run, config, held_out)
+    evaluation = experiment.Evaluation(run, config, held_out)
     evaluation.work = evaluation.work[:12]
     train(tools.end_to_end().freeze(), dialogues, config, run, evaluation, **more)
 
