@@ -176,6 +176,7 @@ def test_a_dataset_means_a_preset() -> None:
 
 def test_changes_come_from_cheap_to_dear(fixed: dict[str, Estimate]) -> None:
     config = changed(replace(paper(), dataset="dialogcc"), "train.micro_batch", 8)
+    config = changed(config, "train.dialogues", 9)
     now = replace(fixed["paper"], activations=80e9)
     there = Machine("cuda", "this GPU", now.fixed + 50e9)
     found = list(candidates(config, now, there))
@@ -183,7 +184,7 @@ def test_changes_come_from_cheap_to_dear(fixed: dict[str, Estimate]) -> None:
     assert found[2].model.perceptron.dtype == "bfloat16"
     assert found[3].train.optimizer == "adamw-8bit"
     assert [c.preset for c in found[4:]] == ["lora-24gb", "small"]
-    assert {c.dataset for c in found} == {"dialogcc"}
+    assert {(c.dataset, c.train.dialogues) for c in found} == {("dialogcc", 9)}
 
 
 def test_the_command_gives_the_configuration_back() -> None:

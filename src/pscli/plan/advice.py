@@ -63,7 +63,10 @@ def candidates(config: Config, now: Estimate, there: Machine) -> Iterator[Config
         fits_data = name != "tiny" or config.dataset == "photoworld"
         if name != config.preset and fits_data:
             preset: Config = find("preset", name)(config.system)
-            yield replace(preset, dataset=config.dataset, seed=config.seed)
+            train = replace(preset.train, dialogues=config.train.dialogues)
+            yield replace(
+                preset, dataset=config.dataset, photos=config.photos, seed=config.seed, train=train
+            )
 
 
 def command(config: Config) -> str:
