@@ -96,6 +96,8 @@ def score(
     Raises:
         ConfigError: if a metric does not give a value for each prediction, or no scores.
     """
+    # Sums round, and IS splits, by order; answers come in any.
+    predictions = sorted(predictions, key=lambda prediction: prediction.id)
     columns = {name: _values(name, metric, predictions) for name, metric in metrics.items()}
 
     def section(rows: Iterable[int], whole: bool = False) -> Scored:
