@@ -27,10 +27,14 @@ def reachable(model: ModelConfig) -> None:
         CheckpointError: if one is not there or gated, or is neither on disk nor within reach.
     """
     for name in ("llm", "perceptron", "generator"):
-        part: PartConfig = getattr(model, name)
-        if is_id(part.weights):
-            index = "model_index.json" if name == "generator" else "config.json"
-            fetched(part.weights, index, part.revision)
+        ask_for(name, getattr(model, name))
+
+
+def ask_for(name: str, part: PartConfig) -> None:
+    """Asks the hub for one part, if it lies there. Raises CheckpointError as `reachable` does."""
+    if is_id(part.weights):
+        index = "model_index.json" if name == "generator" else "config.json"
+        fetched(part.weights, index, part.revision)
 
 
 def fetched(place: str, path: str, revision: str | None = None) -> Path | None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from pscli.components.bridge import Bridge, Sizes
+from pscli.components.hub import ask_for
 from pscli.components.weights import seeded
 from pscli.config import ModelConfig, PartConfig
 from pscli.errors import CheckpointError
@@ -54,6 +55,7 @@ class Load:
     def pretrained(self, part: str, **options: Any) -> Any:
         """The same as it was before this system was trained."""
         named: PartConfig = getattr(self.config, part)
+        ask_for(part, named)
         return self._part(part, located(named.weights, part), named, options)
 
     def _part(self, part: str, place: str, named: PartConfig, options: dict[str, Any]) -> Any:
