@@ -1,8 +1,12 @@
-"""The loop by hand: a system of two numbers, of which every loss and gradient is known."""
+"""The loop by hand: a system of two numbers, of which every loss and gradient is known.
+
+In every GRADIENT_EVERY-th step, the first one among them, micro-batches are gone through twice.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +24,7 @@ from pscli.components.noise import seeded
 from pscli.config import Config, TrainConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.sequence import CaptionSpan, Packed
-from pscli.errors import CheckpointError, DataError, TrainingError
+from pscli.errors import CheckpointError, ConfigError, DataError, TrainingError
 from pscli.runs import Run
 from pscli.systems.base import Losses
 from pscli.training import loop
@@ -172,7 +176,7 @@ def test_one_step_by_hand(tmp_path: Path, micro: int) -> None:
     first step is the rate (half of 0.1: warm-up) against the sign, after decay by 0.5 of it.
     """
     system, (line, evaluated) = trained(tmp_path, settings=config(micro_batch=micro))
-    seconds = {1: 6, 2: 4, 3: 2}[micro]  # two each
+    seconds = {1: 12, 2: 8, 3: 4}[micro]  # two each, and twice
     assert line == pytest.approx(
         {
             "step": 0, "epoch": 0, "tau": 0.8, "lr": 0.05, "loss": 5 + 0.5 * 14, "text": 5,
@@ -205,7 +209,7 @@ def test_batches_without_a_photo_or_a_token_and_with_one(tmp_path: Path) -> None
     data = [sequence(-1, -1, photos=1), sequence(-1, 7), sequence(-1, -1)]
     system, lines = trained(tmp_path, data, config(batch=1, lr=0.0))
     found = [
-        (call.ids, x["text"], x["image"]) for call, x in zip(system.calls, lines, strict=False)
+        (call.ids, x["text"], x["image"]) for call, x in zip(system.calls[1:], lines, strict=False)
     ]
     assert sorted(found) == [([[1, 1]], 0, 0), ([[1, 1]], 0, 14), ([[1, 7]], 14, 0)]
 
@@ -213,13 +217,13 @@ def test_batches_without_a_photo_or_a_token_and_with_one(tmp_path: Path) -> None
 def test_micro_batches_hold_sequences_of_a_length_padded(tmp_path: Path) -> None:
     accelerator = Alone()
     system, _ = trained(tmp_path / "2", settings=config(micro_batch=2), accelerator=accelerator)
-    assert [call.ids for call in system.calls] == [[[5, 9], [1, 2]], [[1, 0, 3]]]
-    assert accelerator.unsynced == [0]  # all but the last wait with the exchange of gradients
-    drawn = [seeded("7/0", 0, 0, number).initial_seed() for number in (0, 1)]
+    assert [call.ids for call in system.calls] == [[[5, 9], [1, 2]], [[1, 0, 3]]] * 2
+    assert accelerator.unsynced == [0, 2]  # all but the last wait with the exchange of gradients
+    drawn = [seeded("7/0", 0, 0, number).initial_seed() for number in (0, 1)] * 2
     assert [call.drawn for call in system.calls] == drawn
     accelerator = Alone()
     trained(tmp_path / "1", settings=config(micro_batch=1), accelerator=accelerator)
-    assert accelerator.unsynced == [0, 1]
+    assert accelerator.unsynced == [0, 1, 3, 4]
 
 
 def test_schedules_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,11 +243,12 @@ def test_schedules_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     tau = [0.8 * 10**-epoch for epoch in (0, 0.5, 1, 1.5, 2)]
     assert [line["epoch"] for line in steps(lines)] == [0, 0.5, 1, 1.5, 2]
     assert [line["tau"] for line in steps(lines)] == pytest.approx(tau)
-    assert [call.tau for call in system.calls] == pytest.approx(tau)
+    order = [0, 0, 1, 2, 2, 3, 4, 4]  # steps of the calls
+    assert [call.tau for call in system.calls] == pytest.approx([tau[step] for step in order])
     rates = [0.5, 0.8, 0.6, 0.4, 0.2]
     assert [line["lr"] for line in steps(lines)] == pytest.approx([0.1 * r for r in rates])
-    assert [call.seed for call in system.calls] == ["7/0", "7/0", "7/1", "7/1", "7/2"]
-    drawn = [seeded(f"7/{s // 2}", s, 0, 0).initial_seed() for s in range(5)]
+    assert [call.seed for call in system.calls] == [f"7/{step // 2}" for step in order]
+    drawn = [seeded(f"7/{step // 2}", step, 0, 0).initial_seed() for step in order]
     assert [call.drawn for call in system.calls] == drawn
     found = [line.get("grad_llm_from_image") for line in steps(lines)]
     assert found == [1, None, 1, None, 1]  # a photo each
@@ -251,8 +256,8 @@ def test_schedules_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [line["BLEU-2"] for line in lines if "loss" not in line] == [20, 40, 50]
     assert all(call.training for call in system.calls)
     assert (bars, told) == ([(5, 0, True)], steps(lines))
-    assert [len(call.ids) for call in system.calls] == [2, 1, 2, 1, 2]
-    for step, call in enumerate(system.calls):
+    assert [len(call.ids) for call in system.calls] == [1 if step % 2 else 2 for step in order]
+    for step, call in zip(order, system.calls, strict=True):
         rows = torch.randperm(3, generator=seeded(7, "order", step // 2)).tolist()
         some = rows[:2] if step % 2 == 0 else rows[2:]
         firsts = [DATA[i].ids[0] for i in sorted(some, key=lambda i: len(DATA[i]))]
@@ -268,7 +273,7 @@ def test_there_is_a_step_at_least_and_an_evaluation_at_most_a_step(tmp_path: Pat
     assert [line["step"] for line in lines if "BLEU-2" in line] == [0, 1, 2]
 
 
-@pytest.mark.parametrize(("seconds", "kept"), [(61.0, [1, 2, 3]), (60.0, [2]), (31.0, [2])])
+@pytest.mark.parametrize(("seconds", "kept"), [(61.0, [1, 2, 3]), (60.0, [1, 3]), (30.0, [2])])
 def test_the_state_is_saved_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Any, seconds: float, kept: list[int]
 ) -> None:
@@ -300,11 +305,11 @@ def test_a_run_that_died_in_an_evaluation_goes_on_to_the_digit(tmp_path: Path, a
         trained(tmp_path / "died", settings=settings, evaluate=dies)
     again, found = trained(tmp_path / "died", settings=settings, resume=True)
     assert (found, again.weights) == (lines, whole.weights)
-    assert len(again.calls) == {2: 4, 4: 2}[at]
+    assert len(again.calls) == {2: 5, 4: 2}[at]
     with pytest.raises(CheckpointError, match="on other dialogues"):
         trained(tmp_path / "died", DATA[1:], settings, resume=True)
     anew, found = trained(tmp_path / "died", settings=settings)  # not resumed: from the beginning
-    assert (found, len(anew.calls)) == (lines, 4)
+    assert (found, len(anew.calls)) == (lines, 5)
 
 
 def test_a_finished_run_is_not_trained_any_further(tmp_path: Path) -> None:
@@ -312,7 +317,7 @@ def test_a_finished_run_is_not_trained_any_further(tmp_path: Path) -> None:
     for resume in (False, True):
         system = Line()
         found = train(system, DATA, CONFIG, Run(tmp_path), scores, resume=resume)  # type: ignore
-        assert (found, len(system.calls)) == (history, 0 if resume else 1)
+        assert (found, len(system.calls)) == (history, 0 if resume else 2)
     (tmp_path / "checkpoints" / "step-00000001" / "state.json").write_text('{"step": 1}')
     assert train(Line(), DATA, CONFIG, Run(tmp_path), scores, resume=True) == []  # type: ignore
 
@@ -331,23 +336,23 @@ def test_one_of_two_processes_by_hand(tmp_path: Path, notes: list[str]) -> None:
     Losses are shares of the whole; the gradients are twice as large, as DDP takes their mean.
     """
     first, lines = trained(tmp_path / "0", settings=config(micro_batch=1), accelerator=Alone(0, 2))
-    assert [call.ids for call in first.calls] == [[[5]], [[1, 0, 3]]]
+    assert [call.ids for call in first.calls] == [[[5]], [[1, 0, 3]]] * 2
     assert [share(DATA, rank, 2, 1) for rank in (0, 1)] == [
         [([DATA[0]], 1.0), ([DATA[2]], 1.0)], [([DATA[1]], 1.0), ([DATA[0]], 0.0)],
     ]  # fmt: skip
     assert (lines[0]["text"], lines[0]["image"]) == pytest.approx((2 * 8 / 4, 14 / 3))
     assert lines[0]["grad_llm"] == pytest.approx(2 * (8 / 4 + 0.5 / 3))
     assert lines[0]["grad_generator"] == pytest.approx(2 * 0.5 * 4 / 3)
-    assert lines[0]["grad_llm_from_image"] == pytest.approx(1 / 3)
+    assert lines[0]["grad_llm_from_image"] == pytest.approx(2 / 3)
     notes.clear()
     second, run = Line(), Run(tmp_path / "1")
     options: Any = {"accelerator": Alone(1, 2)}
     data: Any = [*DATA, None]
     history = train(second, data, config(micro_batch=1), run, scores, **options)  # type: ignore
-    assert [call.ids for call in second.calls] == [[[1, 2]], [[5]]]
-    drawn = [seeded("7/0", 0, 1, number).initial_seed() for number in (0, 1)]
+    assert [call.ids for call in second.calls] == [[[1, 2]], [[5]]] * 2
+    drawn = [seeded("7/0", 0, 1, number).initial_seed() for number in (0, 1)] * 2
     assert [call.drawn for call in second.calls] == drawn
-    assert history == [{"step": 1}]  # the first one evaluates, logs, saves and speaks
+    assert history == [{"step": 1, "BLEU-2": 10.0}]  # the first one logs, saves and speaks
     assert not run.folder.exists() and not notes
 
 
@@ -395,7 +400,7 @@ class Broken(Line):
 
     def forward(self, batch: Batch, tau: float, seed: str) -> Losses:
         losses = super().forward(batch, tau, seed)
-        if len(self.calls) <= self.after:
+        if len(self.calls) <= 2 * self.after:
             return losses
         v = self.generator.weight.sum()
         text, image = (torch.nan if name in self.what else 0.0 for name in ("L^t", "L^v"))
@@ -421,18 +426,56 @@ def test_what_is_no_number_changes_nothing(tmp_path: Path, what: str, after: int
         assert system.weights == [2, 3]
 
 
-def test_every_process_looks_for_what_it_did_not_use(
+@pytest.mark.parametrize(("precision", "again"), [("no", False), ("bf16", True)])
+def test_what_the_loop_asks_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, again: bool
+) -> None:
+    asked: list[Any] = []
+
+    def accelerator(cpu: bool, mixed_precision: str, kwargs_handlers: list[Any]) -> Accelerator:
+        unused = [handler.find_unused_parameters for handler in kwargs_handlers]
+        asked.append((cpu, mixed_precision, unused))
+        return Alone()
+
+    monkeypatch.setattr(loop, "Accelerator", accelerator)
+    monkeypatch.setattr(loop, "keep_freed_memory", lambda: asked.append("memory"))
+    monkeypatch.setattr(Line, "recompute", lambda self: asked.append("again"), raising=False)
+    trained(tmp_path, settings=config(precision=precision, checkpointing=again))
+    cpu = not torch.accelerator.is_available()
+    assert asked == ["memory", (cpu, precision, [True]), *["again"] * again]
+
+
+def test_photos_that_nobody_can_see_are_counted(tmp_path: Path) -> None:
+    """In every step of a run that has some, by hand."""
+    data = [replace(packed, described=count) for packed, count in zip(DATA, (2, 0, 1), strict=True)]
+    _, lines = trained(tmp_path / "some", data, config(batch=2))
+    order = torch.randperm(3, generator=seeded(7, "order", 0)).tolist()
+    counts = [data[i].described for i in order]
+    assert [line["described"] for line in steps(lines)] == [counts[0] + counts[1], counts[2]]
+    _, lines = trained(tmp_path / "none")
+    assert not any("described" in line for line in lines)
+
+
+def test_moments_of_eight_bits_need_bitsandbytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
-    freed: list[bool] = []
 
-    def accelerator(kwargs_handlers: list[Any]) -> Accelerator:
-        made.extend(kwargs_handlers)
-        return Accelerator(cpu=True, kwargs_handlers=kwargs_handlers)
+    def eight(parameters: list[Any], **options: float) -> torch.optim.Optimizer:
+        made.extend([len(parameters), options])
+        return torch.optim.AdamW(parameters, **options)
 
-    monkeypatch.setattr(loop, "Accelerator", accelerator)
-    monkeypatch.setattr(loop, "keep_freed_memory", lambda: freed.append(True))
-    trained(tmp_path)
-    assert [handler.find_unused_parameters for handler in made] == [True]
-    assert freed == [True]
+    theirs = SimpleNamespace(AdamW8bit=eight)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(optim=theirs))
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", theirs)
+    system, _ = trained(tmp_path / "there", settings=config(optimizer="adamw-8bit"))
+    assert made == [2, {"lr": 0.1, "weight_decay": 0.5}]
+    assert system.weights == pytest.approx([1.9, 2.875], abs=1e-6)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    with pytest.raises(ConfigError) as caught:
+        trained(tmp_path / "gone", settings=config(optimizer="adamw-8bit"))
+    assert str(caught.value) == (
+        "train.optimizer=adamw-8bit needs bitsandbytes: import of bitsandbytes.optim halted; None "
+        "in sys.modules. Install it with `pip install bitsandbytes`, or train with --set "
+        "train.optimizer=adamw, which takes four times its memory."
+    )

@@ -15,7 +15,7 @@ from pscli.errors import ConfigError
 from pscli.files import append_line
 from pscli.metrics.base import Score, Scored, made
 from pscli.metrics.group import grouped
-from pscli.metrics.score import REAL, Scores, metrics, score, score_folder
+from pscli.metrics.score import REAL, SEEN, Scores, metrics, score, score_folder
 from pscli.metrics.sharing import Shared, Sharing, rate, wilson
 from pscli.predictions.folder import FILE_NAME, Prediction, Side
 
@@ -140,6 +140,8 @@ def test_what_was_sent_and_what_was_due() -> None:
     ]
     pairs = [(True, False), (False, True), (False, False)]
     assert Sharing().values(some) == [Shared(*pair, mixed=True) for pair in pairs]
+    told = replace(some[2], prediction=Side(missing=1), reference=Side(missing=2))
+    assert Sharing().values([told]) == [Shared(True, True, mixed=False)]  # nobody can see these
     for part in (some[1:2] * 2, some[2:]):  # all are due, none is
         assert {value.mixed for value in Sharing().values(part)} == {False}
 
@@ -207,8 +209,11 @@ def test_sections_by_hand() -> None:
             "own": {"n": 1} | found.by_kind["own"].to_json(),
         },
     }
-    filled = score([said("", filled=True)], {"halves": Halves()})
-    assert filled.by_kind == {REAL: Scored(reasons={"half": "no text"})}
+    for mark, section in (("filled", REAL), ("described", SEEN)):
+        marked = score([said("", **{mark: True})], {"halves": Halves()})
+        assert marked.by_kind == {section: Scored(reasons={"half": "no text"})}
+        marked = score([said("a", **{mark: True}), said("aa")], {"halves": Halves()})
+        assert (marked.by_kind[section]["half"].value, marked.sizes) == (1, {section: 1})
 
 
 class Given:
@@ -265,9 +270,9 @@ def test_metrics_of_the_registry_and_ones_own(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("pscli.registry.TABLES", {"metric": table})
     found: Any = metrics("mine", [own, own, "text"])
     assert {name: metric.args for name, metric in found.items()} == {
-        "images": ("mine",), "text": (), own: (),
+        "images": ("mine", "cpu"), "text": ("sacrebleu", None), own: (),
     }  # fmt: skip
-    assert metrics()["images"].args == ("photoworld",)  # type: ignore[attr-defined]
+    assert metrics()["images"].args == ("photoworld", "cpu")  # type: ignore[attr-defined]
 
 
 def test_a_folder_is_scored_by_what_was_chosen(
