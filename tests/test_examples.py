@@ -85,7 +85,7 @@ def test_a_system(here: Path) -> None:
     lines = train("train own_system:Blind")
     assert lines[0]["text"] > 0
     assert {path.name for path in Path("r/agent").iterdir()} == {
-        "agent_config.json", "generator", "index.json", "llm"
+        "README.md", "agent_config.json", "generator", "index.json", "llm"
     }  # fmt: skip
     answers("--use", "own_system:Blind")
 
@@ -105,7 +105,10 @@ def test_a_folder_does_not_choose_code(here: Path) -> None:
         assert "'os:getcwd', which no file may choose" in done.output
 
 
-def test_a_photo_that_cannot_be_decoded_ends_its_dialogue_and_no_other(here: Path) -> None:
+@pytest.mark.parametrize(("photos", "left"), [("strict", [1]), ("described", [1, 2, 3])])
+def test_a_photo_that_cannot_be_decoded_ends_its_dialogue_or_is_told(
+    here: Path, photos: str, left: list[int]
+) -> None:
     folder = here / "data" / "jsonl"
     (folder / "photos").mkdir(parents=True)
     (folder / "photos" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
@@ -118,9 +121,12 @@ def test_a_photo_that_cannot_be_decoded_ends_its_dialogue_and_no_other(here: Pat
     lines = "".join(json.dumps(dialogue) + "\n" for dialogue in dialogues)
     for split in ("train", "dev"):
         (folder / f"{split}.jsonl").write_text(lines)
-    train("train-e2e", "--dataset", "jsonl")
-    done = pscli("generate", "--dataset", "jsonl", "--split", "dev", "--agent", "r", "--out", "p")
+    train("train-e2e", "--dataset", "jsonl", "--photos", photos)
+    done = pscli(
+        "generate", "--dataset", "jsonl", "--split", "dev", "--agent", "r", "--out", "p",
+        "--photos", photos,
+    )  # fmt: skip
     assert done.exit_code == 0
-    assert "1 × a photo that cannot be decoded, and what follows it" in done.stderr
+    assert "1 × a photo that cannot be decoded" in done.stderr
     ids = [json.loads(line)["id"] for line in Path("p/predictions.jsonl").read_text().splitlines()]
-    assert sorted(ids) == ["cut/1", "whole/1", "whole/2", "whole/3"]
+    assert sorted(ids) == [f"cut/{k}" for k in left] + ["whole/1", "whole/2", "whole/3"]

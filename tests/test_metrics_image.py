@@ -15,6 +15,7 @@ import torch_fidelity
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from torch_fidelity import registry
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from pscli.errors import ConfigError, DataError
@@ -180,6 +181,7 @@ class Registered(FeatureExtractorBase):
 
 def test_scores_from_single_instances_are_torch_fidelitys(tmp_path: Path) -> None:
     """Oracle: `calculate_metrics` over the files, to the last bit; more than one batch of them."""
+    registry.FEATURE_EXTRACTORS_REGISTRY.pop("stranger", None)  # of an earlier run in this process
     torch_fidelity.register_feature_extractor("stranger", Registered)
     drawn, gold = draw(tmp_path, 70, seed=1, shift=40), draw(tmp_path, 66, seed=2)
     found = scored(drawn, gold)

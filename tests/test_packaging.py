@@ -83,7 +83,7 @@ def test_what_is_imported_is_needed_and_what_is_needed_is_imported() -> None:
     homes = packages_distributions()
     foreign = {homes[top][0] for top in tops - set(sys.stdlib_module_names) - {"pscli"}}
     named = {requirement.name.replace("-", "_").lower() for requirement in NEEDED}
-    named -= {PARTNER, PROMISED}
+    named = named - {PARTNER, PROMISED} | {"peft"}  # the one of an extra that we import
     assert {name.replace("-", "_").lower() for name in foreign} == named
 
 
