@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -292,3 +293,26 @@ def test_the_command_says_how(tmp_path: Path) -> None:
     assert score("--captions")["BLEU-2 (individual)"] == pytest.approx(100 / 3)
     assert score()["BLEU-2"] == pytest.approx(100)
     assert CliRunner().invoke(app, ["score", str(tmp_path), "--convention", "x"]).exit_code == 2
+
+
+def test_every_score_says_all_of_how_it_was_counted() -> None:
+    """By hand, word for word; "dogs" is not "dog", as nothing is stemmed."""
+    both = [prediction("the dogs", "the dog")]
+    libraries = f"sacrebleu:{version('sacrebleu')}"
+    exp, none = f"smooth:exp|{libraries}", f"smooth:none|{libraries}"
+    rouge = f"stemmer:no|rouge-score:{version('rouge-score')}"
+    found = {s.name: s for s in Text().scores(Text().values(both)).scores}  # type: ignore[arg-type]
+    assert {name: (s.how, s.better, s.count) for name, s in found.items()} == {
+        "BLEU-1": (f"order:1|cumulative|tok:13a|case:mixed|{exp}", "higher", "1"),
+        "BLEU-2": (f"order:2|cumulative|tok:13a|case:mixed|{exp}", "higher", "1"),
+        "BLEU-1 (individual)": (f"order:1|individual|tok:split|case:mixed|{none}", "higher", "1"),
+        "BLEU-2 (individual)": (f"order:2|individual|tok:split|case:mixed|{none}", "higher", "1"),
+        "ROUGE-L": (f"mean-sentence-f1|tok:rouge-score(a-z0-9)|case:lower|{rouge}", "higher", "1"),
+    }
+    assert found["ROUGE-L"].value == found["BLEU-1 (individual)"].value == 50
+    authors = Text("authors", captions=False)
+    (*_, last) = authors.scores(authors.values(both)).scores  # type: ignore[arg-type]
+    assert last.how == f"mean-sentence-f1|tok:split|case:mixed|{rouge}"
+    assert Text().scores([]).reasons == dict.fromkeys(NAMES, "no reference has text")
+    names = ("BLEU-1 (individual)", "BLEU-2 (individual)", "ROUGE-L")
+    assert authors.scores([]).reasons == dict.fromkeys(names, "no reference has text")
