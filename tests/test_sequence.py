@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue, Photo, Response, Turn
-from pscli.dialogue.sequence import IGNORE, Packed, Template, seen, told
+from pscli.dialogue.sequence import IGNORE, Packed, Template, plain_ids, seen, told
 from pscli.errors import ConfigError
 
 Dialogues = Callable[..., Dialogue]
@@ -430,3 +430,12 @@ def test_told_photos_are_captions_and_stand_once(tokenizer: Any, dog: Photo) -> 
     (packed,) = other.pack(Dialogue(turns))
     assert "A red dog[/IMG]</s>B: b[IMG] A photo[/IMG]</s>" in written(tokenizer, packed.ids)
     assert packed.photos == []
+
+
+def test_a_photo_of_which_nobody_said_anything_is_told_in_no_words(tokenizer: Any) -> None:
+    bare = Photo(None)  # type: ignore[arg-type]
+    assert told(tokenizer)(bare) == plain_ids(tokenizer, "")
+    template = Template(tokenizer, told(tokenizer))
+    ids, (span,) = template.target(Response("X", (Turn("X", "", bare),)), [], "d/1")
+    assert span.end - span.start == len(plain_ids(tokenizer, ""))
+    assert len(ids) == 3 + span.end - span.start  # [IMG], [/IMG], the end
