@@ -16,6 +16,10 @@ from pscli.errors import DataError
 from pscli.processes import first, here, number
 from pscli.systems.place import agent_folder
 
+BIAS: dict[str, Any] = {
+    "min": -1000.0, "max": 1000.0, "metavar": "B", "show_default": "the agent's own"
+}  # fmt: skip
+
 
 @app.command()
 def generate(
@@ -54,22 +58,12 @@ def generate(
     share_bias: Annotated[
         float | None,
         typer.Option(
-            min=-1000.0,
-            max=1000.0,
-            metavar="B",
-            help="Added to the logit of [IMG]: above 0, photos are shared more readily.",
-            show_default="the agent's own",
+            help="Added to the logit of [IMG]: above 0, photos are shared more readily.", **BIAS
         ),
     ] = None,
     end_bias: Annotated[
         float | None,
-        typer.Option(
-            min=-1000.0,
-            max=1000.0,
-            metavar="B",
-            help="Added to the logit of the end: below 0, replies are longer.",
-            show_default="the agent's own",
-        ),
+        typer.Option(help="Added to the logit of the end: below 0, replies are longer.", **BIAS),
     ] = None,
     overwrite: Overwrite = False,
     use: Annotated[

@@ -11,9 +11,10 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import nn
 
+from pscli.components.weights import refuse_lacking
 from pscli.errors import ConfigError
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 _ADDED = ("lora_", "trainable_tokens")  # in the names of the parameters that adapters add
 
 
@@ -68,8 +69,7 @@ def adapt_from(model: nn.Module, folder: Path) -> Any:
     view = peft.get_peft_model(model, config)
     found = peft.set_peft_model_state_dict(view, load_file(folder / WEIGHTS))
     once = {name for name, _ in view.named_parameters()}  # tied ones are named twice elsewhere
-    if lacking := sorted(name for name in found.missing_keys if is_adapter(name) and name in once):
-        raise ValueError(f"{len(lacking)} of its adapters are not there, such as {lacking[0]}.")
+    refuse_lacking({n for n in found.missing_keys if is_adapter(n)} & once, "adapters")
     return view
 
 
@@ -91,8 +91,7 @@ def adapt_attention(unet: Any, rank: int, folder: Path | None = None) -> None:
     saved = load_file(folder / LORA_WEIGHT_NAME_SAFE)
     weights = {name.removeprefix("unet."): weight for name, weight in saved.items()}
     found = peft.set_peft_model_state_dict(unet, weights)
-    if lacking := sorted(filter(is_adapter, found.missing_keys)):
-        raise ValueError(f"{len(lacking)} of its adapters are not there, such as {lacking[0]}.")
+    refuse_lacking(filter(is_adapter, found.missing_keys), "adapters")
 
 
 def save_attention(unet: Any, folder: Path) -> None:

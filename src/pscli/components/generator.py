@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import numpy as np
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, PreTrainedModel
 
 from pscli.components.adapters import adapt_attention, adapted, save_attention
+from pscli.components.vision import scaled
 from pscli.components.weights import DTYPES, whole
 from pscli.errors import ConfigError
 
@@ -212,9 +212,7 @@ class StableDiffusion(nn.Module):
     @torch.no_grad()
     def latents(self, photos: Sequence[Image]) -> Tensor:
         """[B, C, H, W] scaled VAE latents (the posterior's mode) of photos."""
-        size = (self.size, self.size)
-        arrays = [np.asarray(p.convert("RGB").resize(size, resample=3)) for p in photos]
-        pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pixels = scaled(photos, self.size)
         mode: Tensor = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.mode()
         return mode.float() * float(self.vae.config.scaling_factor)
 

@@ -45,13 +45,11 @@ class Pixels:
 
     def __call__(self, photos: Sequence[Image]) -> Tensor:
         """[P, 3, S, S] float32."""
+        if self.processor is None:
+            return scaled(photos, self.side)
         rgb = [photo.convert("RGB") for photo in photos]
-        if self.processor is not None:
-            made: Tensor = self.processor(images=rgb, return_tensors="pt")["pixel_values"]
-            return made
-        scaled = (photo.resize((self.side, self.side), resample=3) for photo in rgb)
-        stacked = torch.from_numpy(np.stack([np.asarray(image) for image in scaled]))
-        return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1
+        made: Tensor = self.processor(images=rgb, return_tensors="pt")["pixel_values"]
+        return made
 
     @classmethod
     def from_pretrained(cls, place: str | Path, revision: str | None = None) -> Self | None:
@@ -70,6 +68,12 @@ class Pixels:
     def save_pretrained(self, folder: Path) -> None:
         if self.processor is not None:
             self.processor.save_pretrained(folder)
+
+
+def scaled(photos: Sequence[Image], side: int) -> Tensor:
+    """[P, 3, side, side] float32 in [-1, 1], of photos of any size."""
+    arrays = [np.asarray(p.convert("RGB").resize((side, side), resample=3)) for p in photos]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def config_of(place: str | Path, revision: str | None = None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,14 @@ def whole(kind: Any, place: str | Path, **options: Any) -> Any:
     model, found = kind.from_pretrained(
         str(place), use_safetensors=True, output_loading_info=True, **options
     )
-    lacking = sorted(map(str, [*found["missing_keys"], *found.get("mismatched_keys", ())]))
-    if lacking:
-        raise ValueError(f"{len(lacking)} of its weights are not there, such as {lacking[0]}.")
+    refuse_lacking(map(str, [*found["missing_keys"], *found.get("mismatched_keys", ())]))
     return model
+
+
+def refuse_lacking(names: Iterable[str], what: str = "weights") -> None:
+    """Raises ValueError, with the first of them, if there are names of what should be there."""
+    if lacking := sorted(names):
+        raise ValueError(f"{len(lacking)} of its {what} are not there, such as {lacking[0]}.")
 
 
 def some(place: str | Path, prefixes: tuple[str, ...], **at: Any) -> dict[str, Tensor]:
@@ -68,8 +72,7 @@ def fill(module: nn.Module, weights: dict[str, Tensor], prefix: str) -> None:
     """
     own = {key.removeprefix(prefix): w for key, w in weights.items() if key.startswith(prefix)}
     needed = dict(module.state_dict())
-    if lacking := sorted(set(needed) - set(own)):
-        raise ValueError(f"{len(lacking)} of its weights are not there, such as {lacking[0]}.")
+    refuse_lacking(set(needed) - set(own))
     module.load_state_dict({key: own[key].to(needed[key].dtype) for key in needed})
 
 

@@ -42,9 +42,9 @@ from pscli.config import ModelConfig, PartConfig
 from pscli.dialogue.sequence import END_IMG, IMG, PHOTO
 from pscli.errors import ConfigError
 from pscli.plan.files import settings
-from pscli.registry import TABLES, find
+from pscli.registry import find
 from pscli.systems.base import System
-from pscli.systems.captioner import Blip2Captioner, Captioner
+from pscli.systems.captioner import Blip2Captioner, Captioner, learnt_together
 from pscli.systems.pipeline import Pipeline
 
 MARKS = (IMG, END_IMG, PHOTO)
@@ -111,10 +111,7 @@ class Imagined(Load):
             whole: Any = Blip2ForConditionalGeneration(Blip2Config(**pairs))
             whole.tie_weights()
             return Blip2Captioner(whole.to(DTYPES[named.dtype]), None)
-        load = self
-        if named.weights in TABLES["weights"]:
-            own = [PartConfig(kind, named.weights) for kind in ("qformer", "causal")]
-            load = replace(self, config=replace(self.config, perceptron=own[0], llm=own[1]))
+        load = replace(self, config=learnt_together(self.config))
         return Captioner(load("perceptron"), load("llm"), self.config.captions)
 
 

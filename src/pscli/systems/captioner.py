@@ -94,6 +94,15 @@ class Blip2Captioner(nn.Module):
         return [str(caption).strip() for caption in words]
 
 
+def learnt_together(config: ModelConfig) -> ModelConfig:
+    """Where the perceptron is of the registry's weights, the LLM that learnt captioning with it."""
+    weights = config.perceptron.weights
+    if weights not in TABLES["weights"]:
+        return config
+    perceptron, llm = (PartConfig(kind, weights) for kind in ("qformer", "causal"))
+    return replace(config, perceptron=perceptron, llm=llm)
+
+
 def load_captioner(config: ModelConfig, load: Load) -> Captioner | Blip2Captioner:
     """The captioner that goes with a perceptron."""
     named = config.perceptron
@@ -105,8 +114,6 @@ def load_captioner(config: ModelConfig, load: Load) -> Captioner | Blip2Captione
             at |= {"variant": named.variant, "dtype": DTYPES[named.dtype]}
             model = whole(Blip2ForConditionalGeneration, place, **at)
             return Blip2Captioner(model, processor)
-    if named.weights in TABLES["weights"]:  # as the two learnt captioning together
-        own = [PartConfig(kind, named.weights) for kind in ("qformer", "causal")]
-        load = replace(load, config=replace(config, perceptron=own[0], llm=own[1]))
+    load = replace(load, config=learnt_together(config))
     llm = load.pretrained("llm")
     return Captioner(load.pretrained("perceptron"), llm, config.captions)
