@@ -27,7 +27,7 @@ from pscli.components.adapters import adapt, adapt_from
 from pscli.components.decoding import batches, cache_name, grow, room, sees_all, trunks
 from pscli.components.noise import gumbel
 from pscli.components.weights import DTYPES, whole
-from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, token_id
+from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, plain_ids, token_id
 from pscli.errors import ConfigError
 
 # B sequences, L tokens, D width, V vocabulary
@@ -84,25 +84,42 @@ class LanguageModel(nn.Module):
         return llm
 
     def learn_marks(self) -> None:
-        """Gives the tokenizer the tokens of our template, and the model rows for them."""
+        """Gives the tokenizer the tokens of our template, and the model rows for them.
+
+        The rows of a new token begin as those of the first piece of its spelling, which is what
+        the LLM would have begun to write there; the mean of all rows is far less likely, and Adam
+        moves a row by no more than the learning rate a step (`docs/photochat.md`).
+        """
         tokenizer = self.tokenizer
         marks: dict[str, Any] = {"additional_special_tokens": [IMG, END_IMG, PHOTO]}
         if tokenizer.pad_token is None:
             marks["pad_token"] = "<pad>"
         if tokenizer.bos_token is None:  # Qwen's; a sequence begins where another one ends
             marks["bos_token"] = tokenizer.eos_token
+        known = len(tokenizer)
+        spelt = [IMG, END_IMG, PHOTO, marks.get("pad_token", PHOTO)]
+        first = {mark: plain_ids(tokenizer, mark)[0] for mark in spelt}
         tokenizer.add_special_tokens(marks, replace_extra_special_tokens=False)
         if len(tokenizer) > self.vocabulary:  # some have rows to spare
-            self.model.resize_token_embeddings(len(tokenizer))
+            self.model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        new = {token_id(tokenizer, mark): piece for mark, piece in first.items()}
+        new = {row: piece for row, piece in new.items() if row >= known}
+        for layer in self._vocabulary_layers():
+            with torch.no_grad():
+                layer.weight[list(new)] = layer.weight[list(new.values())]
 
     def new_rows(self) -> dict[str, list[int]]:
         """Ids of the marks, by the name of each layer that has rows for them."""
         ids = [token_id(self.tokenizer, mark) for mark in (IMG, END_IMG, PHOTO)]
+        names = {id(module): name for name, module in self.model.named_modules()}
+        return {names[id(layer)].rpartition(".")[2]: ids for layer in self._vocabulary_layers()}
+
+    def _vocabulary_layers(self) -> list[Any]:
+        """The input embeddings, and the output ones where their weights are others."""
         layers = [self.model.get_input_embeddings()]
         if self.model.get_output_embeddings().weight is not layers[0].weight:
             layers.append(self.model.get_output_embeddings())
-        names = {id(module): name for name, module in self.model.named_modules()}
-        return {names[id(layer)].rpartition(".")[2]: ids for layer in layers}
+        return layers
 
     def save_pretrained(self, folder: Path) -> None:
         """Writes a folder of transformers', or of peft's if adapters were trained."""
