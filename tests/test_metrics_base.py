@@ -117,18 +117,18 @@ def test_every_score_of_sharing() -> None:
     shared = [(True, True)] * 3 + [(True, False)] + [(False, True)] * 2 + [(False, False)] * 4
     found = Sharing().scores([Shared(*pair, mixed=True) for pair in shared])
     assert not found.reasons
-    how = "photo-sent|interval:wilson95"
+    how, by = "photo-sent", {"interval_by": "wilson95"}
     low, high = (x / 100 for x in wilson(3, 6))
     span = (200 * low / (1 + low), 200 * high / (1 + high))
     assert found.scores == (
-        Score("sharing precision", 75.0, 4, how, "higher", interval=wilson(3, 4)),
-        Score("sharing recall", 60.0, 5, how, "higher", interval=wilson(3, 5)),
+        Score("sharing precision", 75.0, 4, how, "higher", interval=wilson(3, 4), **by),
+        Score("sharing recall", 60.0, 5, how, "higher", interval=wilson(3, 5), **by),
         Score(
             "sharing F1", pytest.approx(200 / 3), 6,  # type: ignore[arg-type]
-            "photo-sent|of:sent-or-due|interval:wilson95-of-jaccard", "higher",
+            "photo-sent|of:sent-or-due", "higher", interval_by="wilson95-of-jaccard",
             interval=pytest.approx(span),  # type: ignore[arg-type]
         ),
-        Score("sharing accuracy", 70.0, 10, how, "higher", interval=wilson(7, 10)),
+        Score("sharing accuracy", 70.0, 10, how, "higher", interval=wilson(7, 10), **by),
     )  # fmt: skip
 
 
@@ -169,9 +169,8 @@ def test_wilson_by_hand() -> None:
         assert wilson(hits, n, z=2.0) == pytest.approx(ends, abs=1e-9)
     for n in range(1, 300):  # rounding leads nowhere outside
         assert 0 <= wilson(0, n)[0] < 1e-9 and 100 - 1e-9 < wilson(n, n)[1] <= 100
-    assert rate("x", 1, 4, "how") == Score(
-        "x", 25.0, 4, "how|interval:wilson95", "higher", interval=wilson(1, 4)
-    )
+    spread: Any = {"interval": wilson(1, 4), "interval_by": "wilson95"}
+    assert rate("x", 1, 4, "how") == Score("x", 25.0, 4, "how", "higher", **spread)
 
 
 # -- folders, sections, groups -----------------------------------------------------------------

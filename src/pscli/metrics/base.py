@@ -26,6 +26,7 @@ class Score:
         better: Which way a system gets better; None for a figure that only sets others in scale.
         deviation: Standard deviation over the splits (IS) or runs, in the unit of `value`.
         interval: 95 % confidence interval, in the unit of `value`.
+        interval_by: How that was computed, such as `wilson95`.
         count: What is printed for n where that is more than one number, such as `968/1000`.
     """
 
@@ -37,15 +38,21 @@ class Score:
     deviation: float | None = None
     interval: tuple[float, float] | None = None
     count: str = ""
+    interval_by: str = ""
 
     def __post_init__(self) -> None:
         if not self.count:
             object.__setattr__(self, "count", str(self.n))
 
     @property
+    def method(self) -> str:
+        """Everything that the figure and its interval depend on, but for n."""
+        return self.how + (f"|interval:{self.interval_by}" if self.interval_by else "")
+
+    @property
     def signature(self) -> str:
-        """Everything that the figure depends on."""
-        return f"{self.how}|n:{self.count}"
+        """Everything that they depend on."""
+        return f"{self.method}|n:{self.count}"
 
     @property
     def finite(self) -> bool:

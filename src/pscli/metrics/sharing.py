@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pscli.metrics.base import Score, Scored
 from pscli.predictions.folder import Prediction
@@ -67,9 +67,9 @@ def _decisions(values: Sequence[Shared]) -> Scored:
         # F1 = 2J / (1 + J) grows with Jaccard's J = both / either, which is a proportion: so the
         # ends of J's interval give those of F1.
         low, high = (200 * j / (1 + j) for j in (x / 100 for x in wilson(both, either)))
-        how = "photo-sent|of:sent-or-due|interval:wilson95-of-jaccard"
-        value = 200 * both / (both + either)
-        scores.append(Score(F1, value, either, how, "higher", interval=(low, high)))
+        value, how = 200 * both / (both + either), "photo-sent|of:sent-or-due"
+        by = "wilson95-of-jaccard"
+        scores.append(Score(F1, value, either, how, "higher", interval=(low, high), interval_by=by))
     else:
         reasons[F1] = "no photo is predicted and none is due"
     return Scored(tuple(scores), reasons)
@@ -91,5 +91,5 @@ def wilson(hits: int, n: int, z: float = Z_95) -> tuple[float, float]:
 
 def rate(name: str, hits: int, n: int, how: str) -> Score:
     """A proportion in percent. Args: hits, n: Counts, n >= 1. how: Head of the signature."""
-    how = f"{how}|interval:wilson95"
-    return Score(name, 100 * hits / n, n, how, "higher", interval=wilson(hits, n))
+    spread: Any = {"interval": wilson(hits, n), "interval_by": "wilson95"}
+    return Score(name, 100 * hits / n, n, how, "higher", **spread)

@@ -65,7 +65,7 @@ def _cell(score: Score) -> Any:
 def signatures(systems: Sequence[tuple[str, Scores]]) -> list[str]:
     """How each figure was computed, once each; n stands beside the figure."""
     found = {
-        f"{score.name} |{score.how}": None
+        f"{score.name} |{score.method}": None
         for _, scores in systems
         for scored in (scores.overall, *scores.by_kind.values())
         for score in scored.scores
