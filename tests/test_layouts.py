@@ -338,46 +338,95 @@ def test_what_does_not_fit_is_told(root: Path, tmp_path: Path) -> None:
 # -- by id, from a hub ---------------------------------------------------------------------------
 
 BY_ID = """
-import sys
+import itertools, json, shutil, sys
 from pathlib import Path
-from pscli.components.load import Load
-from pscli.config import ModelConfig, PartConfig
-from pscli.systems.agent import build
-from pscli.systems.base import System
+from typer.testing import CliRunner
+from pscli.cli import app
+from pscli.training import loop
 
-llm, seer, kind, generator, system = sys.argv[1:]
-model = ModelConfig(
-    perceptron=PartConfig(kind, seer), llm=PartConfig("causal", llm, "main"),
-    generator=PartConfig("stable-diffusion", generator),
-)
-print(sum(p.numel() for p in build(system, model).parameters()))
+command, here, *settings = sys.argv[1:]
+
+def run(*arguments):
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exit_code not in (0, 1) or result.exit_code and not stop:
+        raise SystemExit(result.stderr + repr(result.exception))
+
+clip, stop, calls = loop.clip, False, itertools.count()
+
+def stopping(*arguments):
+    if stop and next(calls) == 2:
+        raise MemoryError("killed")
+    return clip(*arguments)
+
+loop.clip = stopping
+sets = [word for setting in settings for word in ("--set", setting)]
+whole, broken = Path(here, "whole"), Path(here, "broken")
+train = [command, "--dataset", "photoworld", *sets]
+run(*train, "--run", str(whole))
+stop = True
+run(*train, "--run", str(broken))
+stop = False
+run(command, "--dataset", "photoworld", "--run", str(broken), "--resume")
+shutil.move(broken / "agent", Path(here, "moved"))
+run("generate", "--dataset", "photoworld", "--count", "2", "--agent", str(Path(here, "moved")),
+    "--out", str(Path(here, "preds")))
 """
+
+
+def of_three_steps(llm: str, seer: str, generator: str, qformer: bool, half: bool) -> list[str]:
+    settings = {
+        "model.llm.weights": llm, "model.perceptron.weights": seer,
+        "model.perceptron.kind": "qformer" if qformer else "linear",
+        "model.generator.weights": generator, "model.draw_steps": 2,
+        "sequence.max_length": 1000, "sequence.max_new_tokens": 8,
+        "train.dialogues": 6, "train.batch": 2, "train.epochs": 1, "train.save_minutes": 0,
+        "train.eval_dialogues": 1, "train.monitor": "BLEU-2",
+        "train.memory_gb": 1000,  # the names are those of larger models
+    }  # fmt: skip
+    if half:
+        settings["model.generator.variant"] = "fp16"
+    return [f"{name}={value}" for name, value in settings.items()]
 
 
 @pytest.mark.parametrize(
     ("llm", "seer", "generator", "system"),
-    [(LLAMA, BLIP2, SD21, "e2e"), (QWEN, CLIP, SD15, "e2e"), (GPT2, BLIP2, SD21_768, "pipeline")],
-)
-def test_parts_come_by_id_from_a_hub(
+    [
+        (LLAMA, BLIP2, SD21, "e2e"),
+        *(pytest.param(*parts, marks=pytest.mark.slow) for parts in (
+            (QWEN, CLIP, SD15, "e2e"), (GPT2, SIGLIP, HALF, "e2e"),
+            (GPT2, BLIP2, SD21_768, "pipeline"), (LLAMA, BLIP2, EULER, "pipeline"),
+        )),
+    ],
+)  # fmt: skip
+def test_parts_that_come_by_id_from_a_hub_train_resume_and_answer(
     root: Path, tmp_path: Path, llm: str, seer: str, generator: str, system: str
 ) -> None:
-    """Oracle: the folders that the hub serves. Of BLIP-2 only the shards that are needed come."""
-    for name in (llm, seer, generator):
-        make(root, name)
+    """Oracles: the run that was never interrupted, and one from the folders that the hub serves.
+
+    Of BLIP-2 only the shards that are needed come.
+    """
+    places = {name: make(root, name) for name in (llm, seer, generator)}
     asked: list[str] = []
-    kind = "qformer" if seer == BLIP2 else "linear"
     with serving(root, asked) as address:
         variables = {
-            "HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0",
+            "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0",
             "NO_PROXY": "127.0.0.1", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", BY_ID, llm, seer, kind, generator, system],
-            env={**os.environ, **variables}, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    here = build(system, settings(root, llm, seer, generator, system=system).model)
-    assert int(done.stdout) == sum(p.numel() for p in here.parameters())
+        for kind in ("hub", "folders"):
+            at = [name if kind == "hub" else str(places[name]) for name in (llm, seer, generator)]
+            done = subprocess.run(
+                [sys.executable, "-c", BY_ID, f"train-{system}", str(tmp_path / kind),
+                 *of_three_steps(*at, seer == BLIP2, generator == HALF)],
+                env={**os.environ, **variables}, capture_output=True, text=True, timeout=300,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout + done.stderr
+    whole = curve(tmp_path / "hub/whole")
+    assert sum("loss" in line for line in whole) == 3
+    assert whole == curve(tmp_path / "hub/broken") == curve(tmp_path / "folders/whole")
+    said = [
+        (tmp_path / kind / "preds/predictions.jsonl").read_text() for kind in ("hub", "folders")
+    ]
+    assert said[0] == said[1] and said[0].count("\n") > 2
     shards = {path.name for path in make(root, BLIP2).glob("*.safetensors")}
     came = {name.partition("/")[2] for name in asked if "blip2" in name}
     if (seer, system) == (BLIP2, "e2e"):

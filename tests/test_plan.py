@@ -60,6 +60,16 @@ def test_parameters_are_the_published_ones(
     assert (found.frozen == 0) == (part not in ("perceptron.vision", "generator.vae"))
 
 
+def test_the_captioner_of_the_paper_s_pipeline_is_blip_2_whole() -> None:
+    """Oracle: OPT-2.7b's published 2,651,596,800, 32 rows of width 2,560 more for <image>, the
+    projection, and the paper's perceptron."""
+    found = estimate(replace(paper(), system="pipeline"), limit=FIXED)
+    (captioner,) = (c for c in found.components if c.name == "captioner")
+    seeing = PUBLISHED["paper", "perceptron.vision"] + 105_137_664 + 24_576
+    assert captioner.trained == 0
+    assert captioner.frozen == 2_651_596_800 + 32 * 2_560 + 768 * 2_560 + 2_560 + seeing
+
+
 def test_the_paper_s_weights_gradients_and_moments(fixed: dict[str, Estimate]) -> None:
     """Oracle: float32 has 4 bytes, AdamW two moments, and the two encoders do not train."""
     count = {part: n for (preset, part), n in PUBLISHED.items() if preset == "paper"}

@@ -150,7 +150,7 @@ class StableDiffusion(nn.Module):
         parts = {name: whole(kind, place, subfolder=name, **at) for name, kind in kinds.items()}
         pipeline = StableDiffusionPipeline.from_pretrained(
             str(place), revision=revision, safety_checker=None, requires_safety_checker=False,
-            use_safetensors=True, **parts,
+            variant=variant, use_safetensors=True, **parts,
         )  # fmt: skip
         generator = cls(pipeline, **options)
         if lora:

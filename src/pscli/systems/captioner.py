@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
-from transformers import AutoProcessor, Blip2ForConditionalGeneration
+from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load, loading, located
@@ -78,14 +78,13 @@ class Blip2Captioner(nn.Module):
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__()
         self.model, self.processor = model, processor
-        self.pixels = Pixels(0, processor.image_processor)
 
     @torch.no_grad()
     def describe(self, photos: Sequence[Photo]) -> list[str]:
         """One caption a photo, as long as the LLM makes it, at most 40 tokens."""
         if not photos:
             return []
-        pixels = self.pixels([photo.open() for photo in photos])
+        pixels = Pixels(0, self.processor.image_processor)([photo.open() for photo in photos])
         ids = self.model.generate(
             pixel_values=pixels.to(self.model.device, self.model.dtype), max_new_tokens=40,
             do_sample=False,
@@ -110,7 +109,7 @@ def load_captioner(config: ModelConfig, load: Load) -> Captioner | Blip2Captione
     with loading("captioner", place):
         at: dict[str, Any] = {"revision": named.revision}
         if config_of(place, named.revision).get("model_type") == "blip-2":
-            processor = AutoProcessor.from_pretrained(place, trust_remote_code=False, **at)
+            processor = Blip2Processor.from_pretrained(place, trust_remote_code=False, **at)
             at |= {"variant": named.variant, "dtype": DTYPES[named.dtype]}
             model = whole(Blip2ForConditionalGeneration, place, **at)
             return Blip2Captioner(model, processor)
