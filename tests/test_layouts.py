@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from PIL import Image
+from PIL import Image, ImageChops
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -29,6 +29,7 @@ from transformers import (
 from hub import serving
 from layouts import LAYOUTS, gguf_file, make
 from pscli.components.adapters import is_adapter
+from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
 from pscli.components.perceptron import LinearPerceptron, QFormerPerceptron
 from pscli.components.vision import Pixels
@@ -245,6 +246,25 @@ def test_it_trains_resumes_bit_for_bit_is_saved_and_answers_from_another_folder(
     assert len(agent.system.draw(["a red dog"], [torch.Generator().manual_seed(0)])) == 1
 
 
+def test_photos_are_drawn_as_many_together_as_memory_lets(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: those that are drawn all at once; sums of floats may round otherwise."""
+    generator = StableDiffusion.from_pretrained(make(root, SD21), steps=2)
+    captions = ["a red dog", "two kites", "rain"]
+
+    def draw() -> list[Image.Image]:
+        return generator.draw(captions, [torch.Generator().manual_seed(i) for i in range(3)])
+
+    assert generator.together > 1_000  # of so few pixels
+    at_once = draw()
+    monkeypatch.setattr("pscli.components.generator.DECODING", 2**30 / generator.size**2)
+    assert generator.together == 2
+    for one, other in zip(draw(), at_once, strict=True):
+        assert ImageChops.difference(one, other).getextrema() <= ((0, 1),) * 3
+    assert generator.draw([], []) == []
+
+
 def test_the_captioner_of_a_pipeline_is_blip_2s_own(root: Path) -> None:
     """Oracle: Blip2ForConditionalGeneration with its processor."""
     place = make(root, BLIP2)
@@ -417,7 +437,7 @@ def test_parts_that_come_by_id_from_a_hub_train_resume_and_answer(
             done = subprocess.run(
                 [sys.executable, "-c", BY_ID, f"train-{system}", str(tmp_path / kind),
                  *of_three_steps(*at, seer == BLIP2, generator == HALF)],
-                env={**os.environ, **variables}, capture_output=True, text=True, timeout=300,
+                env={**os.environ, **variables}, capture_output=True, text=True, timeout=600,
             )  # fmt: skip
             assert done.returncode == 0, done.stdout + done.stderr
     whole = curve(tmp_path / "hub/whole")

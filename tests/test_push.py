@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from hub import serving
 from pscli.config import Config, ModelConfig, PartConfig, paper
@@ -34,7 +36,9 @@ def pscli(tmp_path: Path, address: str, token: str, *arguments: str) -> tuple[in
     return done.returncode, done.stdout, done.stderr
 
 
-def test_an_agent_is_sent_and_answers_by_its_id(tmp_path: Path) -> None:
+def test_an_agent_is_sent_and_answers_by_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Oracle: the folder itself, whose reply is the same."""
     shutil.copytree(AGENT, tmp_path / "agent")
     (tmp_path / "agent/evil.py").write_text("raise SystemExit")
@@ -56,8 +60,16 @@ def test_an_agent_is_sent_and_answers_by_its_id(tmp_path: Path) -> None:
         code, none, errors = pscli(tmp_path, address, "wrong", "push", "agent", "me/other")
         assert (code, none) == (2, "") and "hf auth login" in errors
         assert "Traceback" not in errors
+    # Without the hub, what was fetched before answers; and what was not is told at once.
+    _, again, _ = pscli(tmp_path, "http://127.0.0.1:9", "", *ask, "me/agent")
     _, by_folder, _ = pscli(tmp_path, "http://127.0.0.1:9", "", *ask, "agent")
-    assert json.loads(by_id) == json.loads(by_folder)
+    assert json.loads(by_id) == json.loads(by_folder) == json.loads(again)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}")
+    began = time.monotonic()
+    with pytest.raises(CheckpointError, match=r"There is no folder me/new, .* cannot be reached"):
+        agent_folder("me/new")
+    assert time.monotonic() - began < 5  # the library alone retries for 23 s
 
 
 def test_what_lies_on_this_machine_alone_is_not_sent(tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ from pscli.errors import ConfigError
 # B photos, N CLIP tokens, D text width, C×H×W latents
 
 
+DECODING = 3_000  # bytes that decoding takes for a pixel of a photo, in float32
+
+
 @dataclass(frozen=True)
 class DiffusionNoise:
     """What the diffusion of B photos draws at random.
@@ -279,14 +282,24 @@ class StableDiffusion(nn.Module):
 
     @torch.no_grad()
     def draw(self, captions: Sequence[str], generators: Sequence[torch.Generator]) -> list[Image]:
-        """One photo a caption, drawn together; seeded by one generator a photo."""
-        if not captions:
-            return []
-        drawn: list[Image] = self.pipeline()(
-            list(captions), num_inference_steps=self.steps, guidance_scale=self.guidance,
-            generator=list(generators),
-        ).images  # fmt: skip
+        """One photo a caption, as many together as fit; seeded by one generator a photo."""
+        pipeline, drawn = self.pipeline(), []
+        for start in range(0, len(captions), self.together):
+            some = slice(start, start + self.together)
+            drawn += pipeline(
+                list(captions[some]), num_inference_steps=self.steps,
+                guidance_scale=self.guidance, generator=list(generators[some]),
+            ).images  # fmt: skip
         return drawn
+
+    @property
+    def together(self) -> int:
+        """How many photos are drawn at once, by the memory that their decoding takes: 2 GiB, or
+        an eighth of a GPU's."""
+        limit = 2 << 30
+        if self.device.type == "cuda":
+            limit = torch.cuda.get_device_properties(self.device).total_memory // 8
+        return max(1, int(limit // (DECODING * self.size**2)))
 
 
 @contextlib.contextmanager

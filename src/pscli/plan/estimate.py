@@ -210,7 +210,7 @@ def cache_bytes(system: System, config: Config, work: Work, room: float) -> floa
 def drawing(system: System, work: Work) -> float:
     """What drawing the photos of so many replies holds: guided steps, and their decoding."""
     generator: Any = system.generator
-    photos = math.ceil(ANSWERS * work.sharing)
+    photos = min(math.ceil(ANSWERS * work.sharing), generator.together)
     if not photos:
         return 0
     c = generator.unet.config

@@ -20,9 +20,9 @@ from pscli.files import new_folder, read_json, write_json, write_text
 from pscli.registry import find
 from pscli.systems import card
 from pscli.systems.base import Question, System, answer
-from pscli.systems.place import agent_folder
+from pscli.systems.place import CONFIG, agent_folder
 
-CONFIG, INDEX = "agent_config.json", "index.json"
+INDEX = "index.json"
 
 
 class Agent:

@@ -11,6 +11,7 @@ from pscli.registry import find
 from pscli.runs import agent_in
 from pscli.systems.card import is_path
 
+CONFIG = "agent_config.json"
 ID = re.compile(r"[\w.-]+/[\w.-]+")
 FILES = ["*.safetensors", "*.json", "*.txt", "*.md", "*.jinja"]  # nothing that could be run
 
@@ -28,14 +29,18 @@ def agent_folder(name: str | Path | None, revision: str | None = None) -> Path:
         return agent_in(Path(name))
     from huggingface_hub import snapshot_download
 
+    from pscli.components.hub import fetched  # with torch, which `--help` needs not
+
+    id, wrong = str(name), f"There is no folder {name}, and no agent of that id can be had"
+    hint = "Name a folder that `pscli train-e2e` wrote, or an id of the hub."
     try:
-        return Path(snapshot_download(str(name), revision=revision, allow_patterns=FILES))
+        if fetched(id, CONFIG, revision) is None:
+            raise CheckpointError(f"It has no {CONFIG}.")
+        return Path(snapshot_download(id, revision=revision, allow_patterns=FILES))
+    except CheckpointError as error:
+        raise CheckpointError(f"{wrong}. {error.message}", hint) from error
     except Exception as error:  # of whichever library the hub's client calls the network by
-        raise CheckpointError(
-            f"There is no folder {name}, and no agent of that id can be had: "
-            f"{str(error).splitlines()[0]}",
-            "Name a folder that `pscli train-e2e` wrote, or an id of the hub.",
-        ) from error
+        raise CheckpointError(f"{wrong}: {str(error).splitlines()[0]}", hint) from error
 
 
 def beside(folder: Path) -> list[str]:
@@ -45,7 +50,7 @@ def beside(folder: Path) -> list[str]:
         CheckpointError: if the folder holds no agent.
     """
     try:
-        pairs = read_json(folder / "agent_config.json")
+        pairs = read_json(folder / CONFIG)
         model = {name: pairs["model"][name] for name in ("perceptron", "llm", "generator")}
         paths = {name: part["weights"] for name, part in model.items()}
         needed = {name for name in paths if model[name].get("lora")}
