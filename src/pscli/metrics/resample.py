@@ -101,7 +101,9 @@ def drawn(units: NDArray[np.intp], draws: int, seed: int = 0) -> Iterator[Array]
     block = max(1, BLOCK // len(units))
     for start in range(0, draws, block):
         rows = min(block, draws - start)
-        yield generator.multinomial(size, np.full(size, 1 / size), rows)[:, units].astype(float)
+        picked = generator.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
+        counts = np.bincount(picked.ravel(), minlength=rows * size).reshape(rows, size)
+        yield counts[:, units].astype(float)
 
 
 def left_out(units: NDArray[np.intp]) -> Iterator[Array]:
