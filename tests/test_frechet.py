@@ -80,7 +80,7 @@ def test_a_feature_that_is_always_zero_changes_nothing() -> None:
 
 def test_resamples_keep_positive_and_about_the_value() -> None:
     x, y = R(3).normal(size=(20, 3)), R(4).normal(size=(20, 3))
-    counts = next(drawn(np.arange(20), 500))
+    counts = next(drawn(20, 500))
     found = frechet_resampled(0.5, x, y, counts, counts)
     assert found.shape == (500,) and found.min() > 0
     assert np.median(found) == pytest.approx(0.5, rel=0.1)
@@ -113,7 +113,7 @@ def covered(n: int, features: int, shift: float, times: int) -> tuple[float, flo
     for _ in range(times):
         x, y = draw()
         value = fid(x, y)
-        counts = next(drawn(np.arange(n), 400, seed=int(generator.integers(1 << 32))))
+        counts = next(drawn(n, 400, seed=int(generator.integers(1 << 32))))
         found = interval(value, frechet_resampled(value, x, y, counts, counts), n)
         assert found is not None
         hits.append([found[0] <= truth <= found[1] for truth in (here, endless)])

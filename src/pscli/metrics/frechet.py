@@ -62,7 +62,8 @@ def influence(drawn: Array, gold: Array) -> tuple[Array, Array]:
         own, rest = (rows**2).sum(1), len(rows) - 1
         means = 2 * rows @ towards / len(rows)
         spread = (own - own.sum() / rest) / rest
-        return means + spread - (shares - shares.sum() / rest) / scale
+        slopes: Array = means + spread - (shares - shares.sum() / rest) / scale
+        return slopes
 
     return one(a, apart, ours), one(b, -apart, theirs)
 

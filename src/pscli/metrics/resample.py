@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,57 +89,94 @@ def units(ids: Sequence[str]) -> NDArray[np.intp]:
     return np.array([numbers[name] for name in found], dtype=np.intp)
 
 
-def drawn(units: NDArray[np.intp], draws: int, seed: int = 0) -> Iterator[Array]:
-    """Bootstrap counts [≤ draws, n] in blocks: as many units as there are, with replacement.
+def drawn(size: int, draws: int, seed: int = 0) -> Iterator[Array]:
+    """Bootstrap counts [≤ draws, D] in blocks: as many units as there are, with replacement.
 
     Args:
-        units: [n] number of each instance's unit, from 0.
+        size: D, how many units there are.
         draws: Resamples in all.
     """
     generator = np.random.default_rng(seed)
-    size = int(units.max()) + 1
-    block = max(1, BLOCK // len(units))
+    block = max(1, BLOCK // size)
     for start in range(0, draws, block):
         rows = min(block, draws - start)
         picked = generator.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
-        counts = np.bincount(picked.ravel(), minlength=rows * size).reshape(rows, size)
-        yield counts[:, units].astype(float)
+        counts = np.bincount(picked.ravel(), minlength=rows * size)
+        yield counts.reshape(rows, size).astype(float)
 
 
-def left_out(units: NDArray[np.intp]) -> Iterator[Array]:
-    """Jackknife counts [≤ D, n] in blocks: all but one of the D units."""
-    size = int(units.max()) + 1
-    block = max(1, BLOCK // len(units))
-    for start in range(0, size, block):
-        out = np.arange(start, min(size, start + block))
-        yield (units[None] != out[:, None]).astype(float)
+class Sampled(NamedTuple):
+    """What resamples tell of a metric's figures, by name of score.
 
-
-def joined(blocks: Sequence[dict[str, Array]]) -> dict[str, Array]:
-    """Figures of several blocks of resamples, one after the other.
-
-    A name that a block lacks has no figure there.
+    Args:
+        draws: [R] figures of bootstrap resamples.
+        jackknife: [D] figures without one unit each, of figures that are of sums.
+        sums: [D, K] sums of each unit, if there are any such.
     """
-    names = dict.fromkeys(name for block in blocks for name in block)
-    sizes = [max((len(figures) for figures in block.values()), default=0) for block in blocks]
-    return {
-        name: np.concatenate(
-            [b.get(name, np.full(size, np.nan)) for b, size in zip(blocks, sizes, strict=True)]
-        )
-        for name in names
-    }
+
+    draws: dict[str, Array]
+    jackknife: dict[str, Array]
+    sums: Array | None
+
+
+def sampled(
+    metric: Metric, values: Sequence[Any], units: NDArray[np.intp], size: int, draws: int
+) -> Sampled:
+    """Figures of bootstrap resamples of units, which are the same for whatever has as many.
+
+    Args:
+        values: n of them, none of which is None.
+        units: [n] number of the unit that each belongs to.
+        size: How many units there are, with and without values.
+        draws: Resamples.
+    """
+    blocks: list[dict[str, Array]] = []
+    jackknife: dict[str, Array] = {}
+    sums = of_units(metric.sums(values), units, size) if isinstance(metric, Sums) else None
+    if isinstance(metric, Sums) and sums is not None:
+        jackknife = metric.figures(sums.sum(0) - sums)
+    if isinstance(metric, Sums) and sums is not None and _of_sums_alone(metric):
+        blocks = [metric.figures(counts @ sums) for counts in drawn(size, draws)]
+    else:
+        blocks = [resampled(metric, values, counts[:, units]) for counts in drawn(size, draws)]
+    return Sampled(_joined(blocks), jackknife, sums)
+
+
+def _of_sums_alone(metric: Sums) -> bool:
+    return type(metric).resampled is Sums.resampled
+
+
+def of_units(sums: Array, units: NDArray[np.intp], size: int) -> Array:
+    """[D, K]: sums [n, K] of values, by unit."""
+    found = np.zeros((size, sums.shape[1]))
+    np.add.at(found, units, sums)
+    return found
+
+
+def _joined(blocks: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """Figures of several blocks of resamples; a name that one of them lacks is left out."""
+    names = [name for name in blocks[0] if all(name in block for block in blocks)]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in names}
+
+
+class Interval(NamedTuple):
+    """Ends, and how they were found: the tail of a signature."""
+
+    low: float
+    high: float
+    by: str
 
 
 def interval(
     value: float, draws: Array, size: int, jackknife: Array | None = None
-) -> tuple[float, float] | None:
+) -> Interval | None:
     """95 % interval of a figure; None where its resamples tell none.
 
-    With the jackknife's figures it is BCa, whose ends are quantiles of the resamples: it keeps
-    within a figure's range, and is right to second order for smooth functions of sums. Without, it
-    is `value` ± a quantile of the normal × the resamples' standard deviation. Resampling repeats
-    values, and so shifts a figure that is not of sums (FID up, IS and Distinct down), by more than
-    its whole spread: only the spread can be used.
+    Its ends are quantiles of the resamples, corrected for their bias (BC), and with the jackknife's
+    figures for their skewness too (BCa): they keep within a figure's range, and are right to second
+    order for smooth functions of sums. But resampling repeats values, which shifts a figure that is
+    not of sums (IS and Distinct down, KID up), by more than its whole spread: of such ones it is
+    `value` ± a quantile of the normal × the resamples' standard deviation.
 
     Args:
         value: The figure itself.
@@ -152,13 +189,14 @@ def interval(
         return None
     if np.ptp(finite) <= 1e-12 * max(1.0, abs(value)):
         return None  # as of a rate of 100 %: all resamples say the same, and nothing
-    z = _wide(size)
-    levels = _levels(value, finite, jackknife, z) if jackknife is not None else None
+    z, draws_of = _wide(size), f"draws:{len(draws)}"
+    levels = _levels(value, finite, jackknife, z)
     if levels is None:
         half = z * float(finite.std(ddof=1))
-        return value - half, value + half
+        return Interval(value - half, value + half, f"bootstrap95-spread|{draws_of}")
     low, high = np.quantile(finite, levels)
-    return float(low), float(high)
+    way = "bc" if jackknife is None else "bca"
+    return Interval(float(low), float(high), f"bootstrap95-{way}|{draws_of}")
 
 
 def _wide(size: int) -> float:
@@ -169,16 +207,18 @@ def _wide(size: int) -> float:
     return t * math.sqrt(size / nu)
 
 
-def _levels(value: float, draws: Array, jackknife: Array, z: float) -> tuple[float, float] | None:
+def _levels(
+    value: float, draws: Array, jackknife: Array | None, z: float
+) -> tuple[float, float] | None:
     """BCa's levels, (14.10) of Efron and Tibshirani; None where resampling shifts the figure by
     more than a standard deviation, or a unit alone decides whether there is one."""
     below = float(np.mean(draws < value) + np.mean(draws == value) / 2)
-    if not 0.16 < below < 0.84 or not np.isfinite(jackknife).all():
+    if not 0.16 < below < 0.84 or (jackknife is not None and not np.isfinite(jackknife).all()):
         return None
-    shift = NORMAL.inv_cdf(below)
-    away = jackknife.mean() - jackknife
-    scale = float((away**2).sum())
-    skew = float((away**3).sum()) / (6 * scale**1.5) if scale else 0.0
+    shift, skew = NORMAL.inv_cdf(below), 0.0
+    if jackknife is not None and np.ptp(jackknife) > 0:
+        away = jackknife.mean() - jackknife
+        skew = float((away**3).sum() / (6 * (away**2).sum() ** 1.5))
 
     def level(quantile: float) -> float:
         moved = shift + quantile
