@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pscli.dialogue.schema import INSTANCE_TYPES
 from pscli.errors import ConfigError
-from pscli.metrics.base import Metric, Scored, made
+from pscli.metrics.base import Metric, Score, Scored, made
+from pscli.metrics.resample import interval, sampled, units
 from pscli.predictions.folder import Prediction, read_predictions
 from pscli.registry import TABLES
 
@@ -42,6 +43,36 @@ class Scores:
             for kind, scored in self.by_kind.items()
         }
         return {"n": self.n, "overall": self.overall.to_json(), "kinds": kinds}
+
+
+@dataclass(frozen=True)
+class Valued:
+    """What each instance contributes to each metric.
+
+    Args:
+        predictions: In the order of their ids: sums round, and IS splits, by order, and answers
+            come in any.
+        columns: By name of metric, a value per prediction.
+    """
+
+    predictions: Sequence[Prediction]
+    columns: dict[str, Sequence[Any]]
+
+    @property
+    def groups(self) -> dict[str, list[int]]:
+        """Rows of each instance type, and of those without a mark that others have."""
+        found = _types(self.predictions)
+        for mark, name in WITHOUT.items():
+            rest = [row for row, p in enumerate(self.predictions) if not getattr(p, mark)]
+            if len(rest) < len(self.predictions):
+                found[name] = rest
+        return found
+
+    def of(self, metric: str, rows: Iterable[int]) -> tuple[list[int], list[Any]]:
+        """Those of some rows of which a metric says something, and their values."""
+        column = self.columns[metric]
+        kept = [row for row in rows if column[row] is not None]
+        return kept, [column[row] for row in kept]
 
 
 def score_folder(
@@ -85,42 +116,81 @@ def metrics(
 
 
 def score(
-    predictions: Sequence[Prediction], metrics: dict[str, Metric], by_kind: bool = True
+    predictions: Sequence[Prediction],
+    metrics: dict[str, Metric],
+    by_kind: bool = True,
+    draws: int = 0,
 ) -> Scores:
-    """Scores of predictions, overall and per instance type.
+    """`scored` of the predictions' values."""
+    return scored(valued(predictions, metrics), metrics, by_kind, draws)
 
-    Args:
-        predictions: At least one.
-        by_kind: Whether to score each instance type apart.
+
+def valued(predictions: Sequence[Prediction], metrics: dict[str, Metric]) -> Valued:
+    """Values of predictions, at least one.
 
     Raises:
-        ConfigError: if a metric does not give a value for each prediction, or no scores.
+        ConfigError: if a metric does not give a value for each.
     """
-    # Sums round, and IS splits, by order; answers come in any.
     predictions = sorted(predictions, key=lambda prediction: prediction.id)
     columns = {name: _values(name, metric, predictions) for name, metric in metrics.items()}
+    return Valued(predictions, columns)
+
+
+def scored(
+    values: Valued, metrics: dict[str, Metric], by_kind: bool = True, draws: int = 0
+) -> Scores:
+    """Scores, overall and per instance type.
+
+    Args:
+        by_kind: Whether to score each instance type apart.
+        draws: Resamples behind the 95 % intervals; 0 leaves those that have a closed form.
+
+    Raises:
+        ConfigError: if a metric gives no scores.
+    """
+    ids = [prediction.id for prediction in values.predictions]
 
     def section(rows: Iterable[int], whole: bool = False) -> Scored:
-        rows = list(rows)
         found = Scored()
         for name, metric in metrics.items():
-            values = [v for v in map(columns[name].__getitem__, rows) if v is not None]
-            if values or whole:
-                found = _added(found, name, metric.scores(values))
+            kept, some = values.of(name, rows)
+            if some or whole:
+                more = metric.scores(some)
+                found = _added(found, name, more)
+                if draws and some and more.scores:
+                    found = _spread(found, metric, some, [ids[row] for row in kept], draws)
         return found
 
-    groups = _groups(predictions) if by_kind else {}
-    scored = {kind: section(rows) for kind, rows in groups.items()}
-    for mark, name in WITHOUT.items():
-        rest = [row for row, p in enumerate(predictions) if not getattr(p, mark)]
-        if len(rest) < len(predictions):
-            groups[name], scored[name] = rest, section(rest, whole=True)
+    groups = values.groups
+    kept = {name: rows for name, rows in groups.items() if by_kind or name in WITHOUT.values()}
     return Scores(
-        n=len(predictions),
-        overall=section(range(len(predictions)), whole=True),
-        by_kind=scored,
-        sizes={kind: len(rows) for kind, rows in groups.items()},
+        n=len(ids),
+        overall=section(range(len(ids)), whole=True),
+        by_kind={
+            name: section(rows, whole=name in WITHOUT.values()) for name, rows in kept.items()
+        },
+        sizes={name: len(rows) for name, rows in kept.items()},
     )
+
+
+def _spread(
+    found: Scored, metric: Metric, values: Sequence[Any], ids: Sequence[str], draws: int
+) -> Scored:
+    """The same scores with intervals, where resamples tell one."""
+    numbers = units(ids)
+    size = int(numbers.max()) + 1
+    told = sampled(metric, values, numbers, size, draws)
+
+    def one(score: Score) -> Score:
+        if score.name not in told.draws:
+            return score
+        ends = interval(score.value, told.draws[score.name], size, told.jackknife.get(score.name))
+        if ends is None:
+            return score
+        of = "instances" if size == len(ids) else "dialogues"
+        return replace(score, interval=ends[:2], interval_by=f"{ends.by}|of:{of}")
+
+    return replace(found, scores=tuple(map(one, found.scores)))
 
 
 def _values(name: str, metric: Metric, predictions: Sequence[Prediction]) -> Sequence[Any]:
@@ -149,7 +219,7 @@ def _added(before: Scored, name: str, scored: Any) -> Scored:
     return before + Scored(kept, scored.reasons | wrong)
 
 
-def _groups(predictions: Sequence[Prediction]) -> dict[str, list[int]]:
+def _types(predictions: Sequence[Prediction]) -> dict[str, list[int]]:
     """Rows of each instance type."""
     groups: dict[str, list[int]] = {kind: [] for kind in INSTANCE_TYPES}
     for row, p in enumerate(predictions):
