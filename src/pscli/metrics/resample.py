@@ -97,12 +97,17 @@ def drawn(size: int, draws: int, seed: int = 0) -> Iterator[Array]:
         draws: Resamples in all.
     """
     generator = np.random.default_rng(seed)
-    block = max(1, BLOCK // size)
-    for start in range(0, draws, block):
-        rows = min(block, draws - start)
+    for rows in blocks(draws, size):
         picked = generator.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
         counts = np.bincount(picked.ravel(), minlength=rows * size)
         yield counts.reshape(rows, size).astype(float)
+
+
+def blocks(rows: int, size: int) -> Iterator[int]:
+    """How many rows of that size to hold at once, until there have been as many."""
+    most = max(1, BLOCK // size)
+    for start in range(0, rows, most):
+        yield min(most, rows - start)
 
 
 class Sampled(NamedTuple):
@@ -130,16 +135,15 @@ def sampled(
         size: How many units there are, with and without values.
         draws: Resamples.
     """
-    blocks: list[dict[str, Array]] = []
     jackknife: dict[str, Array] = {}
     sums = of_units(metric.sums(values), units, size) if isinstance(metric, Sums) else None
     if isinstance(metric, Sums) and sums is not None:
         jackknife = metric.figures(sums.sum(0) - sums)
     if isinstance(metric, Sums) and sums is not None and _of_sums_alone(metric):
-        blocks = [metric.figures(counts @ sums) for counts in drawn(size, draws)]
+        found = [metric.figures(counts @ sums) for counts in drawn(size, draws)]
     else:
-        blocks = [resampled(metric, values, counts[:, units]) for counts in drawn(size, draws)]
-    return Sampled(_joined(blocks), jackknife, sums)
+        found = [resampled(metric, values, counts[:, units]) for counts in drawn(size, draws)]
+    return Sampled(joined(found), jackknife, sums)
 
 
 def _of_sums_alone(metric: Sums) -> bool:
@@ -153,7 +157,7 @@ def of_units(sums: Array, units: NDArray[np.intp], size: int) -> Array:
     return found
 
 
-def _joined(blocks: Sequence[dict[str, Array]]) -> dict[str, Array]:
+def joined(blocks: Sequence[dict[str, Array]]) -> dict[str, Array]:
     """Figures of several blocks of resamples; a name that one of them lacks is left out."""
     names = [name for name in blocks[0] if all(name in block for block in blocks)]
     return {name: np.concatenate([block[name] for block in blocks]) for name in names}
