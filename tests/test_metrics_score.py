@@ -20,7 +20,7 @@ from pscli.metrics.score import REAL, Scores, score_folder
 from pscli.photoworld import judge
 from pscli.photoworld.scene import COLOURS, KINDS, SETTINGS
 from pscli.predictions.folder import FILE_NAME
-from pscli.report.table import left_out, signatures, table
+from pscli.report.table import left_out, shown, signatures, tables
 
 
 class Blind(nn.Module):
@@ -164,29 +164,36 @@ def test_an_unknown_extractor_is_refused_before_reading(tmp_path: Path) -> None:
         score_folder(tmp_path / "nowhere", extractor="vgg")
 
 
-def shown(*systems: tuple[str, Scores]) -> list[str]:
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(table(systems))
-    return console.export_text().splitlines()
+def lines_of(*systems: tuple[str, Scores], width: int = 100, by_type: bool = False) -> list[str]:
+    console = Console(width=width, record=True, file=io.StringIO())
+    for part in shown(tables(systems, by_type=by_type), width):
+        console.print(part)
+    return [line.strip() for line in console.export_text().splitlines()]
 
 
 def test_the_table_sets_systems_side_by_side(tmp_path: Path) -> None:
     one = score_folder(write(tmp_path / "one"))
     two = score_folder(write(tmp_path / "two", photoworld=False))
-    lines = shown(("[e2e]", one), ("pipeline", two))
+    lines = lines_of(("[e2e]", one), ("pipeline", two))
     header = next(line for line in lines if "pipeline" in line)
+    assert header.startswith("all, n=5")
     assert header.index("[e2e]") < header.index("pipeline")
-    rows = [line.strip() for line in lines]
-    texts = [row for row in rows if row.startswith("BLEU-2 ↑")]
-    assert len(texts) == 5  # all, chat, look, share, recall
-    assert texts[0].count("100.00  n=5") == 2
-    assert texts[1].count("100.00  n=1") == 1 and texts[1].endswith("–")
-    photos = next(row for row in rows if row.startswith("FID-photoworld ↓"))
-    assert photos.count("n=2/2") == 2
-    accuracy = next(row for row in rows if row.startswith("answer accuracy ↑"))
+    names = [line for line in lines if "100.00" in line or "0.00" in line]
+    assert [name.split("  ")[0] for name in names[:3]] == ["BLEU-1 ↑", "BLEU-2 ↑", "ROUGE-L ↑"]
+    assert names[1].count("100.00") == 2
+    assert lines.count("n=2/2") == 2  # below IS and FID
+    accuracy = lines.index(next(line for line in lines if line.startswith("answer accuracy ↑")))
     low, high = one.overall["answer accuracy"].interval
-    assert f"50.00 [{low:.0f}–{high:.0f}]  n=2" in accuracy
-    assert any(row.startswith("answer chance  ") for row in rows)
+    assert lines[accuracy].split()[-2:] == ["50.00", "–"]
+    below = lines[accuracy + 1]
+    assert below.startswith("n=2 ") and below.endswith(f"[{low:.2f}, {high:.2f}]")
+    assert any(line.startswith("answer chance  ") for line in lines)
+    assert sum(line.startswith("BLEU-2 ↑") for line in lines) == 1
+    lines = lines_of(("[e2e]", one), ("pipeline", two), by_type=True)
+    texts = [line for line in lines if line.startswith("BLEU-2 ↑")]
+    assert len(texts) == 5  # all, chat, look, share, recall
+    assert texts[1].count("100.00") == 1 and texts[1].endswith("–")
+    assert sum(line.startswith("share, n=2 / 0") for line in lines) == 1
 
 
 def test_each_signature_is_told_once(tmp_path: Path) -> None:

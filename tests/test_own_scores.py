@@ -68,13 +68,13 @@ def scores(folder: str, section: str = "overall") -> dict[str, dict[str, Any]]:
 def test_a_metric_of_ones_own_is_scored_and_shown(command: Run) -> None:
     example("own_metric")
     predictions(Path("p"), "Where?", "There.", "Oh? Really?", "")
-    shown = command("score", "p", "--metric", "own_metric:Questions")
+    shown = command("score", "p", "--metric", "own_metric:Questions", "--by-type")
     assert shown.returncode == 0, shown.stderr
     for section in ("overall", "ask"):
         assert scores("p", section)["questions"]["value"] == pytest.approx(200 / 3)  # by hand
     assert scores("p")["questions"]["signature"] == "replies-with:?|n:3"
     rows = [line for line in shown.stdout.splitlines() if line.strip().startswith("questions ")]
-    assert [row.split() for row in rows[:2]] == [["questions", "66.67", "n=3"]] * 2
+    assert [row.split() for row in rows[:2]] == [["questions", "66.67"]] * 2
     assert "questions |replies-with:?" in shown.stdout
 
 
@@ -88,7 +88,7 @@ def test_an_extractor_of_ones_own_gives_scores_of_its_name(command: Run) -> None
     found = scores("p")["FID-Colours"]
     assert found["value"] == pytest.approx(6 / 9 + 1 + 1, abs=1e-5)
     assert found["signature"].startswith("extractor:27-colours|resize:32-")
-    assert re.search(r"FID-Colours ↓ +2\.67 +n=3/3", shown.stdout)
+    assert re.search(r"FID-Colours ↓ +2\.67 +\n +n=3/3", shown.stdout)
     assert "p: no IS-Colours, 'own_extractor:Colours' knows no classes" in " ".join(
         shown.stdout.split()
     )

@@ -62,6 +62,12 @@ def _print(stream: Console, text: str) -> None:
     stream.print(plain(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
+def width() -> int:
+    """Columns of a table: the terminal's, those of COLUMNS, or as many as a file may have."""
+    told = os.environ.get("COLUMNS", "")
+    return stdout.width if stdout.is_terminal or told.isdecimal() else PLAIN_WIDTH
+
+
 def show(renderable: RenderableType) -> None:
     """Prints a table as a result; in a file it is not squeezed to 80 columns."""
     wide = stdout if stdout.is_terminal else Console(file=stdout.file, width=PLAIN_WIDTH)

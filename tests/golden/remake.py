@@ -62,7 +62,7 @@ def one(system: str, work: Path) -> dict[str, Any]:
     pscli(
         "generate", "--dataset", "photoworld", "--count", DIALOGUES, "--agent", run, "--out", preds
     )
-    pscli("score", preds)
+    pscli("score", preds, "--draws", "0")
     return {
         "curve": curve(run),
         "weights": digest((run / "agent").rglob("*.safetensors")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ from pscli.files import replacing, write_json
 from pscli.runs import is_run
 
 if TYPE_CHECKING:
-    from pscli.metrics.score import Scores
+    from pscli.metrics.score import Scores, Valued
 
 
 @app.command()
@@ -58,42 +58,73 @@ def score(
         ),
     ] = None,
     device: Device = "auto",
-    by_kind: Annotated[
-        bool, typer.Option("--by-kind/--no-by-kind", help="Score instance types apart, too.")
-    ] = True,
+    draws: Annotated[
+        int,
+        typer.Option(min=0, help="Resamples behind intervals and p-values; 0: scores alone."),
+    ] = 1000,
+    by_type: Annotated[
+        bool, typer.Option("--by-type", help="Show each instance type, too.")
+    ] = False,
+    form: Annotated[
+        str, typer.Option("--format", help="table, markdown, csv, latex or json.")
+    ] = "table",
     as_json: AsJson = False,
 ) -> None:
-    """Score predictions, side by side, and keep the figures as scores.json in each folder."""
+    """Score predictions, side by side, and keep the figures as scores.json in each folder.
+
+    Of several systems it tells whether they differ, on the instances that all have answered.
+    """
+    form = "json" if as_json else form
     groups = dict(map(_group, group or []))
     folders = list(dict.fromkeys([*(preds or []), *(f for some in groups.values() for f in some)]))
     if not folders:
         raise typer.BadParameter("name at least one folder of predictions, or a --group.")
     console.quiet_libraries()
+    from pscli.metrics.compare import differences
     from pscli.metrics.group import grouped
-    from pscli.metrics.score import metrics
-    from pscli.metrics.score import score as scores_of
+    from pscli.metrics.score import metrics, scored, valued
     from pscli.predictions.folder import read_predictions
-    from pscli.report.table import left_out, signatures, table
+    from pscli.report.formats import FORMATS, WRITERS
+    from pscli.report.table import shown, tables
 
+    if form not in FORMATS:
+        raise typer.BadParameter(f"--format is one of {', '.join(FORMATS)}.")
     chosen = metrics(extractor, metric or [], convention, captions, device)
     # A broken last folder is refused before the first is scored.
     read = {folder: read_predictions(folder) for folder in folders}
+    values: dict[Path, Valued] = {}
     scores: dict[Path, Scores] = {}
     with console.progress("Scoring", len(folders)) as advance:
         for folder in folders:
-            scores[folder] = scores_of(read.pop(folder), chosen, by_kind)
+            values[folder] = valued(read.pop(folder), chosen)
+            scores[folder] = scored(values[folder], chosen, draws=draws)
             write_json(folder / "scores.json", scores[folder].to_json())
             advance(1)
-    systems = [(str(folder), scores[folder]) for folder in dict.fromkeys(preds or [])]
+    alone = list(dict.fromkeys(preds or []))
+    systems = [(str(folder), scores[folder]) for folder in alone]
     means = [(name, grouped([scores[f] for f in some])) for name, some in groups.items()]
-    if as_json:
-        pairs = {key: {name: s.to_json() for name, s in some} for key, some in
+    sides = [[values[f] for f in some] for some in ([[f] for f in alone] + [*groups.values()])]
+    kinds = list(dict.fromkeys(kind for _, s in systems + means for kind in s.by_kind))
+    apart = (
+        differences(sides, chosen, draws, kinds if by_type else ())
+        if draws and len(sides) > 1
+        else []
+    )
+    if form == "json":
+        pairs: dict[str, Any] = {key: {name: s.to_json() for name, s in some} for key, some in
                  (("systems", systems), ("groups", means))}  # fmt: skip
-        console.show_json(pairs)
-    else:
-        console.show(table(systems + means))
-        for line in signatures(systems + means) + left_out(systems + means):
-            console.result(line)  # not wrapped, so that it can be copied
+        names = [name for name, _ in systems + means]
+        found = [{"of": names[d.second], "minus": names[d.first], **d.to_json()} for d in apart]
+        console.show_json(pairs | {"differences": found})
+        return
+    report = tables(systems + means, apart, by_type)
+    if form in WRITERS:
+        console.result(WRITERS[form](report))
+        return
+    for part in shown(report, console.width()):
+        console.show(part)
+    for line in (*report.notes, *report.signatures, *report.reasons):
+        console.result(line)  # not wrapped, so that it can be copied
 
 
 def _group(text: str) -> tuple[str, list[Path]]:

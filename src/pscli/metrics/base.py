@@ -92,6 +92,10 @@ class Scored:
         """The score of that name. Raises KeyError if it was left out."""
         return {score.name: score for score in self.scores}[name]
 
+    def get(self, name: str) -> Score | None:
+        """The score of that name; None if it was left out."""
+        return next((score for score in self.scores if score.name == name), None)
+
     def __contains__(self, name: str) -> bool:
         return any(score.name == name for score in self.scores)
 
