@@ -12,9 +12,11 @@ import pytest
 
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.compare import Difference, differences, holm, shared
+from pscli.metrics.frechet import frechet_resampled
 from pscli.metrics.resample import Array, Sums
 from pscli.metrics.score import Valued
 from pscli.predictions.folder import Prediction, Side
+from test_frechet import fid
 
 R = np.random.default_rng
 
@@ -154,3 +156,48 @@ def test_false_positives_and_power() -> None:
     """Oracle: the level itself; and the power of the normal test, Φ(0.4 √50 - 1.96) = 0.81."""
     assert rejected(0.0, 1000) <= 0.06
     assert 0.74 <= rejected(0.4, 300) <= 0.87
+
+
+class Distance:
+    """FID of given features, resampled as image scores are."""
+
+    values = Mean.values
+
+    def scores(self, values: Sequence[Array]) -> Scored:
+        drawn, gold = np.array(values).swapaxes(0, 1)
+        return Scored((Score("FID", fid(drawn, gold), len(values), "", "lower"),))
+
+    def resampled(self, values: Sequence[Array], counts: Array) -> dict[str, Array]:
+        drawn, gold = np.array(values).swapaxes(0, 1)
+        return {"FID": frechet_resampled(fid(drawn, gold), drawn, gold, counts, counts)}
+
+
+def rejected_distances(n: int, features: int, shift: float, times: int) -> float:
+    """How often p < 0.05: photos of two systems, both at distance 1 from the same gold ones in
+    the mean, the second `shift` further."""
+    generator, hits = R(4), 0
+    for _ in range(times):
+        gold, a, b = generator.normal(size=(3, n, features))
+        a[:, 0], b[:, 0] = a[:, 0] + 1, b[:, 0] + 1 + shift
+        sides = [run(list(np.stack([side, gold], axis=1))) for side in (a, b)]
+        p = compared(*sides, Distance(), draws=200).p
+        hits += p is not None and p < 0.05
+    return hits / times
+
+
+def test_false_positives_and_power_of_distances() -> None:
+    """Above and below the features' dimension; the power is stated, no oracle tells it."""
+    assert rejected_distances(100, 4, 0.0, 200) <= 0.06
+    assert rejected_distances(40, 80, 0.0, 150) <= 0.06
+    assert rejected_distances(100, 4, 0.5, 60) >= 0.75
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "features"), [(100, 4), (400, 8), (60, 16), (40, 80)])
+def test_false_positives_of_distances_at_length(n: int, features: int) -> None:
+    assert rejected_distances(n, features, 0.0, 2000) <= 0.06
+
+
+@pytest.mark.slow
+def test_false_positives_at_length() -> None:
+    assert rejected(0.0, 5000) <= 0.06

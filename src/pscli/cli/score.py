@@ -80,7 +80,7 @@ def score(
     if not folders:
         raise typer.BadParameter("name at least one folder of predictions, or a --group.")
     console.quiet_libraries()
-    from pscli.metrics.compare import differences
+    from pscli.metrics.compare import differences, shared
     from pscli.metrics.group import grouped
     from pscli.metrics.score import metrics, scored, valued
     from pscli.predictions.folder import read_predictions
@@ -105,11 +105,8 @@ def score(
     means = [(name, grouped([scores[f] for f in some])) for name, some in groups.items()]
     sides = [[values[f] for f in some] for some in ([[f] for f in alone] + [*groups.values()])]
     kinds = list(dict.fromkeys(kind for _, s in systems + means for kind in s.by_kind))
-    apart = (
-        differences(sides, chosen, draws, kinds if by_type else ())
-        if draws and len(sides) > 1
-        else []
-    )
+    compared = draws > 0 and len(sides) > 1
+    apart = differences(sides, chosen, draws, kinds if by_type else ()) if compared else []
     if form == "json":
         pairs: dict[str, Any] = {key: {name: s.to_json() for name, s in some} for key, some in
                  (("systems", systems), ("groups", means))}  # fmt: skip
@@ -117,7 +114,8 @@ def score(
         found = [{"of": names[d.second], "minus": names[d.first], **d.to_json()} for d in apart]
         console.show_json(pairs | {"differences": found})
         return
-    report = tables(systems + means, apart, by_type)
+    common = len(shared(sides)) if compared else None
+    report = tables(systems + means, apart, by_type, common)
     if form in WRITERS:
         console.result(WRITERS[form](report))
         return

@@ -210,11 +210,11 @@ def _rank(value: float, swapped: Array) -> float:
     return float((1 + (~smaller).sum()) / (1 + len(swapped)))
 
 
-def _normal(value: float, change: Array) -> float | None:
+def _normal(value: float, change: Array) -> float:
     finite = change[np.isfinite(change)]
     deviation = float(finite.std(ddof=1)) if len(finite) > 1 else 0.0
     if deviation <= 1e-12 * max(1.0, abs(value)):
-        return 1.0 if abs(value) <= 1e-12 else None
+        return 1.0 if abs(value) <= 1e-12 else 1 / (1 + len(change))  # they all say the same
     return 2 * NORMAL.cdf(-abs(value) / deviation)
 
 

@@ -103,6 +103,7 @@ def tables(
     systems: Sequence[tuple[str, Scores]],
     differences: Sequence[Difference] = (),
     by_type: bool = False,
+    shared: int | None = None,
 ) -> Tables:
     """The systems' scores as they are shown.
 
@@ -110,6 +111,7 @@ def tables(
         systems: Names and scores.
         differences: Between them, as `compare.differences` gives them.
         by_type: Whether each instance type has a block.
+        shared: Instances that all have answered; None if they were not compared.
     """
     blocks = []
     for kind in _kinds(systems) if by_type else [""]:
@@ -125,7 +127,7 @@ def tables(
     return Tables(
         tuple(name for name, _ in systems),
         tuple(blocks),
-        tuple(_notes(systems, differences)),
+        tuple(_notes(systems, shared)),
         (*signatures(systems, by_type), *_tests(differences)),
         tuple(left_out(systems, by_type)),
     )
@@ -162,15 +164,15 @@ def _kinds(systems: Sequence[tuple[str, Scores]]) -> list[str]:
     return ["", *known, *(kind for kind in present if kind not in INSTANCE_TYPES)]
 
 
-def _notes(systems: Sequence[tuple[str, Scores]], differences: Sequence[Difference]) -> list[str]:
-    if len(systems) < 2 or not differences:
+def _notes(systems: Sequence[tuple[str, Scores]], shared: int | None) -> list[str]:
+    if shared is None:
         return []
-    n = next((d.n for d in differences if not d.kind), 0)
-    sizes = {scores.n for _, scores in systems}
+    if not shared:
+        return ["no differences: no instance is in all folders"]
     what = "difference: second - first" if len(systems) == 2 else "compared: each with each"
-    of = "" if sizes == {n} else ", which all of them have answered"
+    of = "" if {scores.n for _, scores in systems} == {shared} else " that all have answered"
     p = "p two-sided, Holm-corrected over each table; bold: better than every other at 5 %"
-    return [f"{what}, on {n:,} instances{of}; {p}"]
+    return [f"{what}, on {shared:,} instances{of}; {p}"]
 
 
 def _tests(differences: Sequence[Difference]) -> list[str]:
