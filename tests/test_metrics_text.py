@@ -19,9 +19,10 @@ from typer.testing import CliRunner
 from pscli.cli import app
 from pscli.errors import ConfigError
 from pscli.metrics.base import Score, Scored
-from pscli.metrics.text import NAMES, Text
+from pscli.metrics.text import Text
 from pscli.predictions.folder import Prediction, Side
 
+NAMES = Text().names
 WORDS = ["look", "at", "my", "red", "dog", "on", "the", "beach", "is", "it", "big", "yes"]
 
 
@@ -107,7 +108,7 @@ def test_rouge_l_matches_a_literal_longest_common_subsequence() -> None:
 
 
 def test_only_references_with_text_count_and_empty_predictions_do() -> None:
-    found = scored(["a b", "", "noise"], ["a b", "c d", " "])
+    found = scored(["a b c d", "", "noise"], ["a b c d", "e f g h", " "])
     assert [score.name for score in found.scores] == list(NAMES)
     assert {score.n for score in found.scores} == {2}
     assert found["BLEU-1"].value == pytest.approx(100 * math.exp(1 - 4 / 2))
@@ -120,12 +121,17 @@ def test_without_reference_text_every_text_score_is_left_out() -> None:
 
 
 def test_without_a_predicted_word_scores_are_zero() -> None:
-    assert {score.value for score in scored([""], ["a b"]).scores} == {0}
+    found = scored([""], ["a b c d"])
+    assert {score.value for score in found.scores} == {0}
+    assert found.reasons == {
+        "Distinct-1": "no prediction has 1 token",
+        "Distinct-2": "no prediction has 2 tokens",
+    }
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_from_single_instances_are_those_of_the_corpus(seed: int) -> None:
-    """Oracle: sacreBLEU's corpus_score, to the last bit, of any of the instances."""
+    """Oracle: sacreBLEU's corpus_score of any of the instances."""
     hypotheses, references = corpus(seed)
     hypotheses[:4] = ["", "!", "a dog , really .", references[3].split()[0]]
     values = Text().values(list(map(prediction, hypotheses, references)))
@@ -134,12 +140,13 @@ def test_scores_from_single_instances_are_those_of_the_corpus(seed: int) -> None
         pair = [hypotheses[i] for i in some], [[references[i] for i in some]]
         for order in (1, 2):
             whole = BLEU(max_ngram_order=order, tokenize="13a", force=True).corpus_score(*pair)
-            assert found[f"BLEU-{order}"].value == whole.score
+            assert found[f"BLEU-{order}"].value == pytest.approx(whole.score, rel=1e-14)
             split = BLEU(
                 max_ngram_order=order, tokenize="none", smooth_method="none", force=True
             ).corpus_score(*pair)
             name = f"BLEU-{order} (individual)"
-            assert found[name].value == split.bp * split.precisions[order - 1]
+            expected = split.bp * split.precisions[order - 1]
+            assert found[name].value == pytest.approx(expected, rel=1e-14)
 
 
 def test_what_no_tokenizer_sees_is_a_reason_and_no_zero() -> None:
@@ -148,13 +155,23 @@ def test_what_no_tokenizer_sees_is_a_reason_and_no_zero() -> None:
     assert {s.name: s.value for s in chinese.scores} == {
         "BLEU-1": pytest.approx(100),
         "BLEU-1 (individual)": pytest.approx(100),
+        "chrF": pytest.approx(100),
+        "length": 1,
+        "length ratio": 1,
+        "Distinct-1": 100,
     }
     assert chinese.reasons["BLEU-2"] == "no reference has 2 tokens (tok:13a)"
-    assert "1 of 1 references lack" in chinese.reasons["ROUGE-L"]
+    assert chinese.reasons["ROUGE-L"] == (
+        "rouge-score reads a-z and 0-9, which 1 of 1 references lack: --tokenize intl, zh, "
+        "ja-mecab, ko-mecab or char reads others"
+    )
     russian = scored(["Какая красивая кошка"] * 2, ["Какая красивая кошка", "a cat"])
-    assert set(russian.reasons) == set()  # half of them are seen
+    assert set(russian.reasons) == {"BLEU-4"}  # half of them are seen
     assert russian["ROUGE-L"].value == 0
-    assert scored(["Какая кошка"] * 3, ["Какая кошка", "Какая", "a"]).reasons.keys() == {"ROUGE-L"}
+    assert scored(["Какая кошка"] * 3, ["Какая кошка", "Какая", "a"]).reasons.keys() == {
+        "BLEU-4",
+        "ROUGE-L",
+    }
     blank = scored(["<skipped>"], ["<skipped>"])  # 13a takes these for no text
     assert blank.reasons["BLEU-1"] == "no reference has a token (tok:13a)"
 
@@ -302,12 +319,19 @@ def test_every_score_says_all_of_how_it_was_counted() -> None:
     exp, none = f"smooth:exp|{libraries}", f"smooth:none|{libraries}"
     rouge = f"stemmer:no|rouge-score:{version('rouge-score')}"
     found = {s.name: s for s in Text().scores(Text().values(both)).scores}  # type: ignore[arg-type]
+    chrf = f"chars:1-6|words:0|beta:2|space:no|case:mixed|{libraries}"
+    different = "different-of-all|of:predictions|tok:13a|case:mixed"
     assert {name: (s.how, s.better, s.count) for name, s in found.items()} == {
         "BLEU-1": (f"order:1|cumulative|tok:13a|case:mixed|{exp}", "higher", "1"),
         "BLEU-2": (f"order:2|cumulative|tok:13a|case:mixed|{exp}", "higher", "1"),
         "BLEU-1 (individual)": (f"order:1|individual|tok:split|case:mixed|{none}", "higher", "1"),
         "BLEU-2 (individual)": (f"order:2|individual|tok:split|case:mixed|{none}", "higher", "1"),
         "ROUGE-L": (f"mean-sentence-f1|tok:rouge-score(a-z0-9)|case:lower|{rouge}", "higher", "1"),
+        "chrF": (chrf, "higher", "1"),
+        "length": ("mean-of-predictions|tok:13a", None, "1"),
+        "length ratio": ("predictions/references|tok:13a", None, "1"),
+        "Distinct-1": (f"order:1|{different}", "higher", "1"),
+        "Distinct-2": (f"order:2|{different}", "higher", "1"),
     }
     assert found["ROUGE-L"].value == found["BLEU-1 (individual)"].value == 50
     authors = Text("authors", captions=False)

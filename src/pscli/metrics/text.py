@@ -1,81 +1,91 @@
-"""BLEU and ROUGE-L of the predicted texts. Guo et al. (2024), Table 2.
+"""What is said of the predicted texts: BLEU, ROUGE-L, chrF, Distinct-n, length.
 
-Two conventions: that of sacreBLEU and rouge-score, with the paper's kind of BLEU beside it, and the
-one by which the paper's released code computes its table.
+Three conventions: that of sacreBLEU and rouge-score, with the paper's kind of BLEU beside it; that
+of NLTK; and the one by which the released code of Guo et al. (2024) computes their Table 2.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
 
 from pscli.errors import ConfigError
 from pscli.metrics.base import Score, Scored
+from pscli.metrics.distinct import distinct, resampled_distinct
+from pscli.metrics.overlap import Array
+from pscli.metrics.text_parts import Bleu, Chrf, Individual, Length, Part, Rouge, scored
+from pscli.metrics.tokens import CHOICES, TREEBANK, signed, tokenizer
 from pscli.predictions.folder import Prediction, Side
 
-ORDERS = (1, 2)  # longest n-grams; the statistics of the longest hold those of the others
-CONVENTIONS = ("sacrebleu", "authors")
-AUTHORS = ("BLEU-1 (individual)", "BLEU-2 (individual)", "ROUGE-L")
-NAMES = ("BLEU-1", "BLEU-2", *AUTHORS)
+USUAL = {"sacrebleu": "13a", "authors": "none", "nltk-cumulative": TREEBANK}  # tokenizers
+CONVENTIONS = tuple(USUAL)
+DISTINCT = (1, 2)  # n
 _MARKS = re.compile(r"\[/?img\]", re.IGNORECASE)
 
 
-class Counts(NamedTuple):
-    """sacreBLEU's statistics of a text: lengths in tokens, and n-grams by length.
+class Words(NamedTuple):
+    """One instance.
 
     Args:
-        right: n-grams of the hypothesis that the reference has, n = 1, 2.
-        all: n-grams of the hypothesis.
+        row: What it adds to each sum that the scores depend on.
+        tokens: Of the hypothesis.
     """
 
-    hypothesis: int
-    reference: int
-    right: tuple[int, ...]
-    all: tuple[int, ...]
-
-
-class Words(NamedTuple):
-    """One instance: counts by token convention; ROUGE-L's F1, None if it sees no reference."""
-
-    mteval: Counts
-    split: Counts
-    rouge: float | None
-
-
-class Split:
-    """Tokens as `str.split` gives them, for rouge-score."""
-
-    def tokenize(self, text: str) -> list[str]:
-        return text.split()
+    row: tuple[float, ...]
+    tokens: tuple[str, ...]
 
 
 class Text:
-    """BLEU-1, BLEU-2 (cumulative and individual) and ROUGE-L, in percent.
+    """BLEU-1, 2 and 4 (also individual), ROUGE-L, chrF, Distinct-1 and 2, and lengths.
 
     Only instances whose reference has text count: a response that is nothing but a photo has no
     words to match. A prediction without text counts there as an empty hypothesis.
 
     Args:
-        convention: `sacrebleu`; or `authors`, as the released code of the paper does it: BLEU is
-            individual alone, and ROUGE-L reads the same tokens, split at white space with their
-            case.
+        convention: `sacrebleu`; `nltk-cumulative`, NLTK's `corpus_bleu` with weights 1/n, without
+            smoothing; or `authors`, as the released code of the paper does it: BLEU is individual,
+            and ROUGE-L reads the same tokens, split at white space with their case.
         captions: Whether captions are text, where their photos stand; the authors keep the marks
             around them, as tokens, and count them by default.
+        tokenize: One of `tokens.CHOICES` in place of the convention's own. ROUGE-L then reads
+            these tokens, too; the individual BLEU of `sacrebleu` is always that of the paper.
 
     Raises:
-        ConfigError: at another convention.
+        ConfigError: at another convention or tokenizer, or one that is not installed.
     """
 
-    def __init__(self, convention: str = "sacrebleu", captions: bool | None = None) -> None:
-        if convention not in CONVENTIONS:
+    def __init__(
+        self,
+        convention: str = "sacrebleu",
+        captions: bool | None = None,
+        tokenize: str | None = None,
+    ) -> None:
+        if convention not in USUAL:
             raise ConfigError(
                 f"The convention is '{convention}'.", f"Known: {', '.join(CONVENTIONS)}."
             )
+        if tokenize not in (None, *CHOICES):
+            raise ConfigError(
+                f"There is no tokenizer '{tokenize}'.", f"Known: {', '.join(CHOICES)}."
+            )
         self.authors = convention == "authors"
         self.captions = self.authors if captions is None else captions
+        self.cut = tokenize or USUAL[convention]
+        self.parts = _parts(convention, self.cut, own=self.cut != USUAL[convention])
+        self.distinct = {} if self.authors else {f"Distinct-{n}": n for n in DISTINCT}
+        for part in self.parts:
+            tokenizer(part.cut)  # it is refused before anything is read
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all scores, in order."""
+        return (*(name for part in self.parts for name in part.names), *self.distinct)
 
     def _text(self, side: Side) -> str:
         if not self.captions:
@@ -83,111 +93,68 @@ class Text:
         return side.line if self.authors else _MARKS.sub(" ", side.line)
 
     def values(self, predictions: Sequence[Prediction]) -> list[Words | None]:
-        from rouge_score.rouge_scorer import RougeScorer
-        from rouge_score.tokenize import tokenize
-        from sacrebleu.metrics.bleu import BLEU
-
-        # effective_order silences advice about scores of sentences, which are not looked at.
-        options: dict[str, Any] = {"max_ngram_order": max(ORDERS), "effective_order": True}
-        mteval, split = (BLEU(tokenize=name, **options) for name in ("13a", "none"))
-        tokens = Split() if self.authors else None
-        rouge = RougeScorer(["rougeL"], use_stemmer=False, tokenizer=tokens)
+        cuts = {name: tokenizer(name) for name in (self.cut, *(part.cut for part in self.parts))}
 
         def one(hypothesis: str, reference: str) -> Words | None:
             if not reference.strip():
                 return None
-            f1 = rouge.score(reference, hypothesis)["rougeL"].fmeasure
-            return Words(
-                _counts(mteval, hypothesis, reference),
-                _counts(split, hypothesis, reference),
-                f1 if self.authors or tokenize(reference, None) else None,
-            )
+            pair = {name: (cut(hypothesis), cut(reference)) for name, cut in cuts.items()}
+            row = [number for part in self.parts for number in part.row(*pair[part.cut])]
+            return Words(tuple(row), tuple(pair[self.cut][0]))
 
         return [one(self._text(p.prediction), self._text(p.reference)) for p in predictions]
 
     def scores(self, values: Sequence[Words]) -> Scored:
         if not values:
-            names = AUTHORS if self.authors else NAMES
-            return Scored(reasons=dict.fromkeys(names, "no reference has text"))
-        mteval, split = [v.mteval for v in values], [v.split for v in values]
-        usual = [] if self.authors else [bleu(mteval, order) for order in ORDERS]
-        individual = [individual_bleu(split, order) for order in ORDERS]
-        rouge = rouge_l([v.rouge for v in values], split=self.authors)
-        found = sum([*usual, *individual, rouge], Scored())
+            return Scored(reasons=dict.fromkeys(self.names, "no reference has text"))
+        total = self.sums(values).sum(axis=0)
+        parts = zip(self.parts, self._columns(total), strict=True)
+        found = sum((scored(part, sums, len(values)) for part, sums in parts), Scored())
+        found += self._distinct(values)
         if not self.captions:
             return found
         told = "|captions:as-text" + ("-in-[img]" if self.authors else "")
         return replace(found, scores=tuple(replace(s, how=s.how + told) for s in found.scores))
 
+    def sums(self, values: Sequence[Words]) -> Array:
+        """[n, K]: what each instance adds."""
+        return np.array([value.row for value in values], dtype=float)
 
-def _counts(bleu: Any, hypothesis: str, reference: str) -> Counts:
-    found = bleu.sentence_score(hypothesis, [reference])
-    return Counts(found.sys_len, found.ref_len, tuple(found.counts), tuple(found.totals))
+    def figures(self, sums: Array) -> dict[str, Array]:
+        """[R] by name of score, from sums [R, K]; NaN where there is none."""
+        found: dict[str, Array] = {}
+        for part, columns in zip(self.parts, self._columns(sums), strict=True):
+            found |= zip(part.names, part.figures(columns), strict=True)
+        return found
 
+    def resampled(self, values: Sequence[Words], counts: Array) -> dict[str, Array]:
+        """Figures of resamples. Distinct-n is of sets, not of sums."""
+        texts = [value.tokens for value in values]
+        sets = {name: resampled_distinct(texts, n, counts) for name, n in self.distinct.items()}
+        return self.figures(counts @ self.sums(values)) | sets
 
-def bleu(counts: Sequence[Counts], order: int) -> Scored:
-    """Conventional corpus BLEU: brevity penalty × geometric mean of the 1- to `order`-gram
-    precisions, in percent.
+    def _columns(self, sums: Array) -> list[Array]:
+        """Each part's of the sums [..., K]."""
+        ends = accumulate(len(part.row((), ())) for part in self.parts)
+        return np.split(sums, list(ends)[:-1], axis=-1)
 
-    Args:
-        counts: Of each text by the tokens of mteval-v13a, at least one.
-        order: Longest n-gram, 1 or 2.
-    """
-    how = f"order:{order}|cumulative|tok:13a|case:mixed|smooth:exp|{_version()}"
-    return _bleu(f"BLEU-{order}", counts, order, how, "exp")
-
-
-def individual_bleu(counts: Sequence[Counts], order: int) -> Scored:
-    """Brevity penalty × the `order`-gram precision alone, on whitespace tokens, in percent.
-
-    Deviation from BLEU as commonly defined: the paper's released code reports this figure as
-    BLEU-n, so it is the one to lay beside Table 2. Arguments as for `bleu`.
-    """
-    how = f"order:{order}|individual|tok:split|case:mixed|smooth:none|{_version()}"
-    return _bleu(f"BLEU-{order} (individual)", counts, order, how, "none")
-
-
-def _bleu(name: str, counts: Sequence[Counts], order: int, how: str, smooth: str) -> Scored:
-    from sacrebleu.metrics.bleu import BLEU
-
-    if all(c.reference < order for c in counts):
-        token = "a token" if order == 1 else f"{order} tokens"
-        return Scored(reasons={name: f"no reference has {token} ({how.split('|')[2]})"})
-    result = BLEU.compute_bleu(
-        correct=[sum(c.right[k] for c in counts) for k in range(order)],
-        total=[sum(c.all[k] for c in counts) for k in range(order)],
-        sys_len=sum(c.hypothesis for c in counts),
-        ref_len=sum(c.reference for c in counts),
-        smooth_method=smooth,
-        max_ngram_order=order,
-    )
-    value = result.score if smooth == "exp" else result.bp * result.precisions[order - 1]
-    return Scored((Score(name, value, len(counts), how, "higher"),))
+    def _distinct(self, values: Sequence[Words]) -> Scored:
+        scores, reasons = [], {}
+        how = f"different-of-all|of:predictions|tok:{signed(self.cut)}|case:mixed"
+        for name, n in self.distinct.items():
+            value = distinct([v.tokens for v in values], n)
+            if math.isnan(value):
+                reasons[name] = f"no prediction has {n} token{'s' * (n > 1)}"
+            else:
+                scores.append(Score(name, value, len(values), f"order:{n}|{how}", "higher"))
+        return Scored(tuple(scores), reasons)
 
 
-def _version() -> str:
-    # sacreBLEU's own signature omits the order, so BLEU-1 and BLEU-2 would share one.
-    return f"sacrebleu:{version('sacrebleu')}"
-
-
-def rouge_l(values: Sequence[float | None], split: bool = False) -> Scored:
-    """Mean over the instances of the F1 of their longest common subsequence, in percent.
-
-    Where rouge-score sees none of a reference, the F1 is 0, whatever was predicted; if that is so
-    for most, there is no score.
-
-    Args:
-        split: Whether its tokens were split at white space.
-    """
-    name = NAMES[-1]
-    blind = values.count(None)
-    if 2 * blind > len(values):
-        reason = (
-            f"rouge-score reads a-z and 0-9, which {blind:,} of {len(values):,} references lack"
-        )
-        return Scored(reasons={name: reason})
-    tokens = "split|case:mixed" if split else "rouge-score(a-z0-9)|case:lower"
-    how = f"mean-sentence-f1|tok:{tokens}|stemmer:no"
-    how += f"|rouge-score:{version('rouge-score')}"
-    value = 100 * sum(v or 0.0 for v in values) / len(values)
-    return Scored((Score(name, value, len(values), how, "higher"),))
+def _parts(convention: str, cut: str, own: bool) -> list[Part]:
+    """Args: own: Whether the tokenizer is not the convention's."""
+    if convention == "authors":
+        return [Individual(cut), Rouge(cut)]
+    rouge = Rouge(cut) if own else Rouge()
+    if convention == "nltk-cumulative":
+        return [Bleu(cut, nltk=True), rouge, Chrf(), Length(cut)]
+    return [Bleu(cut), Individual("none"), rouge, Chrf(), Length(cut)]
