@@ -269,7 +269,7 @@ def test_metrics_of_the_registry_and_ones_own(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("pscli.registry.TABLES", {"metric": table})
     found: Any = metrics("mine", [own, own, "text"])
     assert {name: metric.args for name, metric in found.items()} == {
-        "images": ("mine", "cpu"), "text": ("sacrebleu", None), own: (),
+        "images": ("mine", "cpu"), "text": ("sacrebleu", None, None), own: (),
     }  # fmt: skip
     assert metrics()["images"].args == ("photoworld", "cpu")  # type: ignore[attr-defined]
 

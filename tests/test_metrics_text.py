@@ -307,6 +307,7 @@ def test_the_command_says_how(tmp_path: Path) -> None:
     # By hand: of five pairs, "Hi there" and "there [img]" are wrong.
     assert score("--convention", "authors")["BLEU-2 (individual)"] == pytest.approx(60)
     assert score("--convention", "authors", "--no-captions")["BLEU-2 (individual)"] == 100
+    assert score("--tokenize", "char")["BLEU-4"] == pytest.approx(100)  # of seven letters
     assert score("--captions")["BLEU-2 (individual)"] == pytest.approx(100 / 3)
     assert score()["BLEU-2"] == pytest.approx(100)
     assert CliRunner().invoke(app, ["score", str(tmp_path), "--convention", "x"]).exit_code == 2

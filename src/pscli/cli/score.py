@@ -38,9 +38,18 @@ def score(
     convention: Annotated[
         str,
         typer.Option(
-            help="Of the text scores: sacrebleu, or authors: as the paper's released code."
+            help="Of the text scores: sacrebleu, nltk-cumulative, or authors: as the paper's "
+            "released code."
         ),
     ] = "sacrebleu",
+    tokenize: Annotated[
+        str | None,
+        typer.Option(
+            help="Tokens of the text scores: 13a, intl, zh, ja-mecab, ko-mecab, char, flores200, "
+            "none (split), treebank.",
+            show_default="the convention's own: 13a, none, treebank",
+        ),
+    ] = None,
     captions: Annotated[
         bool | None,
         typer.Option(
@@ -89,7 +98,7 @@ def score(
 
     if form not in FORMATS:
         raise typer.BadParameter(f"--format is one of {', '.join(FORMATS)}.")
-    chosen = metrics(extractor, metric or [], convention, captions, device)
+    chosen = metrics(extractor, metric or [], convention, captions, device, tokenize)
     # A broken last folder is refused before the first is scored.
     read = {folder: read_predictions(folder) for folder in folders}
     values: dict[Path, Valued] = {}

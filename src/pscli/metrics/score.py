@@ -96,6 +96,7 @@ def metrics(
     convention: str = "sacrebleu",
     captions: bool | None = None,
     device: str = "cpu",
+    tokenize: str | None = None,
 ) -> dict[str, Metric]:
     """The registry's metrics and others, by name.
 
@@ -103,12 +104,13 @@ def metrics(
         extractor: Feature extractor of the image scores: of the registry, or `module:object`.
         own: More metrics, `module:object` each.
         device: Where the extractor computes.
-        convention, captions: Of the text scores: see `text.Text`.
+        convention, captions, tokenize: Of the text scores: see `text.Text`.
 
     Raises:
         ConfigError: if one cannot be found or is none.
     """
-    options: dict[str, list[Any]] = {"images": [extractor, device], "text": [convention, captions]}
+    text = [convention, captions, tokenize]
+    options: dict[str, list[Any]] = {"images": [extractor, device], "text": text}
     return {
         name: made("metric", name, METHODS, *options.get(name, []))
         for name in dict.fromkeys([*TABLES["metric"], *own])
