@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pscli.metrics.overlap import Array, Tokens, grams
+from pscli.metrics.overlap import Tokens, grams
+from pscli.metrics.resample import Array
 
 BLOCK = 10_000_000  # n-grams × resamples looked at together, a byte each
 

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pscli.metrics.resample import Array
+
 Tokens = Sequence[str]  # a string is a sequence of its characters
 
 BETA = 2.0  # chrF: how many times as much as precision recall counts

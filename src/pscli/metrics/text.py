@@ -18,7 +18,7 @@ import numpy as np
 from pscli.errors import ConfigError
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.distinct import distinct, resampled_distinct
-from pscli.metrics.overlap import Array
+from pscli.metrics.resample import Array, Sums
 from pscli.metrics.text_parts import Bleu, Chrf, Individual, Length, Part, Rouge, scored
 from pscli.metrics.tokens import CHOICES, TREEBANK, signed, tokenizer
 from pscli.predictions.folder import Prediction, Side
@@ -41,7 +41,7 @@ class Words(NamedTuple):
     tokens: tuple[str, ...]
 
 
-class Text:
+class Text(Sums):
     """BLEU-1, 2 and 4 (also individual), ROUGE-L, chrF, Distinct-1 and 2, and lengths.
 
     Only instances whose reference has text count: a response that is nothing but a photo has no
@@ -117,11 +117,9 @@ class Text:
         return replace(found, scores=tuple(replace(s, how=s.how + told) for s in found.scores))
 
     def sums(self, values: Sequence[Words]) -> Array:
-        """[n, K]: what each instance adds."""
         return np.array([value.row for value in values], dtype=float)
 
     def figures(self, sums: Array) -> dict[str, Array]:
-        """[R] by name of score, from sums [R, K]; NaN where there is none."""
         found: dict[str, Array] = {}
         for part, columns in zip(self.parts, self._columns(sums), strict=True):
             found |= zip(part.names, part.figures(columns), strict=True)
@@ -131,7 +129,7 @@ class Text:
         """Figures of resamples. Distinct-n is of sets, not of sums."""
         texts = [value.tokens for value in values]
         sets = {name: resampled_distinct(texts, n, counts) for name, n in self.distinct.items()}
-        return self.figures(counts @ self.sums(values)) | sets
+        return super().resampled(values, counts) | sets
 
     def _columns(self, sums: Array) -> list[Array]:
         """Each part's of the sums [..., K]."""

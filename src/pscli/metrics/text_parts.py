@@ -11,7 +11,8 @@ from importlib.metadata import version
 import numpy as np
 
 from pscli.metrics.base import Better, Score, Scored
-from pscli.metrics.overlap import Array, Tokens, brevity, chrf, cumulative, f1, overlap, precisions
+from pscli.metrics.overlap import Tokens, brevity, chrf, cumulative, f1, overlap, precisions
+from pscli.metrics.resample import Array
 from pscli.metrics.tokens import CHARACTERS, LETTERS, signed
 
 
