@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pscli.dialogue.schema import Truth
@@ -115,7 +116,9 @@ def test_a_metric_is_made_with_its_arguments_or_refused() -> None:
 def test_every_score_of_sharing() -> None:
     """3 sent and due, 1 sent alone, 2 due alone, 4 neither: J = 3/6, F1 = 2J/(1+J) = 2/3."""
     shared = [(True, True)] * 3 + [(True, False)] + [(False, True)] * 2 + [(False, False)] * 4
-    found = Sharing().scores([Shared(*pair, mixed=True) for pair in shared])
+    away = dict.fromkeys(range(2), 0) | {3: 4}  # of the four sent, two hit and one is 4 turns off
+    values = [Shared(*pair, True, away.get(i)) for i, pair in enumerate(shared)]
+    found = Sharing().scores(values)
     assert not found.reasons
     how, by = "photo-sent", {"interval_by": "wilson95"}
     low, high = (x / 100 for x in wilson(3, 6))
@@ -128,8 +131,53 @@ def test_every_score_of_sharing() -> None:
             "photo-sent|of:sent-or-due", "higher", interval_by="wilson95-of-jaccard",
             interval=pytest.approx(span),  # type: ignore[arg-type]
         ),
+        Score(
+            "turn distance", pytest.approx(4 / 3), 3,  # type: ignore[arg-type]
+            "mean-of-photos-sent|to-nearest-one-due|in-turns", "lower", count="3/4",
+        ),
         Score("sharing accuracy", 70.0, 10, how, "higher", interval=wilson(7, 10), **by),
     )  # fmt: skip
+
+
+def at(id: str, sent: bool, due: bool) -> Prediction:
+    return Prediction(id, None, Side(missing=int(due)), Side(missing=int(sent)))
+
+
+def test_turns_between_the_photo_that_is_sent_and_the_one_that_is_due() -> None:
+    some = [
+        at("a/b/1", True, False),  # due at 4 and 20
+        at("a/b/4", False, True),
+        at("a/b/13", True, False),
+        at("a/b/20", True, True),
+        at("c/3", True, False),  # none is due
+        at("d/3", False, True),  # none is sent
+    ]
+    found = [value.distance for value in Sharing().values(some)]
+    assert found == [3, None, 7, 0, None, None]
+    score = Sharing().scores(Sharing().values(some))["turn distance"]
+    assert (score.value, score.count, score.better) == (pytest.approx(10 / 3), "3/4", "lower")
+    for wrong in ("b", "b/", "b/-1", "b/x", "b/1\n", "b/" + "1" * 10):
+        values = Sharing().values([*some, at(wrong, False, False)])
+        assert {value.distance for value in values} == {None}
+    assert {v.distance for v in Sharing().values(some[:4])} == {None}  # is `a/b` a dialogue?
+    assert Sharing().values([]) == []
+
+
+def test_figures_of_resamples_of_sharing_are_scores_of_repeated_values() -> None:
+    ids = [f"{talk}/{turn}" for talk in "abcde" for turn in range(4)]
+    rng = np.random.default_rng(0)
+    some = [at(id, *map(bool, rng.random(2) < 0.4)) for id in ids]
+    values = Sharing().values(some)
+    counts = rng.multinomial(20, np.full(20, 1 / 20), 30).astype(float)
+    counts[:20] = np.eye(20)
+    found = Sharing().resampled(values, counts)
+    for k, row in enumerate(counts.astype(int)):
+        drawn = [v for v, times in zip(values, row, strict=True) for _ in range(times)]
+        scores = {s.name: s.value for s in Sharing().scores(drawn).scores}
+        for name, value in scores.items():
+            assert found[name][k] == pytest.approx(value)
+        if len({v.due for v in drawn}) > 1:
+            assert {name for name in found if np.isfinite(found[name][k])} == scores.keys()
 
 
 def test_what_was_sent_and_what_was_due() -> None:

@@ -92,7 +92,7 @@ def test_where_all_instances_want_a_photo_or_none_accuracy_stands_alone() -> Non
     for part, right in ((values[:2], 50), (values[2:], 200 / 3)):
         (score,) = Sharing().scores(part).scores
         assert (score.name, score.value) == ("sharing accuracy", pytest.approx(right))
-    assert len(Sharing().scores(values[1:3]).scores) == 4
+    assert len(Sharing().scores(values[1:3]).scores) == 4  # one dialogue: no turn distance
     assert "sharing recall" in scored(Sharing(), some[:2])  # a folder of nothing else
 
 
