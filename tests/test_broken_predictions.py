@@ -331,6 +331,158 @@ def test_a_file_instead_of_a_folder(
     refused(run(command), "p is a file.", "Name the folder in which predictions.jsonl lies.")
 
 
+def lists(hyp: bytes | None, ref: bytes | None) -> Break:
+    """A folder of plain lists alone."""
+    return lambda c: plain(c, {"hyp.txt": hyp, "ref.txt": ref})
+
+
+def plain(case: Case, files: dict[str, bytes | None]) -> None:
+    for name, data in files.items():
+        if data is not None:
+            (case.folder / name).write_bytes(data)
+
+
+TALK = [{"turn": [{"__TEXT__": "Hi"}]}, {"turn": [{"__TEXT__": "Look"}, {"__MEDIA__": "1"}]}]
+SAID = [None, TALK[1]]
+
+
+def talk(id: Any, turns: Any = TALK) -> dict[str, Any]:
+    return {"conversation_id": id, "conversation": turns}
+
+
+def dumps(hyp: Any, ref: Any = (talk(7), talk(8))) -> Break:
+    """A folder of conversations; bytes are written as they are."""
+
+    def data(value: Any) -> bytes:
+        return value if isinstance(value, bytes) else json.dumps(value).encode()
+
+    return lambda c: plain(c, {"hyp.json": data(hyp), "ref.json": data(ref)})
+
+
+def turn(second: Any) -> Break:
+    """Another second turn of the second conversation."""
+    return dumps([talk(7, SAID), talk(8, [None, second])])
+
+
+def elsewhere(turns: Any) -> Break:
+    """Other turns of the second conversation as it really was."""
+    return dumps([talk(7, SAID), talk(8, SAID)], [talk(7), talk(8, turns)])
+
+
+SECOND = "p/hyp.json, conversation 2"
+PAIRS: dict[str, tuple[Break, str]] = {
+    "no references": (lists(b"a\n", None), "p has hyp.txt, but no file ref.txt."),
+    "no hypotheses": (lists(None, b"a\n"), "p has ref.txt, but no file hyp.txt."),
+    "a folder of that name": (
+        lambda c: (Path("p/hyp.txt").mkdir(), lists(None, b"a\n")(c)),
+        "p has ref.txt, but no file hyp.txt.",
+    ),
+    "two forms": (
+        lambda c: (c.write(c.record()), lists(b"a\n", b"a\n")(c)),
+        "p holds predictions of two forms: hyp.txt and predictions.jsonl.",
+    ),
+    "three forms": (
+        lambda c: (dumps([talk(7, SAID)], [talk(7)])(c), lists(b"a\n", b"a\n")(c)),
+        "p holds predictions of two forms: hyp.txt and hyp.json.",
+    ),
+    "a line less": (lists(b"a\nb\n", b"a\nb\nc\n"), "p/hyp.txt has 2 lines, and p/ref.txt 3."),
+    "a line more": (lists(b"a\nb\n\n", b"a\nb"), "p/hyp.txt has 3 lines, and p/ref.txt 2."),
+    "empty lists": (lists(b"", b""), "p has no predictions: hyp.txt holds none."),
+    "a list of another coding": (
+        lists(b"a\nZo\xeb\n", b"a\nb\n"),
+        "p/hyp.txt, line 2 is not UTF-8.",
+    ),
+    "references of another coding": (lists(b"a", b"\xff"), "p/ref.txt, line 1 is not UTF-8."),
+    "a list in UTF-16": (lists("a\n".encode("utf-16"), b"a"), "p/hyp.txt is UTF-16 or UTF-32."),
+    "old line ends": (lists(b"a\rb\rc", b"a b c"), "p/hyp.txt, line 1 has a carriage return"),
+    "a book in a line": (
+        lists(b"a\n" + b"x" * 20_001, b"a\nb"),
+        "p/hyp.txt, line 2, prediction: `text` has 20,001 characters",
+    ),
+    "no JSON": (dumps(b"[{"), "p/hyp.json is not valid JSON: "),
+    "no JSON further down": (dumps(b'[{},\n{"x"}]'), " at line 2, column 5."),
+    "no JSON in a line": (
+        dumps(json.dumps(talk(7, SAID)).encode() + b"\n{\n"),
+        "p/hyp.json, line 2 is not valid JSON: ",
+    ),
+    "deep JSON": (dumps(b"[" * 100_000), "p/hyp.json is nested too deeply."),
+    "NaN in a dump": (dumps(b"[NaN]"), "p/hyp.json cannot be read: NaN is no number."),
+    "no conversation": (dumps([talk(7, SAID), 3]), f"{SECOND} is no object with a list `conv"),
+    "turns by number": (dumps([talk(7, SAID), talk(8, {"1": []})]), f"{SECOND} is no object with"),
+    "no conversation_id": (
+        dumps([talk(7, SAID), {"conversation": SAID}]),
+        f"{SECOND}: `conversation_id` is missing",
+    ),
+    "a conversation_id that is true": (
+        dumps([talk(7, SAID), talk(True, SAID)]),
+        f"{SECOND}: `conversation_id` is missing, or no string or number.",
+    ),
+    "a conversation twice": (
+        dumps([talk(7, SAID), talk("7", SAID)]),
+        f"{SECOND}: conversation_id '7' is also that of p/hyp.json, conversation 1.",
+    ),
+    "a conversation less": (
+        dumps([talk(7, SAID)], [talk(7), talk(8), talk(HOSTILE)]),
+        "p/hyp.json lacks 2 of the 3 conversations of p/ref.json; the first is '8'.",
+    ),
+    "a hostile conversation more": (
+        dumps([talk(7, SAID), talk(8, SAID), talk(HOSTILE, SAID)]),
+        r"p/ref.json lacks 1 of the 3 conversations of p/hyp.json; the first is '\x1b[2J\x07\x9b'.",
+    ),
+    "a turn less": (
+        dumps([talk(7, SAID), talk(8, SAID[:1])]),
+        f"{SECOND} has 1 turns, and 2 in ref.json.",
+    ),
+    "what was given": (
+        dumps([talk(7, SAID), talk(8, TALK)]),
+        f"{SECOND}, turn 1 has nothing before it that it could answer.",
+    ),
+    "nothing is predicted": (dumps([talk(7, [None] * 2)], [talk(7)]), "p has no predictions: hyp"),
+    "a turn that is a text": (turn("Hi"), f"{SECOND}, turn 2 is no list of texts and media."),
+    "a turn that was null": (
+        elsewhere([TALK[0], None]),
+        "p/ref.json, conversation 2, turn 2 is no list of texts and media.",
+    ),
+    "a part that is a text": (
+        turn([{"__TEXT__": "a"}, "b"]),
+        f"{SECOND}, turn 2, part 2 is neither a __TEXT__ nor a __MEDIA__.",
+    ),
+    "a text that is null": (turn([{"__TEXT__": None}]), f"{SECOND}, turn 2, part 1 is neither"),
+    "a text and a photo in one": (
+        turn([{"__TEXT__": "a", "__MEDIA__": "1"}]),
+        f"{SECOND}, turn 2, part 1 is neither a __TEXT__ nor a __MEDIA__.",
+    ),
+    "a key that is true": (turn([{"__MEDIA__": True}]), f"{SECOND}, turn 2, part 1 is neither"),
+    "a photo that is not there": (
+        turn([{"__MEDIA__": 2}]),
+        f"{SECOND}, turn 2, prediction: photo 'images/2.jpg' does not exist",
+    ),
+    "a real photo that is not there": (
+        elsewhere([TALK[0], [{"__MEDIA__": "-2"}]]),
+        f"{SECOND}, turn 2, reference: photo 'gold/-2.jpg' does not exist",
+    ),
+    "a key that leads out": (
+        turn([{"__MEDIA__": "../../outside"}]),
+        "photo 'images/../../outside.png' lies outside",
+    ),
+    "a hostile key": (
+        turn([{"__MEDIA__": HOSTILE}]),
+        r"photo 'images/\x1b[2J\x07\x9b.jpg' does not",
+    ),
+    "a key with NUL": (turn([{"__MEDIA__": "a\0b"}]), r"photo 'images/a\x00b.jpg' is no path."),
+}
+
+
+@pytest.mark.parametrize("command", ["score", "report"])
+@pytest.mark.parametrize(("broken", "problem"), ids(PAIRS))
+def test_what_other_programs_wrote_is_named_with_its_reason(
+    case: Case, command: str, broken: Break, problem: str
+) -> None:
+    broken(case)
+    refused(run(command), problem)
+    assert not Path("p/scores.json").exists() and not Path("x.png").exists()
+
+
 def test_a_question_that_photoworld_does_not_know_is_named(case: Case) -> None:
     case.change(truth={"kind": "look", "about": HOSTILE, "answer": "x"})
     refused(run("score"), r"The truth of 'd/2' asks for '\x1b[2J\x07\x9b'")
@@ -356,6 +508,12 @@ ODD: dict[str, Break] = {
     "another suffix": lambda c: c.file(good(), "images/1.txt"),
     "a type of one's own": lambda c: c.change(kind="Bild – 图"),
     "all filled in": lambda c: c.write(c.record(filled=True)),
+    "plain lists": lists("\ufeffHi  there\r\n\n\u2028x\n".encode(), b"Hi\nyou\n\n"),
+    "a line that does not end": lists(b"a\nb", b"a\nb\n"),
+    "conversations in lines": dumps(json.dumps(talk(7, SAID)).encode(), [talk("7")]),
+    "media keys that are numbers": turn([{"__MEDIA__": 1}, {"__MEDIA__": 1}]),
+    "a turn without a part": turn({"turn": []}),
+    "hostile conversations": dumps([talk(HOSTILE, SAID)], [talk(HOSTILE)]),
 }
 
 

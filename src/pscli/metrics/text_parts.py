@@ -173,7 +173,8 @@ class Chrf(Part):
 
 
 class Length(Part):
-    """Tokens of a prediction on average, and times as many as in the references."""
+    """Tokens of a prediction on average, and how many times those of the references; the signature
+    of the former says how many predictions have none."""
 
     names = ("length", "length ratio")
     better = None
@@ -182,15 +183,16 @@ class Length(Part):
         self.cut = cut
 
     def row(self, hypothesis: Tokens, reference: Tokens) -> list[float]:
-        return [len(hypothesis), len(reference), 1]
+        return [len(hypothesis), len(reference), not hypothesis, 1]
 
     def figures(self, sums: Array) -> list[Array]:
-        ours, theirs, n = sums.T
+        ours, theirs, _, n = sums.T
         return [ours / np.where(n, n, np.nan), ours / np.where(theirs, theirs, np.nan)]
 
     def hows(self, sums: Array) -> list[str]:
         tokens = f"tok:{signed(self.cut)}"
-        return [f"mean-of-predictions|{tokens}", f"predictions/references|{tokens}"]
+        empty = f"|predictions-without-text:{sums[2]:.0f}" if sums[2] else ""
+        return [f"mean-of-predictions|{tokens}{empty}", f"predictions/references|{tokens}"]
 
     def reasons(self, sums: Array) -> list[str]:
         return [f"no reference has a token (tok:{signed(self.cut)})"] * 2

@@ -19,9 +19,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
 import re
-import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from pscli.dialogue.schema import Photo, Reply, Response, Truth, whole
 from pscli.errors import CheckpointError, DataError
 from pscli.files import append_line, claim, locked, new_folder, read_lines, replacing, write_json
+from pscli.predictions.outputs import SHOWN, Entry, content, entries, filled_lines, pair, parsed
 from pscli.predictions.settings import SETTINGS, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -37,13 +36,15 @@ if TYPE_CHECKING:
 
 FILE_NAME = "predictions.jsonl"
 DRAWN, GOLD = "images", "gold"
-MAX_TEXT = 20_000  # characters; ROUGE-L takes seconds for one text of that length
+MAX_TEXT = 20_000  # characters
 FORM = (
     'Expected {"id": "…", "kind": null, "reference": {"text": "…", "captions": [], "photos": []}, '
     '"prediction": {"text": "…", "captions": [], "photos": []}, "truth": null}.'
 )
-_SHOWN = reprlib.Repr()  # of what a file holds: cut short, and control characters escaped
-_SHOWN.maxstring = 100
+CUT_OFF = (
+    "A line that is cut off comes from an interrupted run: generate into the same folder "
+    "again to resume it, or delete the line."
+)
 
 
 @dataclass(frozen=True)
@@ -101,23 +102,24 @@ class Prediction:
 def read_predictions(folder: Path) -> list[Prediction]:
     """Every prediction of the folder, in the order of the file. Photos are not opened yet.
 
+    Where it holds no such file, the forms of `outputs` are read.
+
     Raises:
         DataError: if there are none, a line has another form, an id comes twice, or a photo is
             missing, is empty or lies outside the folder. It names the line.
     """
-    lines = _lines(folder)
     predictions: list[Prediction] = []
-    seen: dict[str, int] = {}
+    seen: dict[str, str] = {}
     root = folder.resolve()
-    for number, line in lines:
-        at = f"{folder / FILE_NAME}, line {number}"
-        prediction = _prediction(_record(line, at), root, at)
+    for file, place, record in _entries(folder):
+        at = f"{file}, {place}"
+        prediction = _prediction(record, root, at)
         if prediction.id in seen:
             raise DataError(
-                f"{at}: id {_SHOWN.repr(prediction.id)} is already on line {seen[prediction.id]}.",
+                f"{at}: id {SHOWN.repr(prediction.id)} is already on {seen[prediction.id]}.",
                 "Delete one of the two lines.",
             )
-        seen[prediction.id] = number
+        seen[prediction.id] = place
         predictions.append(prediction)
     return predictions
 
@@ -127,49 +129,28 @@ def open_photo(path: Path, id: str) -> Image:
     try:
         return Photo(path).open()
     except DataError as error:
-        raise DataError(f"Instance {_SHOWN.repr(id)}: {error.message}", error.hint) from error
+        raise DataError(f"Instance {SHOWN.repr(id)}: {error.message}", error.hint) from error
 
 
-def _lines(folder: Path) -> list[tuple[int, bytes]]:
-    """Non-empty lines and their numbers, from 1. Split at line feeds only, since a text may hold
-    U+2028 and the like."""
+def _entries(folder: Path) -> Iterator[Entry]:
     path = folder / FILE_NAME
     if folder.is_file():
         raise DataError(f"{folder} is a file.", f"Name the folder in which {FILE_NAME} lies.")
-    try:
-        data = path.read_bytes() if path.is_file() else None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.", "Check it.") from error
-    if data is None:
-        raise DataError(f"{folder} has no {FILE_NAME}.", "Write some with `pscli generate --out`.")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data[:2].count(0) == 1:
-        raise DataError(f"{path} is UTF-16 or UTF-32.", "Save it as UTF-8.")
-    lines = enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
-    found = [(number, line) for number, line in lines if line.strip()]
-    if not found:
-        raise DataError(f"{folder} has no predictions.", "Write some with `pscli generate --out`.")
-    return found
-
-
-def _record(line: bytes, at: str) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no number")
-
-    try:
-        record = json.loads(line.decode("utf-8"), parse_constant=refuse)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{at} is not valid JSON: {error.msg} at column {error.colno}.",
-            "A line that is cut off comes from an interrupted run: generate into the same folder "
-            "again to resume it, or delete the line.",
-        ) from error
-    except RecursionError as error:
-        raise DataError(f"{at} is nested too deeply.", FORM) from error
-    except ValueError as error:  # not UTF-8, NaN, or an integer of thousands of digits
-        raise DataError(f"{at} cannot be read: {error}.", FORM) from error
-    if not isinstance(record, dict):
-        raise DataError(f"{at} is not an object.", FORM)
-    return record
+    names = pair(folder, FILE_NAME)
+    if names:
+        yield from entries(folder, names)
+        return
+    write = "Write some with `pscli generate --out`; docs/predictions.md tells what else is read."
+    if not path.is_file():
+        raise DataError(f"{folder} has no {FILE_NAME}.", write)
+    lines = filled_lines(content(path))
+    if not lines:
+        raise DataError(f"{folder} has no predictions.", write)
+    for number, line in lines:
+        record = parsed(line, f"{path}, line {number}", FORM, CUT_OFF)
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number} is not an object.", FORM)
+        yield Entry(path, f"line {number}", record)
 
 
 def _prediction(record: dict[str, Any], root: Path, at: str) -> Prediction:
@@ -247,7 +228,7 @@ def _truth(value: Any, at: str) -> Truth | None:
 
 
 def _photo(name: str, root: Path, at: str) -> Path:
-    at = f"{at}: photo {_SHOWN.repr(name)}"
+    at = f"{at}: photo {SHOWN.repr(name)}"
     try:
         path = (root / name).resolve()
         size = path.stat().st_size if path.is_file() else None
