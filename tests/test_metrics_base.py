@@ -152,7 +152,7 @@ def test_turns_between_the_photo_that_is_sent_and_the_one_that_is_due() -> None:
         at("c/3", True, False),  # none is due
         at("d/3", False, True),  # none is sent
     ]
-    found = [value.distance for value in Sharing().values(some)]
+    found = [value and value.distance for value in Sharing().values(some)]
     assert found == [3, None, 7, 0, None, None]
     score = Sharing().scores(Sharing().values(some))["turn distance"]
     assert (score.value, score.count, score.better) == (pytest.approx(10 / 3), "3/4", "lower")
@@ -190,12 +190,14 @@ def test_what_was_sent_and_what_was_due() -> None:
     assert Sharing().values(some) == [Shared(*pair, mixed=True) for pair in pairs]
     told = replace(some[2], prediction=Side(missing=1), reference=Side(missing=2))
     assert Sharing().values([told]) == [Shared(True, True, mixed=False)]  # nobody can see these
-    for part in (some[1:2] * 2, some[2:]):  # all are due, none is
-        assert {value.mixed for value in Sharing().values(part)} == {False}
+    for part in (some[1:2] * 2, some[:1]):  # all are due, none is
+        assert {value and value.mixed for value in Sharing().values(part)} == {False}
+    assert Sharing().values(some[2:] * 2) == [None, None]  # of no photo at all nothing is said
 
 
 def test_why_a_score_of_sharing_is_left_out() -> None:
-    assert Sharing().scores([]) == Scored(reasons={"sharing accuracy": "no instances"})
+    why = "no photo is predicted and none is due"
+    assert Sharing().scores([]) == Scored(reasons={"sharing F1": why})
     nothing = Shared(False, False, mixed=False)
     assert Sharing().scores([nothing]).reasons == {
         "sharing precision": "no photo is predicted",

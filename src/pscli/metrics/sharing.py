@@ -43,19 +43,21 @@ class Sharing(Sums):
     turns a predicted photo is early or late, on average.
 
     Among instances of which all want a photo, or none does (a type of photoworld's), accuracy
-    says it all, and so stands alone.
+    says it all, and so stands alone. Of a folder without any photo nothing is said.
     """
 
-    def values(self, predictions: Sequence[Prediction]) -> list[Shared]:
+    def values(self, predictions: Sequence[Prediction]) -> list[Shared | None]:
         due = [p.reference.shares for p in predictions]
         mixed = len(set(due)) > 1
         sent = [p.prediction.shares for p in predictions]
+        if not any(due) and not any(sent):
+            return [None] * len(predictions)
         away = _distances([p.id for p in predictions], sent, due)
         return [Shared(s, d, mixed, a) for s, d, a in zip(sent, due, away, strict=True)]
 
     def scores(self, values: Sequence[Shared]) -> Scored:
         if not values:
-            return Scored(reasons={ACCURACY: "no instances"})
+            return Scored(reasons={F1: "no photo is predicted and none is due"})
         alike = len({value.due for value in values}) == 1
         decisions = Scored() if alike and values[0].mixed else _decisions(values)
         hits = sum(value.sent == value.due for value in values)
