@@ -418,8 +418,8 @@ PAIRS: dict[str, tuple[Break, str]] = {
         f"{SECOND}: `conversation_id` is missing, or no string or number.",
     ),
     "a conversation twice": (
-        dumps([talk(7, SAID), talk("7", SAID)]),
-        f"{SECOND}: conversation_id '7' is also that of p/hyp.json, conversation 1.",
+        dumps([talk("7", SAID), talk(7, SAID)]),
+        f"{SECOND}: conversation_id 7 is also that of p/hyp.json, conversation 1.",
     ),
     "a conversation less": (
         dumps([talk(7, SAID)], [talk(7), talk(8), talk(HOSTILE)]),

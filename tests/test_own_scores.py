@@ -152,10 +152,10 @@ def test_scores_json_never_holds_nan(command: Run) -> None:
     assert reasons["mine"] == "it came out as nan"
 
 
-def test_the_example_of_the_documentation_is_scored(command: Run, tmp_path: Path) -> None:
-    """docs/predictions.md, to the letter, and its line with photos."""
+def test_the_examples_of_the_documentation_are_scored(command: Run, tmp_path: Path) -> None:
+    """docs/predictions.md, to the letter, its line with photos, and its conversation."""
     text = (ROOT / "docs" / "predictions.md").read_text(encoding="utf-8")
-    (shell,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    shell = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "pscli"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pscli "$@"\n')
@@ -169,8 +169,15 @@ def test_the_example_of_the_documentation_is_scored(command: Run, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     # By hand: 4 of 5 tokens are right, and 3 of 6 (13a parts marks from words; "At" is not "at").
-    assert scores("preds/mine")["BLEU-1"]["value"] == pytest.approx(100 * 7 / 11)
-    (line,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    for folder in ("preds/mine", "preds/plain"):
+        assert scores(folder)["BLEU-1"]["value"] == pytest.approx(100 * 7 / 11)
+    line, talk = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    Path("talks").mkdir()
+    Path("talks/hyp.json").write_text(talk)
+    Path("talks/ref.json").write_text(talk.replace("null", '{"turn": [{"__TEXT__": "Hi"}]}'))
+    shown = command("score", "talks")
+    assert shown.returncode == 0, shown.stderr
+    assert scores("talks")["BLEU-1"]["value"] == pytest.approx(100)
     record = json.loads(line)
     for side in (record["reference"], record["prediction"]):
         for name in side["photos"]:

@@ -2,9 +2,9 @@
 
     hyp.txt, ref.txt     a response to a line: line n of one file answers to line n of the other
     hyp.json, ref.json   conversations in MMDialog's form, as a list or one to a line:
-                         {"conversation_id": 7, "conversation": [
-                           null,
-                           {"turn": [{"__TEXT__": "Look"}, {"__MEDIA__": "-26820"}]}]}
+                         [{"conversation_id": 7, "conversation": [
+                            null,
+                            {"turn": [{"__TEXT__": "Look"}, {"__MEDIA__": "-26820"}]}]}]
 
 In hyp.json a turn that was given and not predicted is null. Its photos are `images/<key>.jpg`,
 those of ref.json `gold/<key>.jpg`; where there is no such folder, they were sent and cannot be had.
