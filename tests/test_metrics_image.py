@@ -22,10 +22,13 @@ from pscli.errors import ConfigError, DataError
 from pscli.metrics import extractor as extractors
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.extractor import pixels
-from pscli.metrics.image import Images
+from pscli.metrics.image import Images, warnings
+from pscli.metrics.photos import COSINES, PRC
 from pscli.predictions.folder import Prediction, Side
 
 STRANGER = f"{__name__}:Stranger"
+SETS = ("FID", "KID×1000", "CMMD")  # of two photos on either side
+ALL = ("IS", *SETS, *PRC, *COSINES)
 
 
 class Stranger(nn.Module):
@@ -203,9 +206,9 @@ def test_any_instances_are_scored_from_their_values(tmp_path: Path) -> None:
     part = images.scores([values[row] for row in rows if values[row] is not None])
     alone = images.values([some[row] for row in rows])
     expected = images.scores([value for value in alone if value is not None])
-    assert [s.name for s in part.scores] == ["IS-Stranger", "FID-Stranger"]
+    assert [s.name for s in part.scores] == [f"{name}-Stranger" for name in ALL]
     for one, other in zip(part.scores, expected.scores, strict=True):
-        assert one.value == pytest.approx(other.value, abs=1e-6)
+        assert one.value == pytest.approx(other.value, rel=1e-5, abs=1e-4)
 
 
 def test_fid_is_the_frechet_distance_of_the_features(tmp_path: Path) -> None:
@@ -242,43 +245,93 @@ def test_is_splits_as_the_definition_does(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("drawn", "gold", "left_out"),
-    [(0, 3, {"IS", "FID"}), (1, 3, {"IS", "FID"}), (3, 1, {"FID"}), (3, 0, {"FID"}), (2, 2, set())],
+    [
+        (0, 3, ALL),
+        (1, 3, ALL),
+        (3, 1, (*SETS, *PRC, *COSINES)),
+        (3, 0, (*SETS, *PRC, *COSINES)),
+        (2, 2, PRC),
+        (4, 3, PRC),
+        (4, 4, ()),
+    ],
 )
 def test_too_few_photos_are_left_out_with_a_reason(
-    tmp_path: Path, drawn: int, gold: int, left_out: set[str]
+    tmp_path: Path, drawn: int, gold: int, left_out: Sequence[str]
 ) -> None:
-    files = draw(tmp_path, 3, seed=5)
-    found = scored(files[:drawn], files[:gold])
-    expected = {f"{name}-Stranger" for name in left_out}
-    assert set(found.reasons) == expected
-    assert {score.name for score in found.scores} == {"IS-Stranger", "FID-Stranger"} - expected
-    assert all("needs 2" in reason for reason in found.reasons.values())
+    files = draw(tmp_path, 4, seed=5)
+    found = paired(files[:drawn], files[:gold])
+    expected = [f"{name}-Stranger" for name in left_out]
+    assert sorted(found.reasons) == sorted(expected)
+    assert [s.name for s in found.scores] == [
+        name for name in (f"{name}-Stranger" for name in ALL) if name not in expected
+    ]
+    assert all("needs " in reason for reason in found.reasons.values())
 
 
-@pytest.mark.parametrize(("drawn", "splits"), [(3, "1-of-10"), (5, "2-of-10"), (21, "10")])
+def paired(drawn: Sequence[Path], gold: Sequence[Path]) -> Scored:
+    """Scores of instances of one photo on either side, as far as there are any."""
+    some = [
+        Prediction(f"d/{i}", None, Side(photos=tuple(gold[i : i + 1])),
+                   Side(photos=tuple(drawn[i : i + 1])))
+        for i in range(max(len(drawn), len(gold)))
+    ]  # fmt: skip
+    images = Images(STRANGER)
+    return images.scores([v for v in images.values(some) if v is not None])
+
+
+@pytest.mark.parametrize(("drawn", "splits"), [(4, "2-of-10"), (21, "10")])
 def test_figures_say_what_they_depend_on(tmp_path: Path, drawn: int, splits: str) -> None:
     """Splits have two photos at least, and are ten at most."""
     files = draw(tmp_path, drawn, seed=11)
-    found = scored(files, files[:2])
-    eyes = "extractor:stranger|resize:64-bicubic-antialias"
-    how = f"{eyes}|torch-fidelity:{torch_fidelity.__version__}"
-    first, second = found.scores
-    assert first == Score(
-        "IS-Stranger", first.value, drawn, f"splits:{splits}|{how}", "higher", first.deviation,
-        count=f"{drawn}/2",
-    )  # fmt: skip
-    assert second == Score(
-        "FID-Stranger", second.value, drawn, how, "lower", count=f"{drawn}/2"
-    )  # fmt: skip
+    Image.open(files[1]).save(tmp_path / "one.jpg")
+    gold = [files[0], tmp_path / "one.jpg", *files[2:4]]
+    found = paired(files, gold)
+    eyes = "extractor:stranger|resize:64-bicubic-antialias|colour:rgb8,alpha-on-white"
+    how = f"{eyes}|files:png/jpeg+png|torch-fidelity:{torch_fidelity.__version__}"
+    subsets = "1x4" if drawn == 4 else "53x4"
+    hows = {
+        "IS": (f"splits:{splits}", "higher"),
+        "FID": ("singular:n<=5", "lower"),
+        "KID×1000": (f"kernel:poly3|unbiased|subsets:{subsets}", "lower"),
+        "CMMD": ("kernel:rbf|sigma:10|scale:1000|normalised|unbiased", "lower"),
+        "photo precision": ("neighbours:3", "higher"),
+        "photo recall": ("neighbours:3", "higher"),
+        "own-photo cosine": ("scale:100|pairs:4", "higher"),
+        "other-photo cosine": ("scale:100|pairs:4", None),
+    }
+    for score, (name, (own, better)) in zip(found.scores, hows.items(), strict=True):
+        n = 4 if "cosine" in name else drawn
+        assert score == Score(
+            f"{name}-Stranger", score.value, n, f"{own}|{how}", better,  # type: ignore[arg-type]
+            score.deviation, count=f"{drawn}/4",
+        )  # fmt: skip
+        spread = name == "IS" or (name.startswith("KID") and drawn != 4)
+        assert (score.deviation is not None) == spread
     assert not found.reasons
+
+
+def test_a_covariance_of_too_few_photos_is_told(tmp_path: Path) -> None:
+    files = draw(tmp_path, 6, seed=11)
+    (line,) = warnings(paired(files[:5], files))
+    assert line.startswith("FID-Stranger: 5/6 photos are no more than the extractor's 5 features,")
+    assert line.endswith("KID and CMMD are unbiased at any n.")
+    assert not warnings(paired(files, files))
+    assert "singular" not in paired(files, files)["FID-Stranger"].how
 
 
 @pytest.mark.parametrize(("drawn", "gold"), [(0, 0), (1, 0), (0, 3), (1, 1), (3, 1)])
 def test_why_a_figure_is_left_out(tmp_path: Path, drawn: int, gold: int) -> None:
     files = draw(tmp_path, 3, seed=5)
-    counts = f"needs 2 drawn and 2 gold photos, there are {drawn} and {gold}"
+    there = f"there are {drawn} and {gold}"
     few = {"IS-Stranger": f"needs 2 drawn photos, there are {drawn}"} if drawn < 2 else {}
-    assert scored(files[:drawn], files[:gold]).reasons == few | {"FID-Stranger": counts}
+    for names, least in ((SETS, 2), (PRC, 4)):
+        why = f"needs {least} drawn and {least} gold photos, {there}"
+        few |= {f"{name}-Stranger": why for name in names}
+    pairs = min(drawn, gold)
+    why = f"needs 2 instances with a drawn and a gold photo, there are {pairs}"
+    assert paired(files[:drawn], files[:gold]).reasons == few | {
+        f"{name}-Stranger": why for name in COSINES
+    }
 
 
 class Watched(Classless):
@@ -301,7 +354,7 @@ def test_photos_are_seen_together_and_kept_by_instance(tmp_path: Path) -> None:
     ]
     images = Images(f"{__name__}:Watched")
     assert images.values(some[1:2]) == [None]  # nothing to see, so nothing is loaded
-    assert "_extractor" not in vars(images)
+    assert "extractor" not in vars(images._eyes)
     Watched.sizes.clear()
     first, nothing, last = images.values(some)
     assert sorted(Watched.sizes) == [1, 2, 64] and nothing is None
@@ -359,7 +412,7 @@ def test_features_that_are_none_are_told(
 
 def test_the_default_extractor_is_photoworlds() -> None:
     reasons = Images().scores([]).reasons
-    assert set(reasons) == {"IS-photoworld", "FID-photoworld"}
+    assert set(reasons) == {f"{name}-photoworld" for name in ALL}
 
 
 def test_where_no_photo_is_due_but_elsewhere_one_is_photos_are_not_judged(tmp_path: Path) -> None:
@@ -374,8 +427,8 @@ def test_where_no_photo_is_due_but_elsewhere_one_is_photos_are_not_judged(tmp_pa
 def test_an_extractor_without_classes_has_no_inception_score(tmp_path: Path) -> None:
     drawn, gold = draw(tmp_path, 6, seed=1), draw(tmp_path, 6, seed=2)
     found = scored(drawn, gold, f"{__name__}:Classless")
-    assert [s.name for s in found.scores] == ["FID-Classless"]
-    assert found.reasons == {"IS-Classless": f"'{__name__}:Classless' knows no classes"}
+    assert [s.name for s in found.scores] == [f"{name}-Classless" for name in ALL if name != "IS"]
+    assert found.reasons["IS-Classless"] == f"'{__name__}:Classless' knows no classes"
     features = [
         np.stack([np.asarray(Image.open(p).resize((8, 8), 3)).mean((0, 1)) for p in paths])
         for paths in (drawn, gold)
@@ -423,17 +476,22 @@ def test_inception_is_torch_fidelitys(tmp_path: Path, monkeypatch: pytest.Monkey
     ours = extractors.load("inception", torch.device("cpu"))
     torch.manual_seed(0)
     network = theirs.FeatureExtractorInceptionV3("x", ["2048", "logits_unbiased"])
-    files = Files(draw(tmp_path, 2, seed=7), ours.side)
-    images = torch.stack([files[0], files[1]])
+    files = draw(tmp_path, 2, seed=7)
+    images = torch.stack([extractors.seen_by(ours, path, "a") for path in files])
+    assert images.shape == (2, 3, 64, 80) and images.dtype == torch.uint8  # as they are
     features, logits = network(images)
-    assert ours.side == 299 and features.abs().max() > 0
+    assert features.abs().max() > 0
     assert torch.equal(ours.features(images), features)
     assert isinstance(ours, extractors.Classifier)
     assert torch.equal(ours.logits(features), logits)
 
 
 def test_names_of_scores_follow_the_extractor() -> None:
-    names = {"inception": "", "photoworld": "-photoworld", "my.own:Net": "-Net"}
+    names = {
+        "inception": "", "inception:/a/b.pth": "", "photoworld": "-photoworld",
+        "my.own:Net": "-Net", "clip:openai/clip-vit-base-patch32": "-clip-vit-base-patch32",
+        "dinov2:/models/small/": "-small",
+    }  # fmt: skip
     assert {name: extractors.suffix(name) for name in names} == names
 
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -233,7 +234,8 @@ class Rows:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._rows = path.with_name(f"{path.name}.rows").open("ab+", buffering=0)
+        self.path = path.with_name(f"{path.name}.rows")
+        self._rows = self.path.open("ab+", buffering=0)
         self._keys = path.with_name(f"{path.name}.keys").open("ab+", buffering=0)
         self._keys.seek(0)
         head, _, rest = self._keys.read().partition(b"\n")
@@ -270,6 +272,76 @@ class Rows:
         _write(self._rows, value)
         _write(self._keys, key)
         self._where[key] = len(self._where)
+
+    def close(self) -> None:
+        self._rows.close()
+        self._keys.close()
+
+
+class SharedRows:
+    """`Rows` in a folder of tables that several processes use at the same time.
+
+    Whatever goes wrong with the disk, a value is merely not found.
+
+    Args:
+        path: The table, as `Rows` has it; the folder holds tables alone.
+        limit: Bytes of all tables; the ones that were not read for longest go first.
+    """
+
+    PATIENCE = 30.0  # seconds for another process to have written
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self.path, self.limit = path, limit
+
+    def find(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """The values of those keys that have one."""
+        if not self.path.with_name(f"{self.path.name}.keys").is_file():
+            return {}
+        with contextlib.suppress(OSError, Timeout), self._open() as rows:
+            os.utime(rows.path)
+            return {key: value for key in keys if (value := rows.get(key)) is not None}
+        return {}
+
+    def add(self, values: dict[bytes, bytes]) -> None:
+        """Keeps values, of one length, as far as there is room."""
+        with contextlib.suppress(OSError, Timeout):
+            self._make_room(sum(map(len, values.values())))
+            with self._open() as rows:
+                for key, value in values.items():
+                    if rows.get(key) is None and rows.size + len(value) <= self.limit:
+                        rows.put(key, value, "")
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Rows]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.path}.lock", timeout=self.PATIENCE):
+            rows = Rows(self.path)
+            try:
+                yield rows
+            finally:
+                rows.close()
+
+    def _make_room(self, size: int) -> None:
+        others = [p for p in self.path.parent.glob("*.rows") if p.stem != self.path.name]
+        here = self.path.with_name(f"{self.path.name}.rows")
+        size += sum(p.stat().st_size for p in (*others, here) if p.exists())
+        for oldest in sorted(others, key=lambda p: p.stat().st_mtime):
+            if size <= self.limit:
+                return
+            size -= oldest.stat().st_size
+            with FileLock(oldest.with_suffix(".lock"), timeout=0):
+                oldest.with_suffix(".keys").unlink(missing_ok=True)  # first: no key without a row
+                oldest.unlink()
+
+
+def user_cache() -> Path:
+    """Where programs of this user keep what can be computed again. Raises RuntimeError if there
+    is no home."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "pscli"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "pscli"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pscli"
 
 
 def _write(file: Any, data: bytes) -> None:

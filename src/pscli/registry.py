@@ -51,11 +51,15 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "extractor": {
         "photoworld": "pscli.photoworld.judge:load_extractor",
-        "inception": "pscli.metrics.extractor:Inception",
+        "inception": "pscli.metrics.extractors.inception:Inception",
+        "efficientnet-lite0": "pscli.metrics.extractors.packages:EfficientNetLite0",
+        "dinov2-small": "pscli.metrics.extractors.packages:DinoV2Small",
+        "clip": "pscli.metrics.extractors.places:Clip",
+        "dinov2": "pscli.metrics.extractors.places:DinoV2",
     },
     "metric": {
         "text": "pscli.metrics.text:Text",
-        "images": "pscli.metrics.image:Images",
+        "images": "pscli.metrics.image:images",
         "sharing": "pscli.metrics.sharing:Sharing",
         "answers": "pscli.photoworld.metrics:Answers",
         "faithfulness": "pscli.photoworld.metrics:Faithfulness",

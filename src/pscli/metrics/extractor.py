@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from pscli.errors import ConfigError
 from pscli.metrics.base import made
 from pscli.predictions.folder import open_photo
-from pscli.registry import check
+from pscli.registry import TABLES, check
 
 if TYPE_CHECKING:
     import torch
@@ -21,11 +22,18 @@ KEPT = 8192
 
 
 class Extractor(Protocol):
-    """A network that is not trained with any system. Found by name, called without arguments.
+    """A network that is not trained with any system. Found by name, called without arguments, or
+    with the place of its weights where the name is `NAME:PLACE`.
+
+    It may also have
+    - `pixels(photo)`, [3, H, W] of an RGB image, if it scales photos itself, and `resize`, what
+      the signature says of that;
+    - `weights`, a checksum of them, for the signature;
+    - `identity`, a text that changes whenever its features would: they are kept on disk then.
 
     Args:
         name: What the signature of a score calls it.
-        side: Pixels of a side of the photos that it takes.
+        side: Pixels of a side of the photos that it takes, unless it scales them itself.
     """
 
     name: str
@@ -51,20 +59,43 @@ def suffix(name: str) -> str:
     Raises:
         ConfigError: if no extractor can have this name.
     """
-    check("extractor", name)
-    return "" if name == "inception" else f"-{name.rpartition(':')[2]}"
+    known, place = split(check("extractor", name))
+    if known == "inception":
+        return ""
+    return f"-{os.path.basename(os.path.normpath(place)) if place else name.rpartition(':')[2]}"
+
+
+def split(name: str) -> tuple[str, str]:
+    """Name of the registry and place of the weights of `NAME:PLACE`; else the name itself."""
+    known, _, place = name.partition(":")
+    return (known, place) if known in TABLES["extractor"] else (name, "")
+
+
+def extractors(names: Sequence[str], inception: Path | None) -> list[str]:
+    """Those that are asked for: photoworld's by default.
+
+    Args:
+        inception: Weights of the inception extractor, which is then one of them.
+    """
+    if not inception:
+        return list(names) or ["photoworld"]
+    weighted = f"inception:{inception}"
+    return list(dict.fromkeys([weighted if n == "inception" else n for n in (*names, weighted)]))
 
 
 def load(name: str, device: torch.device) -> Extractor:
     """The extractor of that name: of the registry, or anyone's `module:object`.
 
     Args:
+        name: The registry's may be followed by the place of their weights: `clip:FOLDER-OR-ID`.
         device: Where it computes, if it can be moved.
 
     Raises:
-        ConfigError: if there is none, or its weights cannot be had.
+        ConfigError, CheckpointError: if there is none, or its weights cannot be had.
     """
-    extractor: Extractor = made("extractor", name, ("name", "side", "features"))
+    known, place = split(name)
+    needs = ("name", "side", "features")
+    extractor: Extractor = made("extractor", known, needs, *([place] if place else []))
     if hasattr(extractor, "eval"):
         extractor.eval()
     if hasattr(extractor, "to"):
@@ -72,33 +103,25 @@ def load(name: str, device: torch.device) -> Extractor:
     return extractor
 
 
-class Inception:
-    """torch-fidelity's inception-v3-compat, whose FID is the one that papers print."""
+def told(extractor: Extractor) -> str:
+    """What a signature says of an extractor: its name, its weights, and what became of photos."""
+    resize = getattr(extractor, "resize", f"{extractor.side}-bicubic-antialias")
+    weights = getattr(extractor, "weights", "")
+    parts = [f"extractor:{extractor.name}", f"weights:{weights}" if weights else ""]
+    return "|".join([*filter(None, parts), f"resize:{resize}", "colour:rgb8,alpha-on-white"])
 
-    name = "inception-v3-compat"
-    side = 299
 
-    def __init__(self) -> None:
-        from torch_fidelity import feature_extractor_inceptionv3 as theirs
+def seen_by(extractor: Extractor, path: Path, id: str) -> Tensor:
+    """[3, H, W] what an extractor takes of a photo of the instance `id`.
 
-        try:
-            self._network = theirs.FeatureExtractorInceptionV3(self.name, ["2048"])
-        except (OSError, RuntimeError) as error:
-            raise ConfigError(
-                "The weights of the inception extractor cannot be loaded from "
-                f"{theirs.URL_INCEPTION_V3} ({error}).",
-                "Check the network, or score with `--extractor photoworld`, which needs none.",
-            ) from error
-
-    def to(self, device: torch.device) -> None:
-        self._network.to(device)
-
-    def features(self, images: Tensor) -> Tensor:
-        features: Tensor = self._network(images)[0]
-        return features
-
-    def logits(self, features: Tensor) -> Tensor:
-        return features.mm(self._network.fc.weight.T)  # without the bias, as IS is defined on them
+    Raises:
+        DataError: if it cannot be decoded; it names the instance.
+    """
+    own = getattr(extractor, "pixels", None)
+    if own is None:
+        return photo_pixels(path, id, extractor.side)
+    tensor: Tensor = own(open_photo(path, id))
+    return tensor
 
 
 def photo_pixels(path: Path, id: str, side: int) -> Tensor:
@@ -124,9 +147,14 @@ def pixels(image: Image, side: int) -> Tensor:
 
     Pillow's bicubic filter, which averages when it scales down: FID is sensitive to the filter.
     """
-    import numpy as np
-    import torch
     from PIL.Image import Resampling
 
-    scaled = image.resize((side, side), Resampling.BICUBIC)
-    return torch.from_numpy(np.array(scaled)).permute(2, 0, 1)
+    return whole_pixels(image.resize((side, side), Resampling.BICUBIC))
+
+
+def whole_pixels(image: Image) -> Tensor:
+    """The photo as a uint8 tensor of shape [3, H, W]."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
