@@ -60,9 +60,11 @@ TABLES: dict[str, dict[str, str]] = {
     "metric": {
         "text": "pscli.metrics.text:Text",
         "images": "pscli.metrics.image:images",
+        "clip": "pscli.metrics.clip:ClipScores",
         "sharing": "pscli.metrics.sharing:Sharing",
         "answers": "pscli.photoworld.metrics:Answers",
         "faithfulness": "pscli.photoworld.metrics:Faithfulness",
+        "zero-shot": "pscli.photoworld.outside:ZeroShot",
     },
     "weights": {"photoworld": "pscli.photoworld.shipped:part"},
     "agent": {"bundled": "pscli.photoworld.shipped:agent"},

@@ -91,26 +91,29 @@ def score_folder(
 
 
 def metrics(
-    extractor: str = "photoworld",
+    extractor: str | Sequence[str] = "photoworld",
     own: Iterable[str] = (),
     convention: str = "sacrebleu",
     captions: bool | None = None,
     device: str = "cpu",
     tokenize: str | None = None,
+    clip: str = "",
 ) -> dict[str, Metric]:
     """The registry's metrics and others, by name.
 
     Args:
-        extractor: Feature extractor of the image scores: of the registry, or `module:object`.
+        extractor: Feature extractors of the image scores: of the registry, or `module:object`.
         own: More metrics, `module:object` each.
         device: Where the extractor computes.
         convention, captions, tokenize: Of the text scores: see `text.Text`.
+        clip: Folder or hub id of a CLIP, for the scores that need one.
 
     Raises:
         ConfigError: if one cannot be found or is none.
     """
     text = [convention, captions, tokenize]
     options: dict[str, list[Any]] = {"images": [extractor, device], "text": text}
+    options |= {key: [clip, device] for key in ("clip", "zero-shot")}
     return {
         name: made("metric", name, METHODS, *options.get(name, []))
         for name in dict.fromkeys([*TABLES["metric"], *own])
