@@ -131,11 +131,11 @@ def test_resamples_that_draw_each_photo_once_are_the_figures() -> None:
     counts = np.ones((2, 24))
     counts[1, :2] = 0
     found = photos.resampled(some, counts)
-    assert set(found) == {"IS", "KID×1000", "CMMD", *photos.COSINES}
+    assert set(found) == {"IS", "FID", "KID×1000", "CMMD", *photos.COSINES}
     whole, part = figures(some), figures(fewer)
     for name, (all_drawn, some_drawn) in found.items():
         assert all_drawn == pytest.approx(whole[name], rel=1e-4), name
-        if name != "IS":  # its splits keep their photos
+        if name not in ("IS", "FID"):  # IS keeps its splits; FID's resamples are of first order
             assert some_drawn == pytest.approx(part[name], rel=1e-4), name
     order = np.random.RandomState(2020).permutation(24)
     splits = [

@@ -30,11 +30,28 @@ def score(
         ),
     ] = None,
     extractor: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:PLACE]",
+            help="What sees the photos for IS, FID, KID ...: photoworld, inception, "
+            "efficientnet-lite0, dinov2-small, clip:PLACE, dinov2:PLACE, module:Net; repeatable.",
+            show_default="photoworld",
+        ),
+    ] = None,
+    inception_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Of the inception extractor, which is used.", show_default=False
+        ),
+    ] = None,
+    clip: Annotated[
         str,
         typer.Option(
-            help="What sees the photos for IS and FID: photoworld, inception, module:Net."
+            metavar="PLACE",
+            help="Folder or hub id of a CLIP: CLIP-I, CLIPScore, MM-Relevance as well.",
+            show_default=False,
         ),
-    ] = "photoworld",
+    ] = "",
     convention: Annotated[
         str,
         typer.Option(
@@ -90,7 +107,9 @@ def score(
         raise typer.BadParameter("name at least one folder of predictions, or a --group.")
     console.quiet_libraries()
     from pscli.metrics.compare import differences, shared
+    from pscli.metrics.extractor import extractors
     from pscli.metrics.group import grouped
+    from pscli.metrics.image import warnings
     from pscli.metrics.score import metrics, scored, valued
     from pscli.predictions.folder import read_predictions
     from pscli.report.formats import FORMATS, WRITERS
@@ -98,7 +117,8 @@ def score(
 
     if form not in FORMATS:
         raise typer.BadParameter(f"--format is one of {', '.join(FORMATS)}.")
-    chosen = metrics(extractor, metric or [], convention, captions, device, tokenize)
+    eyes = extractors(extractor or [], inception_weights)
+    chosen = metrics(eyes, metric or [], convention, captions, device, tokenize, clip)
     # A broken last folder is refused before the first is scored.
     read = {folder: read_predictions(folder) for folder in folders}
     values: dict[Path, Valued] = {}
@@ -108,6 +128,8 @@ def score(
             values[folder] = valued(read.pop(folder), chosen)
             scores[folder] = scored(values[folder], chosen, draws=draws)
             write_json(folder / "scores.json", scores[folder].to_json())
+            for line in warnings(scores[folder].overall):
+                console.note(f"{folder}: {line}")
             advance(1)
     alone = list(dict.fromkeys(preds or []))
     systems = [(str(folder), scores[folder]) for folder in alone]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pscli.metrics import distances
 from pscli.metrics.base import Score, Scored
+from pscli.metrics.frechet import frechet_resampled
 from pscli.metrics.resample import Array
 
 if TYPE_CHECKING:
@@ -88,6 +89,16 @@ class Photos:
         return self.drawn.double().numpy(), self.gold.double().numpy()
 
     @cached_property
+    def distance(self) -> float:
+        """Squared Fréchet distance; N, M >= 2."""
+        from torch_fidelity import KEY_METRIC_FID
+        from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+        sides = (fid_features_to_statistics(rows) for rows in (self.drawn, self.gold))
+        value = fid_statistics_to_metric(*sides, verbose=False)[KEY_METRIC_FID]
+        return max(0.0, float(value))  # rounding may leave -1e-19
+
+    @cached_property
     def likeness(self) -> Likeness:
         drawn, gold = (rows[some] for rows, some in zip(self.rows, self.pairs, strict=True))
         return distances.Likeness(distances.unit(drawn), distances.unit(gold))
@@ -143,17 +154,11 @@ def inception_score(photos: Photos, extractor: str) -> Scored:
 
 def frechet(photos: Photos) -> Scored:
     """FID, or the Fréchet distance over whichever features."""
-    from torch_fidelity import KEY_METRIC_FID
-    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
-
     if photos.fewest < 2:
         return photos.lacking([FID], 2)
-    sides = (fid_features_to_statistics(rows) for rows in (photos.drawn, photos.gold))
-    value = fid_statistics_to_metric(*sides, verbose=False)[KEY_METRIC_FID]
     few = photos.fewest <= photos.width
     how = f"{SINGULAR}{photos.width}" if few else ""
-    value = max(0.0, float(value))  # rounding may leave -1e-19
-    return Scored((Score(FID, value, len(photos.drawn), how, "lower"),))
+    return Scored((Score(FID, photos.distance, len(photos.drawn), how, "lower"),))
 
 
 def kernel(photos: Photos) -> Scored:
@@ -232,6 +237,7 @@ def resampled(photos: Photos, counts: Array) -> dict[str, Array]:
         parts = _parts(order, _splits(len(order)))
         found[IS] = distances.weighted_inception_score(photos.probabilities, parts, drawn)
     if photos.fewest > 1:
+        found[FID] = frechet_resampled(photos.distance, *photos.rows, drawn, gold)
         for name, kernels in photos.kernels.items():
             found[name] = 1000 * distances.weighted_mmd2(kernels, drawn, gold)
     if len(photos.pairs[0]) > 1:
