@@ -2,7 +2,18 @@
 
 # isort: off
 from pscli.cli.app import app, main
-from pscli.cli import data, plan, train, generate, score, push, foundations
+from pscli.cli import data, plan, train, generate, score, report, push, foundations
 
 # isort: on
-__all__ = ["app", "data", "foundations", "generate", "main", "plan", "push", "score", "train"]
+__all__ = [
+    "app",
+    "data",
+    "foundations",
+    "generate",
+    "main",
+    "plan",
+    "push",
+    "report",
+    "score",
+    "train",
+]
