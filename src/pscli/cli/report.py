@@ -8,22 +8,56 @@ from typing import Annotated
 import typer
 
 from pscli import console
-from pscli.cli.app import app
+from pscli.cli.app import Device, Overwrite, app
+from pscli.cli.score import groups
 from pscli.errors import ConfigError
 from pscli.files import replacing
 from pscli.runs import is_run
+
+FILES = {".htm", ".html", ".jpeg", ".jpg", ".pdf", ".svg"}  # endings that no folder means
+ROWS, CARDS = 4, 240
 
 
 @app.command()
 def report(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="PREDS... | RUN", help="Predictions, or one run.")
-    ],
-    out: Annotated[Path, typer.Option(help="PNG file to write.", show_default=False)],
-    count: Annotated[int, typer.Option(min=1, help="Conversations, each of a dialogue.")] = 4,
+        list[Path] | None,
+        typer.Argument(metavar="PREDS|RUNS...", help="Predictions, or training runs."),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of the page; or a PNG file: a picture of conversations alone."),
+    ] = Path("report"),
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PREDS,PREDS,...",
+            help="Several seeds of a system: one column, mean ± standard deviation; repeatable.",
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Responses in the gallery; conversations of a picture.",
+            show_default=f"{CARDS}; {ROWS}",
+        ),
+    ] = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option(help="Only instances of this type; repeatable.", show_default="all in turn"),
+        typer.Option(help="Only instances of this type; repeatable.", show_default="all"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
+    extractor: Annotated[
+        str, typer.Option(help="What sees the photos for IS and FID, as of `score`.")
+    ] = "photoworld",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:NAME",
+            help="A metric of your own as well; repeatable.",
+            show_default=False,
+        ),
     ] = None,
     use: Annotated[
         list[str] | None,
@@ -33,19 +67,50 @@ def report(
             show_default=False,
         ),
     ] = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
 ) -> None:
-    """Draw conversations of several systems side by side, or the curves of a run."""
+    """Write a page with scores, curves and conversations side by side; or draw a picture."""
+    together = groups(group or [])
+    named = list(folders or [])
+    if not named and not together:
+        raise typer.BadParameter("name at least one folder of predictions, a run, or a --group.")
+    if out.suffix.lower() == ".png":
+        _picture(named, list(together), out, count or ROWS, kind or [], use or [])
+    elif out.suffix.lower() in FILES:
+        raise ConfigError(
+            f"{out} is no name for a report.",
+            "Expected a folder for its page, or the name of a picture that ends in .png.",
+        )
+    else:
+        console.quiet_libraries()
+        from pscli.report.columns import contents
+        from pscli.report.page import INDEX, Options, write_page
+
+        options = Options(
+            count or CARDS, tuple(kind or ()), seed, extractor, tuple(metric or ()), device,
+            tuple(use or ()),
+        )  # fmt: skip
+        write_page(out, contents(named, together), options, overwrite)
+        out = out / INDEX
+    console.result(str(out))
+
+
+def _picture(
+    folders: list[Path], together: list[str], out: Path, count: int, kinds: list[str],
+    use: list[str],
+) -> None:  # fmt: skip
+    """Conversations of several systems, or the curves of a run, as a PNG."""
     from pscli.report.sheet import curves, sheet
 
-    if out.suffix.lower() != ".png":
-        raise ConfigError(f"{out} is no name for a picture.", "Expected a name that ends in .png.")
+    if together:
+        raise ConfigError(f"A picture has no place for --group {together[0]}.", "Name folders.")
     runs = [folder for folder in folders if is_run(folder)]
     if runs and len(folders) > 1:
         raise ConfigError(f"{runs[0]} is a run, which is drawn alone.", "Name predictions only.")
     if runs:
         curves(runs[0], out)
     else:
-        picture = sheet(folders, count, kind or [], use or [])
+        picture = sheet(folders, count, kinds, use)
         with replacing(out) as file:
             picture.save(file, "PNG")
-    console.result(str(out))

@@ -100,8 +100,8 @@ def score(
     Of several systems it tells whether they differ, on the instances that all have answered.
     """
     form = "json" if as_json else form
-    groups = dict(map(_group, group or []))
-    folders = list(dict.fromkeys([*(preds or []), *(f for some in groups.values() for f in some)]))
+    together = groups(group or [])
+    folders = list(dict.fromkeys([*(preds or []), *(f for fs in together.values() for f in fs)]))
     if not folders:
         raise typer.BadParameter("name at least one folder of predictions, or a --group.")
     console.quiet_libraries()
@@ -132,8 +132,8 @@ def score(
             advance(1)
     alone = list(dict.fromkeys(preds or []))
     systems = [(str(folder), scores[folder]) for folder in alone]
-    means = [(name, grouped([scores[f] for f in some])) for name, some in groups.items()]
-    sides = [[values[f] for f in some] for some in ([[f] for f in alone] + [*groups.values()])]
+    means = [(name, grouped([scores[f] for f in some])) for name, some in together.items()]
+    sides = [[values[f] for f in some] for some in ([[f] for f in alone] + [*together.values()])]
     kinds = list(dict.fromkeys(kind for _, s in systems + means for kind in s.by_kind))
     compared = draws > 0 and len(sides) > 1
     apart = differences(sides, chosen, draws, kinds if by_type else ()) if compared else []
@@ -153,6 +153,11 @@ def score(
         console.show(part)
     for line in (*report.notes, *report.signatures, *report.reasons):
         console.result(line)  # not wrapped, so that it can be copied
+
+
+def groups(texts: list[str]) -> dict[str, list[Path]]:
+    """Folders by name, as --group gives them. Raises ConfigError if one names none."""
+    return dict(map(_group, texts))
 
 
 def _group(text: str) -> tuple[str, list[Path]]:

@@ -52,6 +52,8 @@ class Answers:
     recall) are scored.
     """
 
+    marks = {"right": "answer"}  # noqa: RUF012 (what the report marks right or wrong)
+
     def values(self, predictions: Sequence[Prediction]) -> list[Asked | None]:
         """Raises DataError if a truth asks for a detail that photoworld does not know."""
         return [_asked(p) for p in predictions]
@@ -117,6 +119,8 @@ class Faithfulness:
     photo counts as wrong, except in the figures marked `(sent)`. Of several the first counts.
     Instances whose truth says that a photo is due are scored (share and vary).
     """
+
+    marks = {"caption": "caption", "things": "things", "setting": "setting"}  # noqa: RUF012
 
     def values(self, predictions: Sequence[Prediction]) -> list[Due | None]:
         """Raises DataError if a photo cannot be decoded."""

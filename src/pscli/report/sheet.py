@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -15,6 +15,7 @@ from pscli.errors import DataError, PscliError
 from pscli.predictions.folder import Prediction, Side, open_photo, read_predictions
 from pscli.predictions.settings import Settings, read_settings
 from pscli.registry import TABLES
+from pscli.report.columns import logged, names
 from pscli.report.pictures import Parts, contact_sheet, conversation, loss_plot
 from pscli.runs import Run
 
@@ -44,17 +45,17 @@ def sheet(
             f"The folders share no instance{' of type ' + ', '.join(kinds) if kinds else ''}.",
             "Generate them from the same split.",
         )
-    dialogues = _dialogues(settings, use) if settings else {}
+    dialogues = dialogues_behind(settings, use) if settings else {}
     rows = []
     for id in chosen:
-        before, speaker = _context(dialogues, id)
+        before, speaker = context_of(dialogues, id)
         rows.append(
             [
-                conversation(before, speaker, _parts(p.prediction, id), _parts(p.reference, id))
+                conversation(before, speaker, parts_of(p.prediction, id), parts_of(p.reference, id))
                 for p in (system[id] for system in systems)
             ]
         )
-    return contact_sheet(rows, _names(folders), LEGEND)
+    return contact_sheet(rows, names(folders), LEGEND)
 
 
 def choose(
@@ -85,7 +86,8 @@ def choose(
     return chosen
 
 
-def _parts(side: Side, id: str) -> Parts:
+def parts_of(side: Side, id: str) -> Parts:
+    """A response as it is drawn: its text, its photos, and captions of those that are gone."""
     captions = itertools.chain(side.captions, itertools.repeat(None))
     photos = [
         Photo(open_photo(path, id), caption)
@@ -99,7 +101,7 @@ def _parts(side: Side, id: str) -> Parts:
     ]
 
 
-def _dialogues(settings: Settings, use: Collection[str]) -> dict[str, Dialogue]:
+def dialogues_behind(settings: Settings, use: Collection[str]) -> dict[str, Dialogue]:
     """The dialogues behind predictions of ours; where they cannot be had, a note says why."""
     name = settings.dataset
     if name not in TABLES["dataset"] and name not in use:
@@ -116,18 +118,12 @@ def _dialogues(settings: Settings, use: Collection[str]) -> dict[str, Dialogue]:
     return {dialogue.id: dialogue for dialogue in dialogues}
 
 
-def _context(dialogues: dict[str, Dialogue], id: str) -> tuple[list[Response], str]:
+def context_of(dialogues: Mapping[str, Dialogue], id: str) -> tuple[list[Response], str]:
     """What was said before an instance, and who replies; nothing if it is of none of these."""
     name, _, number = id.rpartition("/")
     responses = dialogues[name].responses if name in dialogues else []
     index = int(number) if number.isdecimal() and number.isascii() else len(responses)
     return (responses[:index], responses[index].speaker) if index < len(responses) else ([], "")
-
-
-def _names(folders: Sequence[Path]) -> list[str]:
-    """Names of the folders, or their whole paths if two names are equal."""
-    names = [folder.resolve().name for folder in folders]
-    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
 
 
 def curves(run: Path, out: Path) -> None:
@@ -136,10 +132,4 @@ def curves(run: Path, out: Path) -> None:
     Raises:
         DataError: if it has no lines yet, or a broken one.
     """
-    lines = Run(run).metrics
-    if not lines:
-        raise DataError(f"{run} has logged nothing yet.", "Wait for its first steps.")
-    for number, line in enumerate(lines, start=1):
-        if not isinstance(line.get("step"), int | float):
-            raise DataError(f"{run / 'metrics.jsonl'}:{number} has no step.", "Delete the line.")
-    loss_plot(lines, out, Run(run).monitored)
+    loss_plot(logged(run), out, Run(run).monitored)

@@ -1,0 +1,138 @@
+"""What a report is of: folders of predictions, one column a system, and the runs behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pscli.errors import DataError
+from pscli.predictions.folder import FILE_NAME
+from pscli.predictions.settings import read_settings
+from pscli.runs import Run, is_run
+
+
+@dataclass(frozen=True)
+class Column:
+    """A system.
+
+    Args:
+        folders: Its predictions; of several seeds, one folder each.
+    """
+
+    name: str
+    folders: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Systems with predictions, and training runs.
+
+    Args:
+        runs: Name of a system, and its runs in order.
+        notes: What the reader should know about either.
+    """
+
+    columns: list[Column] = field(default_factory=list)
+    runs: dict[str, list[Path]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def contents(folders: Sequence[Path], groups: Mapping[str, Sequence[Path]]) -> Contents:
+    """Sorts what was named: predictions, runs, and groups of either.
+
+    A run that is named brings its predictions, unless some that its agent made are named as well:
+    those of `preds/NAME`, else, if only runs are named, the newest of its dev split. Predictions
+    that are named bring the run of their agent, if its folder is still there.
+
+    Raises:
+        DataError: if a folder or a system is named twice.
+    """
+    every = [*folders, *(folder for some in groups.values() for folder in some)]
+    places = [folder.resolve() for folder in every]
+    for number, folder in enumerate(every):
+        if places[number] in places[:number]:
+            raise DataError(f"{folder} is named twice.", "Name every folder once.")
+    origins = {run.resolve() for folder in every if not _alone(folder) and (run := run_of(folder))}
+    notes: list[str] = []
+
+    def predictions(folder: Path) -> list[Path]:
+        if not _alone(folder):
+            return [folder]
+        return (
+            [] if folder.resolve() in origins else _of_run(folder, all(map(_alone, every)), notes)
+        )
+
+    single = {folder: preds for folder in folders if (preds := predictions(folder))}
+    columns = [
+        Column(name, tuple(preds))
+        for name, preds in zip(names(list(single)), single.values(), strict=True)
+    ]
+    for name, some in groups.items():
+        if name in (column.name for column in columns):
+            raise DataError(f"Two systems are called {name!r}.", "Give the group another name.")
+        if preds := [p for folder in some for p in predictions(folder)]:
+            columns.append(Column(name, tuple(preds)))
+    return Contents(columns, _runs(columns, every), notes)
+
+
+def _runs(columns: Sequence[Column], every: Sequence[Path]) -> dict[str, list[Path]]:
+    """Runs by the name of their system: those behind predictions, then those named alone."""
+    found: dict[str, list[Path]] = {}
+    taken: set[Path] = set()
+    owners = [(column.name, run_of(folder)) for column in columns for folder in column.folders]
+    for name, run in [*owners, *((folder.resolve().name, folder) for folder in every)]:
+        if run and is_run(run) and run.resolve() not in taken:
+            taken.add(run.resolve())
+            found.setdefault(name, []).append(run)
+    return found
+
+
+def _of_run(folder: Path, samples: bool, notes: list[str]) -> list[Path]:
+    """Predictions of a run of which none were named; those of dev if `samples`."""
+    usual = Path("preds") / folder.resolve().name
+    origin = run_of(usual) if (usual / FILE_NAME).is_file() else None
+    if origin and origin.resolve() == folder.resolve():
+        return [usual]
+    found = sorted(path.parent for path in (folder / "samples").glob(f"*/{FILE_NAME}"))
+    if samples and found:
+        notes.append(f"{folder}: no predictions were named; these are {found[-1].name}, of dev.")
+        return found[-1:]
+    notes.append(f"{folder}: its predictions were not named; only its curves are shown.")
+    return []
+
+
+def run_of(preds: Path) -> Path | None:
+    """The run whose agent made predictions, if it can be found."""
+    settings = read_settings(preds)
+    if settings is None:
+        return None
+    agent = Path(settings.agent)
+    places = (agent, agent.parent) if agent.name == "agent" else (agent,)
+    return next((place for place in places if is_run(place)), None)
+
+
+def _alone(folder: Path) -> bool:
+    """Whether a folder is a run, and holds no predictions of its own."""
+    return is_run(folder) and not (folder / FILE_NAME).is_file()
+
+
+def names(folders: Sequence[Path]) -> list[str]:
+    """Names of the folders, or their whole paths if two names are equal."""
+    short = [folder.resolve().name for folder in folders]
+    return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
+
+
+def logged(run: Path) -> list[dict[str, float]]:
+    """Lines of a run's metrics, each with its step.
+
+    Raises:
+        DataError: if it has no lines yet, or a broken one.
+    """
+    lines = Run(run).metrics
+    if not lines:
+        raise DataError(f"{run} has logged nothing yet.", "Wait for its first steps.")
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(line.get("step"), int | float):
+            raise DataError(f"{run / 'metrics.jsonl'}:{number} has no step.", "Delete the line.")
+    return lines

@@ -1,0 +1,300 @@
+"""The report's page: one HTML file that shows everything and loads nothing, and its figures as PNG.
+
+Every text of the page, whoever wrote it, passes `plain` and is then escaped: by Jinja in the page,
+and by `embedded` in the block of data that page.js reads. The policy in the page's head lets the
+browser run that one script, use that one style sheet and show embedded pictures; nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pscli import __version__, console
+from pscli.console import plain
+from pscli.errors import CheckpointError
+from pscli.files import claim, locked, new_folder, replacing, to_json, write_text
+from pscli.metrics.base import Metric
+from pscli.metrics.group import grouped
+from pscli.metrics.score import Scores, metrics, score
+from pscli.predictions.folder import Prediction, read_predictions
+from pscli.predictions.settings import Settings, read_settings
+from pscli.report import page_gallery
+from pscli.report.columns import Column, Contents
+from pscli.report.page_curves import Curves, curves
+from pscli.report.page_tables import headline, tables
+from pscli.report.sheet import dialogues_behind
+from pscli.report.table import left_out, signatures
+
+INDEX = "index.html"
+WEB = Path(__file__).with_name("web")
+SECTIONS = {"headline": "The paper’s table", "scores": "All scores", "training": "Training",
+            "gallery": "Conversations", "how": "How it was made"}  # fmt: skip
+CONVENTION = "Text in sacreBLEU’s convention, captions not counted."
+
+
+@dataclass(frozen=True)
+class Options:
+    """What of a report may be chosen.
+
+    Args:
+        count: Instances in the gallery, at most.
+        kinds: Instance types in the gallery; all by default.
+        seed: Of what is drawn at random.
+        extractor, own, device: As of `metrics.score.metrics`.
+        use: Datasets `module:object` that a folder may name, for contexts.
+    """
+
+    count: int = 240
+    kinds: tuple[str, ...] = ()
+    seed: int = 0
+    extractor: str = "photoworld"
+    own: tuple[str, ...] = ()
+    device: str = "cpu"
+    use: tuple[str, ...] = ()
+
+
+def write_page(out: Path, found: Contents, options: Options, overwrite: bool = False) -> None:
+    """Writes `index.html`, and the figures that it shows as PNG files beside it.
+
+    Raises:
+        CheckpointError: if the folder holds something else, or a report that may not be replaced.
+        DataError: if predictions, photos or metrics of a run are broken.
+        ConfigError: if a metric or an extractor cannot be had.
+    """
+    claim(out, INDEX, overwrite, CheckpointError)
+    drawn = curves(found.runs, _order(found)) if found.runs else None
+    html = page(found, options, drawn)
+    with locked(out, "writing a report"), new_folder(out) as folder:
+        write_text(folder / INDEX, html)
+        for figure in drawn.figures if drawn else ():
+            for theme, data in (("", figure.light), ("-dark", figure.dark)):
+                with replacing(folder / "figures" / f"{figure.name}{theme}.png") as file:
+                    file.write(data)
+
+
+def page(found: Contents, options: Options, drawn: Curves | None) -> str:
+    """The page as HTML."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    columns = found.columns
+    names = [column.name for column in columns]
+    read = {folder: read_predictions(folder) for column in columns for folder in column.folders}
+    chosen = metrics(options.extractor, options.own, device=options.device)
+    usual = _scored(columns, read, chosen)
+    authors = _scored(columns, read, {"text": _authors()}, by_kind=False)
+    known = {folder: read_settings(folder) for folder in read}
+    dataset, title = _titled(list(known.values()))
+    notes = list(found.notes)
+    gallery, rule = _gallery(columns, read, chosen, known, options, notes)
+    order = _order(found)
+    scored = bool(columns)
+    values: dict[str, Any] = {
+        "title": title,
+        "facts": _facts(columns, found, read),
+        "columns": names,
+        "seeds": any(len(column.folders) > 1 for column in columns),
+        "headline": headline(authors, usual, dataset, f"Here: {title}") if scored else None,
+        "convention": CONVENTION,
+        "tables": tables(usual) if scored else [],
+        "figures": [_figure(figure) for figure in drawn.figures] if drawn else [],
+        "window": drawn.window if drawn else "",
+        "legend": [(_legend(name, runs), order.index(name)) for name, runs in found.runs.items()],
+        "gallery": Markup(embedded(gallery)) if gallery else "",
+        "gallery_rule": rule,
+        "sources": _sources(columns, known, read),
+        "signatures": signatures(usual) + [f"authors: {s}" for s in signatures(authors)],
+        "left_out": left_out(usual),
+        "notes": notes,
+        "version": __version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    there = {name for name in SECTIONS if values.get(name) or name == "how"}
+    there |= {"scores"} if values["tables"] else set()
+    there |= {"training"} if values["figures"] else set()
+    style, script = ((WEB / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    environment = Environment(
+        loader=FileSystemLoader(WEB),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        **values,
+        sections=[(name, text) for name, text in SECTIONS.items() if name in there],
+        style=Markup(style),
+        script=Markup(script),
+        policy=_policy(style, script),
+    )
+
+
+# -- safety ------------------------------------------------------------------------------------
+
+
+def embedded(value: Any) -> str:
+    """JSON for a script block: no text in it can end the block, or begin a comment."""
+    text = to_json(_plain(value), indent=None)
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+def _plain(value: Any) -> Any:
+    """The value with control characters spelt out in every text."""
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _shown(value: Any) -> Any:
+    """What Jinja prints of a value, before it escapes it."""
+    return plain(value) if type(value) is str else value
+
+
+def _policy(style: str, script: str) -> str:
+    """A Content Security Policy that names the page's own style sheet and script by their hash."""
+
+    def hashed(text: str) -> str:
+        digest = hashlib.sha256(text.encode("utf-8")).digest()
+        return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+    return (
+        f"default-src 'none'; img-src data:; style-src {hashed(style)}; "
+        f"script-src {hashed(script)}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+# -- parts of the page -------------------------------------------------------------------------
+
+
+def _authors() -> Metric:
+    from pscli.metrics.text import Text
+
+    return Text("authors")
+
+
+def _scored(
+    columns: Sequence[Column],
+    read: Mapping[Path, list[Prediction]],
+    chosen: dict[str, Metric],
+    by_kind: bool = True,
+) -> list[tuple[str, Scores]]:
+    """Scores of each system; of several seeds their mean and deviation."""
+    found = []
+    with console.progress("Scoring", len(read)) as advance:
+        for column in columns:
+            runs = []
+            for folder in column.folders:
+                runs.append(score(read[folder], chosen, by_kind))
+                advance(1)
+            found.append((column.name, grouped(runs) if len(runs) > 1 else runs[0]))
+    return found
+
+
+def _gallery(
+    columns: Sequence[Column],
+    read: Mapping[Path, list[Prediction]],
+    chosen: Mapping[str, Metric],
+    known: Mapping[Path, Settings | None],
+    options: Options,
+    notes: list[str],
+) -> tuple[dict[str, Any] | None, str]:
+    """The gallery's data and how it was chosen; a note where there is nothing to show."""
+    if not columns:
+        return None, ""
+    first = [column.folders[0] for column in columns]
+    by_id = [{p.id: p for p in read[folder]} for folder in first]
+    shared = [
+        p
+        for p in read[first[0]]
+        if all(p.id in system for system in by_id)
+        and (not options.kinds or p.kind in options.kinds)
+    ]
+    if not shared:
+        notes.append("No conversations: the systems share no instance of the types asked for.")
+        return None, ""
+    some = [[system[p.id] for p in shared] for system in by_id]
+    found = [page_gallery.marks(predictions, chosen) for predictions in some]
+    worth = [page_gallery.figures(p, m) for p, m in zip(some, found, strict=True)]
+    choice = page_gallery.choose(shared, worth, options.count, options.seed)
+    settings = next(filter(None, map(known.__getitem__, first)), None)
+    dialogues = dialogues_behind(settings, options.use) if settings else {}
+    names = [column.name for column in columns]
+    rule = page_gallery.rule(choice, options.seed)
+    if any(len(column.folders) > 1 for column in columns):
+        rule += " Of several seeds the first is shown."
+    return page_gallery.payload(names, by_id, found, choice, dialogues), rule
+
+
+def _order(found: Contents) -> list[str]:
+    """Names of systems in the order of their colours."""
+    return list(dict.fromkeys([*(column.name for column in found.columns), *found.runs]))
+
+
+def _titled(settings: Collection[Settings | None]) -> tuple[str, str]:
+    """Data set in the registry, and what the report is of, where the folders agree."""
+    of = {(s.dataset, s.split) for s in settings if s}
+    if len(of) != 1:
+        return "", "Photo-sharing dialogue"
+    ((dataset, split),) = of
+    return dataset, f"{dataset}, {split} split"
+
+
+def _facts(
+    columns: Sequence[Column], found: Contents, read: Mapping[Path, list[Prediction]]
+) -> str:
+    runs = sum(map(len, found.runs.values()))
+    names = ", ".join(column.name for column in columns)
+    told = [f"{_many(len(columns), 'system')}: {names}"] if columns else []
+    sizes = dict.fromkeys(len(predictions) for predictions in read.values())
+    told += [f"{' / '.join(f'{size:,}' for size in sizes)} responses each"] if sizes else []
+    told += [_many(runs, "training run")] if runs else []
+    return " · ".join(told)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _legend(name: str, runs: Sequence[Path]) -> str:
+    return name if len(runs) == 1 else f"{name} ({_many(len(runs), 'run')})"
+
+
+def _figure(figure: Any) -> dict[str, Any]:
+    width, height = figure.size
+    return {
+        "title": figure.title,
+        "light": _uri(figure.light),
+        "dark": _uri(figure.dark),
+        "width": width,
+        "height": height,
+    }
+
+
+def _sources(
+    columns: Sequence[Column],
+    known: Mapping[Path, Settings | None],
+    read: Mapping[Path, list[Prediction]],
+) -> list[list[str]]:
+    """What was read: a line of headings, then one a folder."""
+    rows = [["System", "Predictions", "Responses", "Agent", "Weights", "Data", "Seed"]]
+    for column in columns:
+        for folder in column.folders:
+            s = known[folder]
+            of = [s.agent, s.weights, f"{s.dataset} {s.split}", str(s.seed)] if s else ["–"] * 4
+            rows.append([column.name, str(folder), f"{len(read[folder]):,}", *of])
+    return rows if len(rows) > 1 else []

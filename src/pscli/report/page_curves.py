@@ -1,0 +1,158 @@
+"""Curves of training runs for the report's page: smoothed, with every dev score."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pscli.report.columns import logged
+from pscli.report.pictures import CURVES
+from pscli.runs import Run
+
+SHOWN = ("sharing F1", "answer accuracy", "photo faithfulness")  # of dev, beside what is watched
+LIGHT = ("#b3541e", "#22688f", "#3f7a4d", "#7a5aa6", "#8a6d1d", "#a33c63")  # as page.css has them
+DARK = ("#eb9a66", "#76b7d9", "#83c08f", "#b69be0", "#d0b35f", "#e18aa8")
+STROKES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 3)))  # colour is not all
+THEMES = {
+    "light": (LIGHT, "#faf8f4", "#2b2926", "#6f685f"),
+    "dark": (DARK, "#181715", "#ebe7e0", "#a59d92"),
+}
+SIZE = (4.2, 2.7)  # inches
+DPI = 150
+FEW = 40  # points of a curve that are drawn as points
+DECADES = 1e3  # from largest to smallest value, beyond which the scale is logarithmic
+
+Points = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One curve of all runs. Args: light, dark: PNG files."""
+
+    name: str
+    title: str
+    light: bytes
+    dark: bytes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in CSS pixels."""
+        return round(SIZE[0] * 100), round(SIZE[1] * 100)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Figures of runs. Args: window: Over how many steps they are smoothed, in words."""
+
+    figures: list[Figure]
+    window: str
+
+
+def curves(runs: Mapping[str, Sequence[Path]], order: Sequence[str]) -> Curves:
+    """A figure for every loss and dev score that a run has logged.
+
+    Args:
+        runs: Of each system, several seeds for example; they share its colour and stroke.
+        order: Names of systems, which number the colours.
+
+    Raises:
+        DataError: if a run has logged nothing, or a line of it is broken.
+    """
+    lines = {name: [logged(run) for run in some] for name, some in runs.items()}
+    dev = dict.fromkeys(
+        name for some in runs.values() for run in some for name in (*Run(run).monitored, *SHOWN)
+    )
+    titles = CURVES | {name: f"{name} on dev".replace("$", r"\$") for name in dev}
+    windows = [_window(_points(log, "loss")) for some in lines.values() for log in some]
+    figures = []
+    for key, title in titles.items():
+        drawn = {n: [p for log in some if (p := _points(log, key))] for n, some in lines.items()}
+        values = [v for some in drawn.values() for points in some for _, v in points]
+        if any(values) or (values and key in dev):  # the pipeline's gradient from L^v is always 0
+            pictures = (_draw(drawn, order, title, theme, key in dev) for theme in THEMES.values())
+            light, dark = pictures
+            figures.append(Figure(_file_name(key), _words(title), light, dark))
+    steps = " or ".join(str(window) for window in sorted(set(windows)))
+    return Curves(figures, f"{steps} steps")
+
+
+def _points(log: Sequence[Mapping[str, Any]], key: str) -> Points:
+    pairs = ((line["step"], line.get(key)) for line in log)
+    return [(s, float(v)) for s, v in pairs if isinstance(v, int | float) and math.isfinite(v)]
+
+
+def _window(points: Points) -> int:
+    """Points that are averaged: a twentieth of them, and odd, so that the mean is centred."""
+    return 1 if len(points) < FEW else len(points) // 40 * 2 + 1
+
+
+def smoothed(values: Sequence[float], window: int) -> list[float]:
+    """Means over `window` values around each; towards the ends over as many as lie on both sides.
+
+    Args:
+        window: Odd, >= 1.
+    """
+    half = window // 2
+    found = []
+    for i in range(len(values)):
+        reach = min(half, i, len(values) - 1 - i)
+        part = values[i - reach : i + reach + 1]
+        found.append(math.fsum(part) / len(part))
+    return found
+
+
+def _draw(
+    drawn: Mapping[str, Sequence[Points]], order: Sequence[str], title: str, theme: Any, dev: bool
+) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Sheet
+
+    colours, paper, ink, faded = theme
+    sheet = Sheet(figsize=SIZE, layout="constrained", facecolor=paper)
+    FigureCanvasAgg(sheet)  # no window system is asked for
+    axes = sheet.add_subplot()
+    for number, points in _numbered(drawn, order):
+        colour, stroke = colours[number % len(colours)], STROKES[number % len(STROKES)]
+        steps, values = zip(*points, strict=True)
+        few = dev or len(points) < FEW
+        if few:
+            axes.plot(steps, values, marker="o", markersize=4, color=colour, linestyle=stroke,
+                      linewidth=1, alpha=0.9)  # fmt: skip
+        else:
+            axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.22)
+            means = smoothed(values, _window(points))
+            axes.plot(steps, means, color=colour, linewidth=1.6, linestyle=stroke)
+    every = [v for some in drawn.values() for points in some for _, v in points]
+    if min(every) > 0 and max(every) / min(every) > DECADES:
+        axes.set_yscale("log")
+    axes.set_facecolor(paper)
+    axes.set_title(title, fontsize=10, color=ink, loc="left")
+    axes.set_xlabel("step", fontsize=8, color=faded)
+    axes.tick_params(labelsize=8, colors=faded, which="both", length=2)
+    axes.grid(alpha=0.25, color=faded, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(faded)
+    file = io.BytesIO()
+    sheet.savefig(file, dpi=DPI, format="png", facecolor=paper, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _numbered(
+    drawn: Mapping[str, Sequence[Points]], order: Sequence[str]
+) -> Iterator[tuple[int, Points]]:
+    for name, some in drawn.items():
+        for points in some:
+            yield order.index(name), points
+
+
+def _words(title: str) -> str:
+    """A title without the marks of a formula."""
+    return title.replace(r"\$", "\0").replace("$", "").replace(r"\tau", "τ").replace("\0", "$")
+
+
+def _file_name(key: str) -> str:
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in key).strip("-") or "curve"
