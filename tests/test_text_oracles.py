@@ -228,6 +228,12 @@ def test_figures_of_resamples_are_scores_of_repeated_values(convention: str) -> 
             assert figure[k] == pytest.approx(scores.get(name, np.nan), nan_ok=True)
 
 
+def test_of_no_values_sums_are_none() -> None:
+    text = Text()
+    assert len(text.sums([])) == 0
+    assert all(np.isnan(v).all() for v in text.figures(text.sums([]).sum(0)[None]).values())
+
+
 def test_distinct_of_resamples_without_a_token_is_none() -> None:
     texts = [(), ("a", "b"), ("b",)]
     counts = np.array([[1.0, 0, 0], [5, 1, 2], [0, 0, 3]])

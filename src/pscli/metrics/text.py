@@ -117,7 +117,8 @@ class Text(Sums):
         return replace(found, scores=tuple(replace(s, how=s.how + told) for s in found.scores))
 
     def sums(self, values: Sequence[Words]) -> Array:
-        return np.array([value.row for value in values], dtype=float)
+        width = sum(len(part.row((), ())) for part in self.parts)
+        return np.array([value.row for value in values], dtype=float).reshape(-1, width)
 
     def figures(self, sums: Array) -> dict[str, Array]:
         found: dict[str, Array] = {}

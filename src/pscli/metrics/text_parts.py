@@ -133,7 +133,7 @@ class Rouge(Part):
 
     def figures(self, sums: Array) -> list[Array]:
         total, blind, n = sums.T
-        return [np.where(2 * blind > n, np.nan, 100 * total / np.maximum(n, 1))]
+        return [100 * total / np.where((2 * blind > n) | (n == 0), np.nan, n)]
 
     def hows(self, sums: Array) -> list[str]:
         case = "lower" if self.cut == LETTERS else "mixed"
