@@ -557,3 +557,38 @@ def test_any_value_anywhere_is_read_or_refused_by_its_line(
     except DataError as error:
         said = error.message
     assert not said or f"{FILE_NAME}, line 1" in said
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(level=st.sampled_from(["list", "talk", "turns", "turn", "parts", "part"]), value=JSON)
+def test_any_value_in_a_dump_is_read_or_refused_by_its_place(
+    case: Case, level: str, value: Any
+) -> None:
+    at = {
+        "list": value,
+        "talk": [talk(7, SAID), value],
+        "turns": [talk(7, SAID), talk(8, value)],
+        "turn": [talk(7, SAID), talk(8, [None, value])],
+        "parts": [talk(7, SAID), talk(8, [None, {"turn": value}])],
+        "part": [talk(7, SAID), talk(8, [None, [value]])],
+    }
+    dumps(at[level])(case)
+    said = ""
+    try:
+        assert read_predictions(case.folder)
+    except DataError as error:
+        said = error.message
+    assert not said or "hyp.json" in said
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(hyp=st.binary(max_size=40), ref=st.binary(max_size=40))
+def test_any_bytes_as_plain_lists_are_read_or_refused(case: Case, hyp: bytes, ref: bytes) -> None:
+    lists(hyp, ref)(case)
+    said = ""
+    try:
+        found = read_predictions(case.folder)
+        assert len(found) == ref.removesuffix(b"\n").count(b"\n") + 1
+    except DataError as error:
+        said = error.message
+    assert not said or "hyp.txt" in said or "ref.txt" in said
