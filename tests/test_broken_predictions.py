@@ -312,6 +312,21 @@ def test_a_line_is_named_with_its_reason(
     assert not Path("p/scores.json").exists() and not Path("x.png").exists()
 
 
+def test_all_that_are_broken_are_counted(case: Case) -> None:
+    good = [case.record(id=f"a/{i}") for i in range(3)]
+    lost = case.record(prediction={"text": "a", "photos": ["images/2.png"]})
+    case.write(*good, lost, case.record(id="a/1"), case.record(id="a/1"), "{", "[]", good[0])
+    refused(
+        run("score"),
+        "p/predictions.jsonl, line 4, prediction: photo 'images/2.png' does not exist in",
+        ". Of 9 entries 6 cannot be used; this is the first.",
+    )
+    dumps([talk(i, [None, TALK[1]]) for i in range(1200)], [talk(i) for i in range(1200)])(case)
+    (case.folder / FILE_NAME).unlink()
+    (case.folder / "images/1.png").unlink()
+    refused(run("score"), "hyp.json, conversation 1, turn 2, ", "Of 1,200 entries 1,200 cannot be")
+
+
 @pytest.mark.parametrize("command", ["score", "report"])
 @pytest.mark.parametrize(("broken", "problem"), ids(PIXELS))
 def test_a_photo_that_cannot_be_decoded_is_named_with_its_instance(

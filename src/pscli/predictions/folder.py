@@ -106,21 +106,32 @@ def read_predictions(folder: Path) -> list[Prediction]:
 
     Raises:
         DataError: if there are none, a line has another form, an id comes twice, or a photo is
-            missing, is empty or lies outside the folder. It names the line.
+            missing, is empty or lies outside the folder. It names the first of them and says how
+            many there are.
     """
     predictions: list[Prediction] = []
     seen: dict[str, str] = {}
+    broken: list[DataError] = []
     root = folder.resolve()
     for file, place, record in _entries(folder):
         at = f"{file}, {place}"
-        prediction = _prediction(record, root, at)
-        if prediction.id in seen:
-            raise DataError(
-                f"{at}: id {SHOWN.repr(prediction.id)} is already on {seen[prediction.id]}.",
-                "Delete one of the two lines.",
-            )
+        try:
+            prediction = _prediction(_record(record, at), root, at)
+            if prediction.id in seen:
+                raise DataError(
+                    f"{at}: id {SHOWN.repr(prediction.id)} is already on {seen[prediction.id]}.",
+                    "Delete one of the two lines.",
+                )
+        except DataError as error:
+            broken.append(error)
+            continue
         seen[prediction.id] = place
         predictions.append(prediction)
+    if len(broken) > 1:
+        of = f"Of {len(broken) + len(predictions):,} entries {len(broken):,} cannot be used"
+        raise DataError(f"{broken[0].message} {of}; this is the first.", broken[0].hint)
+    if broken:
+        raise broken[0]
     return predictions
 
 
@@ -147,10 +158,14 @@ def _entries(folder: Path) -> Iterator[Entry]:
     if not lines:
         raise DataError(f"{folder} has no predictions.", write)
     for number, line in lines:
-        record = parsed(line, f"{path}, line {number}", FORM, CUT_OFF)
-        if not isinstance(record, dict):
-            raise DataError(f"{path}, line {number} is not an object.", FORM)
-        yield Entry(path, f"line {number}", record)
+        yield Entry(path, f"line {number}", line)
+
+
+def _record(record: dict[str, Any] | bytes, at: str) -> dict[str, Any]:
+    value = parsed(record, at, FORM, CUT_OFF) if isinstance(record, bytes) else record
+    if not isinstance(value, dict):
+        raise DataError(f"{at} is not an object.", FORM)
+    return value
 
 
 def _prediction(record: dict[str, Any], root: Path, at: str) -> Prediction:

@@ -29,11 +29,11 @@ SHOWN.maxstring = 100
 
 
 class Entry(NamedTuple):
-    """One response: where it stands, and its record, not yet checked."""
+    """One response: where it stands, and its record or line of JSON, not yet checked."""
 
     file: Path
     place: str
-    record: dict[str, Any]
+    record: dict[str, Any] | bytes
 
 
 class Talk(NamedTuple):
