@@ -101,6 +101,15 @@ def test_numbers_keep_two_digits() -> None:
     assert shown == ["0.00", "12.35", "-0.50", "0.012", "-0.00012"]
 
 
+def test_wide_cells_fit_as_well() -> None:
+    """Names and figures as long as they come."""
+    wide = score("own-photo cosine-photoworld of all", -98765.432, interval=(-99999.5, -11111.25))
+    systems = [(name, Scores(40, Scored((wide,)))) for name in (LONG, "B")]
+    apart = Difference(wide.name, 0, 1, -55555.5, "higher", 40, "", (-66666.5, -4444.5), 1e-9)
+    for width in (40, 80):
+        assert max(map(len, lines(tables(systems, [apart], shared=40), width))) <= width
+
+
 @pytest.mark.parametrize("width", [40, 80, 160])
 @pytest.mark.parametrize("names", [("A", "B"), (LONG, LONG.upper())])
 def test_tables_fit_and_lose_nothing(width: int, names: tuple[str, str]) -> None:

@@ -247,10 +247,12 @@ def _parts(found: Tables, block: Block, width: int) -> list[Table]:
     ]
     if any(pair(row) for row in block.rows):
         columns.append(("difference", [_apart(pair(row)) for row in block.rows]))
-    label = min(LABEL, max(NARROW, width - len(columns) * (CELL + 2) - 3, 0))
-    if label == NARROW:  # not all stand beside each other in any case
-        label = min(LABEL, max(NARROW, (width - 3) % (CELL + 2) + CELL))
-    beside = max(1, (width - label - 3) // (CELL + 2))
+    each = CELL + 3  # with what stands between columns
+    label = width - len(columns) * each - 3
+    if label < NARROW:  # not all stand beside each other
+        label = NARROW + max(0, width - NARROW - 3) % each
+    label = min(LABEL, label)
+    beside = max(1, (width - label - 3) // each)
     result = []
     for start in range(0, len(columns), beside):
         some = columns[start : start + beside]
