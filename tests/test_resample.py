@@ -10,6 +10,9 @@ import pytest
 
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.resample import Array, Sums, drawn, interval, resampled, sampled, units
+from pscli.metrics.sharing import Sharing
+from pscli.metrics.text import Text
+from pscli.predictions.folder import Prediction, Side
 
 
 class Mean:
@@ -89,3 +92,86 @@ def test_no_interval_where_resamples_tell_none() -> None:
     holes = np.where(np.arange(101) < 6, np.nan, draws)
     assert interval(0.5, holes, 50) is None
     assert interval(0.5, np.where(np.arange(101) < 5, np.nan, draws), 50) is not None
+
+
+# -- coverage ----------------------------------------------------------------------------------
+
+WORDS = [
+    "look", "at", "my", "red", "dog", "on", "the", "beach", "is", "it", "big", "yes", "no", "where",
+]  # fmt: skip
+
+
+def pool(dialogues: int) -> list[Prediction]:
+    """Answers of one to four turns a dialogue, some dialogues better than others: words are kept
+    with its chance, and photos are sent when due with the same."""
+    generator, found = np.random.default_rng(0), []
+    for dialogue in range(dialogues):
+        good = generator.beta(4, 3)
+        for turn in range(generator.integers(1, 5)):
+            gold = generator.choice(WORDS, generator.integers(4, 12))
+            kept = generator.random(len(gold)) < good
+            words = np.where(kept, gold, generator.choice(WORDS, len(gold)))
+            words = words[: generator.integers(3, 13)]
+            due = int(generator.random() < 0.3)
+            sent = due if generator.random() < good else 1 - due
+            sides = (Side(" ".join(gold), missing=due), Side(" ".join(words), missing=sent))
+            found.append(Prediction(f"{dialogue}/{turn}", None, *sides))
+    return found
+
+
+def coverage(names: Sequence[str], dialogues: int, times: int) -> dict[str, float]:
+    """How often intervals of samples hold the figure of the pool that they are drawn from."""
+    everything = pool(1200)
+    whole = units([p.id for p in everything])
+    rows_of = [np.flatnonzero(whole == unit) for unit in range(1200)]
+    text, sharing = Text(), Sharing()
+    text.distinct = {}
+    generator = np.random.default_rng(1)
+    hits: dict[str, list[bool]] = {name: [] for name in names}
+    columns = [(metric, metric.values(everything)) for metric in (text, sharing)]
+    truths = {s.name: s.value for metric, values in columns for s in metric.scores(values).scores}  # type: ignore[arg-type]
+    for _ in range(times):
+        picked = generator.integers(1200, size=dialogues)
+        rows = [row for unit in picked for row in rows_of[unit]]
+        numbers = np.repeat(np.arange(dialogues), [len(rows_of[unit]) for unit in picked])
+        for metric, values in columns:
+            some: Any = [values[row] for row in rows]
+            told = sampled(metric, some, numbers, dialogues, 300)
+            for score in metric.scores(some).scores:
+                if score.name in hits:
+                    left = told.jackknife[score.name]
+                    ends = interval(score.value, told.draws[score.name], dialogues, left)
+                    assert ends and "bca" in ends.by
+                    hits[score.name].append(ends.low <= truths[score.name] <= ends.high)
+    return {name: float(np.mean(found)) for name, found in hits.items()}
+
+
+COVERED = ("BLEU-1", "BLEU-2", "BLEU-2 (individual)", "ROUGE-L", "chrF", "sharing F1",
+           "sharing recall", "sharing accuracy", "length ratio")  # fmt: skip
+
+
+def test_intervals_cover_what_they_say() -> None:
+    """Oracle: the pool, whose figures are the truth of samples with replacement."""
+    found = coverage(COVERED, 80, 300)
+    assert all(0.92 <= share <= 0.98 for share in found.values()), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialogues", [30, 80, 300])
+def test_coverage_at_length(dialogues: int) -> None:
+    found = coverage(COVERED, dialogues, 2000)
+    assert all(0.92 <= share <= 0.98 for share in found.values()), found
+
+
+def test_instances_as_units_would_cover_too_little() -> None:
+    """Why dialogues are drawn: the same replies, each a unit of its own."""
+    everything = pool(300)
+    values: Any = list(Text().values(everything))
+    numbers = units([p.id for p in everything])
+    alone = np.arange(len(values))
+
+    def width(rows: Any, size: int) -> float:
+        told = sampled(Text(), values, rows, size, 400).draws["BLEU-1"]
+        return float(told.std())
+
+    assert width(numbers, 300) > 1.05 * width(alone, len(values))
