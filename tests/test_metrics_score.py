@@ -85,9 +85,13 @@ def test_every_type_gets_the_metrics_that_make_sense(tmp_path: Path) -> None:
     answers = {"answer accuracy", "answer chance", "answer majority"}
     for kind, about in (("look", "side"), ("recall", "size")):
         assert own[kind] == answers | {f"answer accuracy, {about}"}
-    images = {name for name in own["share"] if name.endswith("-photoworld")}
-    assert {"IS-photoworld", "FID-photoworld"} <= images
-    assert own["share"] - images == {
+    assert own["share"] == {
+        "IS-photoworld",
+        "FID-photoworld",
+        "KID×1000-photoworld",
+        "CMMD-photoworld",
+        "own-photo cosine-photoworld",
+        "other-photo cosine-photoworld",
         "caption faithfulness",
         "photo faithfulness",
         "photo faithfulness (sent)",
@@ -106,10 +110,15 @@ def test_every_type_gets_the_metrics_that_make_sense(tmp_path: Path) -> None:
 
 def test_a_dataset_without_truth_has_text_photos_and_sharing(tmp_path: Path) -> None:
     scores = score_folder(write(tmp_path, photoworld=False))
-    assert scores.by_kind == {} and "FID-photoworld" in scores.overall
-    assert "turn distance" in scores.overall.reasons
-    assert not any("faithful" in s.name or "answer" in s.name for s in scores.overall.scores)
-    assert [s.name for s in scores.overall.scores][-4:] == [
+    few = {f"photo {name}-photoworld" for name in ("precision", "recall")}  # of two photos
+    assert scores.by_kind == {} and set(scores.overall.reasons) == few | {"turn distance"}
+    assert [s.name for s in scores.overall.scores][-10:] == [
+        "IS-photoworld",
+        "FID-photoworld",
+        "KID×1000-photoworld",
+        "CMMD-photoworld",
+        "own-photo cosine-photoworld",
+        "other-photo cosine-photoworld",
         "sharing precision",
         "sharing recall",
         "sharing F1",
@@ -181,8 +190,7 @@ def test_the_table_sets_systems_side_by_side(tmp_path: Path) -> None:
     names = [line for line in lines if "100.00" in line or "0.00" in line]
     assert [name.split("  ")[0] for name in names[:3]] == ["BLEU-1 ↑", "BLEU-2 ↑", "ROUGE-L ↑"]
     assert names[1].count("100.00") == 2
-    (fid,) = (n for n, line in enumerate(lines) if line.startswith("FID-photoworld ↓"))
-    assert lines[fid + 1] == "n=2/2"
+    assert lines.count("n=2/2") == 6  # below image scores
     accuracy = lines.index(next(line for line in lines if line.startswith("answer accuracy ↑")))
     low, high = one.overall["answer accuracy"].interval
     assert lines[accuracy].split()[-2:] == ["50.00", "–"]

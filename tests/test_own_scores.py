@@ -87,7 +87,8 @@ def test_an_extractor_of_ones_own_gives_scores_of_its_name(command: Run) -> None
     # places, 6/9; each covariance has trace 1 (variance 1/3 in three places), their product is 0.
     found = scores("p")["FID-Colours"]
     assert found["value"] == pytest.approx(6 / 9 + 1 + 1, abs=1e-5)
-    assert "|extractor:27-colours|resize:32-" in found["signature"]
+    assert found["signature"].startswith("singular:n<=27|extractor:27-colours|resize:32-")
+    assert "p: FID-Colours: 3/3 photos are no more than the extractor's 27 fea" in shown.stderr
     assert re.search(r"FID-Colours ↓ +2\.67 +\n +n=3/3", shown.stdout)
     assert "p: no IS-Colours, 'own_extractor:Colours' knows no classes" in " ".join(
         shown.stdout.split()
