@@ -252,7 +252,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, Path, bool]]:
     calls: list[tuple[Config, Path, bool]] = []
 
     def run_training(
-        config: Config, run: Path, *, resume: bool = False, overwrite: bool = False
+        config: Config, run: Path, *, resume: bool, overwrite: bool, tracker: str | None
     ) -> None:
         calls.append((config, run, resume))
         if not resume and os.environ.get("RANK", "0") == "0":

@@ -5,10 +5,12 @@ metrics.jsonl   a line a step, and one an evaluation
 checkpoints/    the newest state of training
 samples/        predictions on the dev split, one folder an evaluation
 agent/          the best agent so far
+logs/           what a tracker keeps on disk
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -92,6 +94,17 @@ class Run:
     @property
     def agent(self) -> Path:
         return self.folder / "agent"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
+    def identity(self) -> str:
+        """The same for a run that is resumed, another for one that takes its folder."""
+        begun = (self.folder / CONFIG).stat().st_mtime_ns
+        key = f"{self.folder.resolve()}|{begun}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(key, digest_size=8).hexdigest()
 
     def samples(self, step: int) -> Path:
         """Folder of the predictions after a step."""

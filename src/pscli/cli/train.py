@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -40,6 +40,10 @@ Folder = Annotated[
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run where it stopped.")]
+Tracker = Annotated[
+    Literal["tensorboard", "wandb"] | None,
+    typer.Option("--log-with", help="Send every figure to this tracker, too.", show_default="none"),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="a.b=v", help="Any setting, such as train.lr=1e-4; repeatable."),
@@ -73,12 +77,13 @@ def train_e2e(
     run: Folder = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    log_with: Tracker = None,
     settings: Set = None,
 ) -> None:
     """Train the end-to-end system: perceptron, LLM and generator, by one loss."""
     train(
         "e2e", dataset, photos, preset, perceptron, bridge, generator, seed, run, resume, overwrite,
-        settings,
+        log_with, settings,
     )  # fmt: skip
 
 
@@ -92,6 +97,7 @@ def train_pipeline(
     run: Folder = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    log_with: Tracker = None,
     settings: Set = None,
 ) -> None:
     """Train the pipeline that the paper compares with: its parts learn apart."""
@@ -107,6 +113,7 @@ def train_pipeline(
         run,
         resume,
         overwrite,
+        log_with,
         settings,
     )
 
@@ -124,6 +131,7 @@ def train(
     run: Folder = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    log_with: Tracker = None,
     settings: Set = None,
 ) -> None:
     """Train any system by its name."""
@@ -148,7 +156,7 @@ def train(
     console.quiet_libraries()
     from pscli.training.experiment import run_training
 
-    run_training(config, folder, resume=resume, overwrite=overwrite)
+    run_training(config, folder, resume=resume, overwrite=overwrite, tracker=log_with)
     console.result(str(folder / "agent"))
 
 

@@ -30,24 +30,35 @@ from pscli.systems.agent import Agent, build
 from pscli.systems.base import System
 from pscli.training.loop import train
 from pscli.training.schedules import worth
+from pscli.training.trackers import check
 
 SHOWN = ("sharing F1", "answer accuracy", "photo faithfulness")  # beside what is monitored
 SAMPLES = 5  # conversations of a sheet
 
 
 def run_training(
-    config: Config, folder: Path, *, resume: bool = False, overwrite: bool = False
+    config: Config,
+    folder: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    tracker: str | None = None,
 ) -> Run:
     """Trains a system and leaves a run's folder, with the agent that has the best score so far.
 
     Data are looked for first, then memory, ids of the hub and what scores the dev split; then the
     models are loaded, and then the folder is made: a run that never began leaves nothing.
 
+    Args:
+        tracker: `tensorboard` or `wandb`, which gets every figure of metrics.jsonl as well.
+
     Raises:
         DataError: if there is nothing to learn, or nothing to test with.
-        ConfigError: if it takes more memory than there is, or the extractor cannot be had.
+        ConfigError: if it takes more memory than there is, or the extractor or the tracker's
+            package cannot be had.
         CheckpointError: if a part cannot be had.
     """
+    check(tracker)
     dataset = named(config.dataset)
     dialogues = load(dataset, "train", config.train.dialogues, config.photos)
     refuse_unlearnable(dialogues, config.dataset)
@@ -67,7 +78,7 @@ def run_training(
     system.cache = Cache(cache, config.train.cache_gb * 1e9 / process.num_processes)
     evaluation = Evaluation(run, config, held_out)
     with run.lock(process.process_index):
-        history = train(system, dialogues, config, run, evaluation, resume=resume)
+        history = train(system, dialogues, config, run, evaluation, resume=resume, tracker=tracker)
     process.wait_for_everyone()
     shutil.rmtree(folder / "cache", ignore_errors=True)
     console.note(f"{len(history)} evaluations; the agent is in {run.agent}.")

@@ -36,6 +36,7 @@ from pscli.training.probe import gradient_norm
 from pscli.training.schedules import out_of_patience, rate, temperature
 from pscli.training.shards import entire, share_out
 from pscli.training.signals import interruptible
+from pscli.training.trackers import tracked
 
 GRADIENT_EVERY = 25  # steps between two looks at what L^v brings to the LLM
 
@@ -50,6 +51,7 @@ def train(
     evaluate: Evaluate,
     *,
     resume: bool = False,
+    tracker: str | None = None,
     accelerator: Accelerator | None = None,
 ) -> list[dict[str, float]]:
     """Trains a system in place and returns its evaluations.
@@ -60,6 +62,7 @@ def train(
     Args:
         evaluate: Scores of the system on the dev split after a step, by name. Every process calls
             it, with whole weights; the scores of the first one count.
+        tracker: What gets every figure of metrics.jsonl as well: see `trackers`.
 
     Raises:
         DataError: if there is nothing to learn from.
@@ -107,7 +110,11 @@ def train(
     def save() -> None:
         save_checkpoint(run.checkpoints, system, optimizer, state, chief)
 
-    with console.training_bar(steps, state["step"], chief) as bar, interruptible() as interrupted:
+    with (
+        console.training_bar(steps, state["step"], chief) as bar,
+        tracked(tracker, run, config, state["step"]) as track,
+        interruptible() as interrupted,
+    ):
         system.train()
         while state["step"] < steps and not out_of_patience(state["history"], t):
             step = state["step"]
@@ -163,6 +170,7 @@ def train(
                 line["grad_llm_from_image"] = from_image
             if chief:
                 run.log(**line)
+                track(line, step)
             bar(line)
 
             pausing = (step + 1) % pause == 0 or step + 1 == steps
@@ -173,6 +181,7 @@ def train(
                 state["history"].append({"step": step + 1, **scores})
                 if chief:
                     run.log(step=step, **scores)
+                    track(scores, step)
             # All save, and all stop, after the same step.
             due, stop = asked(time.monotonic() - saved > 60 * t.save_minutes, interrupted())
             if pausing or due or stop:
