@@ -1,5 +1,4 @@
 PYTHON ?= python3
-comma := ,
 VENV ?= .venv
 BIN = $(VENV)/bin
 FLOORS ?= .venv-floors
@@ -7,11 +6,14 @@ DEMO ?= runs/demo
 
 SEEDS ?= 0 1 2
 RESULTS ?= runs/results
+DATASET ?= photoworld
+SYSTEMS ?= e2e pipeline
+TABLE ?= runs/paper-table
 ABLATION ?= runs/ablation
 COUNT ?= 500
 MODULES ?= all
 
-.PHONY: demo results ablation test floors mutants foundations clean
+.PHONY: demo results paper-table ablation test floors mutants foundations clean
 
 demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten minutes on two cores
 	$(BIN)/pscli train-e2e --dataset photoworld --preset demo --run $(DEMO)/e2e --overwrite
@@ -22,13 +24,11 @@ demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten
 	$(BIN)/pscli report $(DEMO)/preds/e2e $(DEMO)/preds/pipeline --out $(DEMO)/conversations.png
 
 results: $(VENV)/installed  ## the table of the README: both systems, three seeds; resumes where it stopped
-	for seed in $(SEEDS); do for system in e2e pipeline; do \
-	  run=$(RESULTS)/$$system-$$seed; preds=$(RESULTS)/preds/$$system-$$seed; \
-	  if [ -e $$run ]; then again=--resume; else again="--preset tiny --seed $$seed"; fi; \
-	  $(BIN)/pscli train-$$system --dataset photoworld --run $$run $$again || exit 1; \
-	  $(BIN)/pscli generate --dataset photoworld --split test --count $(COUNT) --agent $$run --out $$preds || exit 1; \
-	done; done
-	$(BIN)/pscli score $(foreach s,e2e pipeline,--group $(s)=$(subst $() ,$(comma),$(foreach i,$(SEEDS),$(RESULTS)/preds/$(s)-$(i))))
+	$(BIN)/python benchmarks/paper_table.py photoworld --out $(RESULTS) --preset tiny --seeds $(SEEDS) --count $(COUNT)
+
+paper-table: $(VENV)/installed  ## the paper's protocol on DATASET: train, generate, score, report; resumes where it stopped
+	$(BIN)/python benchmarks/paper_table.py $(DATASET) --out $(TABLE)/$(DATASET) --seeds $(SEEDS) --systems $(SYSTEMS) \
+	  $(if $(PRESET),--preset $(PRESET)) $(if $(DIALOGUES),--count $(DIALOGUES)) $(if $(EXTRACTOR),--extractor $(EXTRACTOR))
 
 ablation: $(VENV)/installed  ## the bridges of docs/bridge.md, three seeds each; resumes where it stopped
 	for seed in $(SEEDS); do for bridge in none dvtm dvtm-word vtm soft; do \

@@ -1,0 +1,82 @@
+"""The whole protocol of the paper's table: `make paper-table DATASET=photochat`.
+
+    python benchmarks/paper_table.py photoworld --preset tiny --seeds 0 1 2 --count 500
+
+Trains every system for every seed, answers the test split, scores all of them, and writes a report.
+Every step is one command of `pscli`, printed before it runs. Given again, it goes on where it
+stopped: runs are resumed, and predictions that are there already are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+SYSTEMS = ("e2e", "pipeline")
+
+
+def commands(
+    dataset: str,
+    folder: Path,
+    seeds: list[int],
+    systems: list[str],
+    preset: str | None = None,
+    count: int | None = None,
+    extractor: str | None = None,
+) -> list[list[str]]:
+    """What is left to be done, as arguments of `pscli`, in order.
+
+    Args:
+        preset: Of the runs; None leaves it to the dataset.
+        count: Dialogues of the test split; None takes all.
+        extractor: What sees the photos for IS and FID; None leaves it to `score`.
+    """
+    found = []
+    for seed in seeds:
+        for system in systems:
+            run, preds = folder / f"{system}-{seed}", folder / "preds" / f"{system}-{seed}"
+            begun = (run / "config.json").is_file()
+            how = ["--resume"] if begun else [*_option("preset", preset), "--seed", str(seed)]
+            where = ["--agent", str(run), "--out", str(preds), *_option("count", count)]
+            found += [
+                ["train", system, "--dataset", dataset, "--run", str(run), *how],
+                ["generate", "--dataset", dataset, "--split", "test", *where],
+            ]
+    groups = []
+    for system in systems:
+        folders = ",".join(str(folder / "preds" / f"{system}-{seed}") for seed in seeds)
+        groups += ["--group", f"{system}={folders}"]
+    rest = [*groups, *_option("extractor", extractor)]
+    found.append(["score", *rest])
+    return [*found, ["report", *rest, "--out", str(folder / "report"), "--overwrite"]]
+
+
+def _option(name: str, value: object) -> list[str]:
+    return [] if value is None else [f"--{name}", str(value)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset")
+    parser.add_argument("--out", type=Path, help="default: runs/paper-table/DATASET")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), metavar="NAME")
+    parser.add_argument("--preset")
+    parser.add_argument("--count", type=int, help="dialogues of the test split; default: all")
+    parser.add_argument("--extractor")
+    args = parser.parse_args()
+    folder = args.out or Path("runs/paper-table") / args.dataset
+    for command in commands(
+        args.dataset, folder, args.seeds, args.systems, args.preset, args.count, args.extractor
+    ):
+        print("pscli", shlex.join(command), file=sys.stderr, flush=True)
+        done = subprocess.run([sys.executable, "-m", "pscli", *command])
+        if done.returncode:
+            sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    main()
