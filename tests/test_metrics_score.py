@@ -18,7 +18,8 @@ from pscli.errors import ConfigError
 from pscli.files import append_line
 from pscli.metrics.score import REAL, Scores, score_folder
 from pscli.photoworld import judge
-from pscli.photoworld.scene import COLOURS, KINDS, SETTINGS
+from pscli.photoworld.details import GRID
+from pscli.photoworld.scene import COLOURS, KINDS, LIGHTS, SETTINGS
 from pscli.predictions.folder import FILE_NAME
 from pscli.report.table import left_out, shown, signatures, tables
 
@@ -28,13 +29,17 @@ class Blind(nn.Module):
 
     name, side = "blind", 64
 
-    def forward(self, images: Tensor) -> SimpleNamespace:
+    def grid(self, images: Tensor) -> Tensor:
+        return torch.zeros(len(images), *GRID, GRID[1])
+
+    def decided(self, images: Tensor) -> SimpleNamespace:
         kinds = torch.zeros(len(images), len(KINDS), 1 + len(COLOURS))
         kinds[..., 0] = 1
         kinds[:, 0, 1] = 2
         settings = torch.zeros(len(images), len(SETTINGS))
         settings[:, 0] = 1
-        return SimpleNamespace(kinds=kinds, settings=settings)
+        lights = torch.zeros(len(images), len(LIGHTS))
+        return SimpleNamespace(kinds=kinds, settings=settings, lights=lights)
 
     def features(self, images: Tensor) -> Tensor:
         return images.float().mean((2, 3)) / 127.5 - 1
@@ -95,9 +100,11 @@ def test_every_type_gets_the_metrics_that_make_sense(tmp_path: Path) -> None:
         "caption faithfulness",
         "photo faithfulness",
         "photo faithfulness (sent)",
+        "things faithfulness",
         "setting faithfulness",
         "setting faithfulness (sent)",
     }
+    assert scores.by_kind["share"].reasons == {"number faithfulness": "the talk fixes no number"}
     assert scores.by_kind["chat"].reasons == {}  # nor is anything said of photos there
     assert "sharing F1" in scores.overall and "sharing F1" not in scores.by_kind["share"]
     assert scores.overall["BLEU-2"].value == pytest.approx(100)

@@ -5,49 +5,25 @@ from __future__ import annotations
 import math
 import random
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import torch
-from PIL import Image
-from torch import Tensor, nn
 
+from painted import COLOUR_NAMES, Counter, Reader, paint
 from pscli.dialogue.schema import Truth
 from pscli.errors import DataError
 from pscli.metrics.base import Metric, Scored
 from pscli.metrics.extractor import pixels
 from pscli.metrics.sharing import Sharing, wilson
-from pscli.photoworld import judge
-from pscli.photoworld.metrics import FAITHFUL, Answers, Faithfulness, look, named
-from pscli.photoworld.scene import COLOURS, KINDS, SETTINGS, sample_scene
+from pscli.photoworld import details, judge
+from pscli.photoworld.metrics import FAITHFUL, Answers, Faithfulness, named
+from pscli.photoworld.scene import (
+    COLOURS,
+    KINDS,
+    SETTINGS,
+    sample_scene,
+)
+from pscli.photoworld.view import View, look
 from pscli.predictions.folder import Prediction, Side
-
-COLOUR_NAMES = list(COLOURS)
-
-
-class Reader(nn.Module):
-    """Reads the kinds, colours and setting that `paint` wrote into a photo's outer columns."""
-
-    def forward(self, images: Tensor) -> SimpleNamespace:
-        rows = torch.arange(len(images))
-        kinds = torch.zeros(len(images), len(KINDS), 1 + len(COLOURS))
-        kinds[..., 0] = 1
-        for column in (63, 0):
-            code = ((images[..., column].mean(-1) + 1) * 127.5 / 5).round().long()
-            kind, colour, setting = code.unbind(1)
-            kinds[rows, kind, colour] = 2
-        settings = torch.zeros(len(images), len(SETTINGS))
-        settings[rows, setting] = 1
-        return SimpleNamespace(kinds=kinds, settings=settings)
-
-
-def paint(setting: str, *things: tuple[str, str]) -> Image.Image:
-    """A photo of the setting and one or two things: the first on the left, the last right."""
-    photo = Image.new("RGB", (32, 32))
-    for left, (colour, kind) in zip((0, 16), (things[0], things[-1]), strict=True):
-        code = KINDS.index(kind), 1 + COLOUR_NAMES.index(colour), SETTINGS.index(setting)
-        photo.paste(tuple(5 * i for i in code), (left, 0, left + 16, 32))
-    return photo
 
 
 def instance(sent: int = 0, due: int = 0, text: str = "", truth: Truth | None = None) -> Prediction:
@@ -155,14 +131,30 @@ def test_things_are_read_from_the_logits_in_order() -> None:
         )
         for i in range(70)  # more than one batch
     ]
-    seen = look([pixels(paint(*scene), 64) for scene in scenes], Reader())
-    assert seen == [(frozenset(things), setting) for setting, *things in scenes]
-    assert look([], Reader()) == []
+    seen = look([pixels(paint(*scene), 64) for scene in scenes], Reader(), Counter())
+    assert seen == [
+        View(
+            frozenset(things),
+            setting,
+            "sunset",
+            len(things),
+            "small",
+            {kind: "right" for _, kind in things},
+        )
+        for setting, *things in scenes
+    ]
+    assert look([], Reader(), Counter()) == []
 
 
-def test_faithfulness_matches_a_hand_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def painted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The judge reads what `paint` wrote."""
     monkeypatch.setattr(judge, "load_extractor", Reader)
+    monkeypatch.setattr(details, "load_details", Counter)
 
+
+@pytest.mark.usefixtures("painted")
+def test_faithfulness_matches_a_hand_count(tmp_path: Path) -> None:
     def drawn(name: str, setting: str, *things: tuple[str, str]) -> Path:
         paint(setting, *things).save(tmp_path / f"{name}.png")
         return tmp_path / f"{name}.png"
@@ -186,19 +178,22 @@ def test_faithfulness_matches_a_hand_count(tmp_path: Path, monkeypatch: pytest.M
         Prediction("x", None, Side(), Side(photos=(red,))),  # nothing is known
     ]
     found = scored(Faithfulness(), some)
-    assert [(found[name].value, found[name].n) for name in FAITHFUL] == [
-        (pytest.approx(100 / 3), 6),  # "A red car." for the first two; "A both car." names nothing
-        (pytest.approx(100 / 3), 6),
-        (pytest.approx(40), 5),
-        (pytest.approx(50), 4),
-        (pytest.approx(200 / 3), 3),
-    ]
+    third = pytest.approx(100 / 3)  # of captions too: "A both car." names nothing
+    assert {name: (found[name].value, found[name].n) for name in FAITHFUL if name in found} == {
+        "caption faithfulness": (third, 6),
+        "photo faithfulness": (third, 6),
+        "photo faithfulness (sent)": (pytest.approx(40), 5),
+        "things faithfulness": (third, 6),
+        "setting faithfulness": (pytest.approx(50), 4),
+        "setting faithfulness (sent)": (pytest.approx(200 / 3), 3),
+    }
+    assert found.reasons == {"number faithfulness": "the talk fixes no number"}
     assert found["photo faithfulness"].interval == wilson(2, 6)
     assert "|extractor:photoworld|" in found["photo faithfulness"].signature
     values = Faithfulness().values(some)
     assert values[-2:] == [None, None]
     part = Faithfulness().scores(values[2:3])  # type: ignore[arg-type]
-    assert [part[name].value for name in FAITHFUL] == [0, 0, 0, 100, 100]
+    assert part["things faithfulness"].value == 0 and part["setting faithfulness"].value == 100
 
 
 def test_a_caption_names_what_it_was_written_for() -> None:
@@ -219,6 +214,7 @@ def test_faithfulness_without_photos_is_left_out_or_zero() -> None:
     assert found["photo faithfulness"].value == 0
     assert found.reasons == {
         "photo faithfulness (sent)": "no photo was sent",
+        "number faithfulness": "the talk fixes no number",
         "setting faithfulness": "the talk fixes no setting",
         "setting faithfulness (sent)": "no photo was sent",
     }

@@ -19,9 +19,12 @@ from pscli.config import changed, tiny
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Photo
 from pscli.photoworld.dataset import Photoworld
+from pscli.photoworld.details import load_details
+from pscli.photoworld.foundations.counting import UNKNOWN, detail_labels, loose
 from pscli.photoworld.foundations.pool import kind_labels, scenes
 from pscli.photoworld.foundations.seeing import as_pixels
 from pscli.photoworld.judge import load_extractor
+from pscli.photoworld.scene import sample_scene
 from pscli.photoworld.shipped import AGENT, WEIGHTS
 from pscli.predictions.generate import read_dialogue
 from pscli.systems.agent import Agent, build
@@ -36,7 +39,7 @@ def size(folder: Path) -> int:
 
 
 def test_they_are_small_and_hold_no_pickle() -> None:
-    assert size(WEIGHTS) <= 16_000_000
+    assert size(WEIGHTS) - size(WEIGHTS / "details") <= 16_000_000
     assert size(WEIGHTS) + size(AGENT) <= 40_000_000
     kinds = {p.suffix for f in (WEIGHTS, AGENT) for p in f.rglob("*") if p.is_file()}
     assert kinds <= {".safetensors", ".json", ".txt", ".jinja"}
@@ -50,6 +53,22 @@ def test_the_judge_is_as_good_as_its_scores_say() -> None:
         output = load_extractor()(torch.stack([as_pixels(s.draw()) for s in some]))
     right = (output.kinds.argmax(-1) == kind_labels(some)).all(1).float().mean()
     assert float(right) == pytest.approx(said, abs=0.04)  # four standard errors of 400 at 0.96
+
+
+def test_the_judge_counts_as_well_as_its_scores_say() -> None:
+    """Oracle: the scenes themselves, one after the other with loose ones."""
+    said = json.loads((WEIGHTS / "scores.json").read_text())["details"]
+    rng = random.Random(9)
+    some = [loose(rng) if i % 2 else sample_scene(rng, "dev") for i in range(300)]
+    pixels = torch.stack([as_pixels(scene.draw()) for scene in some])
+    with torch.no_grad():
+        output = load_details()(load_extractor().grid(pixels))
+    numbers, sizes, _ = detail_labels(some)
+    right = output.numbers.argmax(-1) == numbers
+    assert float(right[::2].float().mean()) >= said["number"] - 0.02
+    assert float(right[1::2].float().mean()) == pytest.approx(said["number_loose"], abs=0.07)
+    sized = (output.sizes.argmax(-1) == sizes)[sizes != UNKNOWN]
+    assert float(sized.float().mean()) == pytest.approx(said["size"], abs=0.03)
 
 
 def test_the_captioner_is_as_good_as_its_scores_say() -> None:

@@ -6,7 +6,16 @@ from pscli.dialogue.schema import Truth
 from pscli.photoworld import phrases
 from pscli.photoworld.phrases import Slot, Topic
 from pscli.photoworld.scene import COLOURS, PLACES, PLURALS, SETTINGS, Scene
-from pscli.photoworld.writing import Seen, Talk, alike, answer_to, introduced, pairs_of, sampled
+from pscli.photoworld.writing import (
+    Fact,
+    Seen,
+    Talk,
+    alike,
+    answer_to,
+    introduced,
+    pairs_of,
+    sampled,
+)
 
 # What may be asked of a photo, with its weight, by the form in which the talk names its things:
 # "a red car", "red cars" (which leaves open how many), "a red car and a white boat".
@@ -66,13 +75,14 @@ def _send(talk: Talk, scene: Scene, form: str, truth: Truth) -> None:
     if after and talk.chance(0.4):
         text = ""
     _remember(talk, scene, form)
-    talk.respond(text, truth, scene, after)
+    number = None if form == "kind" else sum(thing.count for thing in scene.things)
+    talk.respond(text, truth, scene, after, Fact(number))
 
 
 def _remember(talk: Talk, scene: Scene, form: str) -> None:
     for seen in talk.photos:
         seen.past = True
-    talk.photos.append(Seen(scene, form, talk.speaker))
+    talk.photos.append(Seen(scene, form, talk.speaker, len(talk.facts)))
 
 
 def _first(talk: Talk) -> None:
@@ -182,7 +192,8 @@ def _question(talk: Talk, seen: Seen, kind: str) -> None:
     answer_opener = phrases.ANSWER_OPENER if talk.chance(0.4) else None
     closer = phrases.ANSWER_CLOSER if talk.chance(0.3) else None
     text = talk.words(phrases.ANSWER[about], answer, answer_opener, closer)
-    talk.respond(text, Truth(kind, about=about, answer=value))
+    fact = Fact(photo=seen.response, kind=thing.kind)
+    talk.respond(text, Truth(kind, about=about, answer=value), fact=fact)
 
 
 def _label(talk: Talk, seen: Seen) -> str:

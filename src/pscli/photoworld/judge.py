@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from pscli.photoworld.scene import COLOURS, KINDS, LIGHTS, SETTINGS
 from pscli.photoworld.shipped import WEIGHTS
 
+LAST = -4  # where the layers of the body's last stage begin
+
 # B images, K kinds, C colours
 
 
@@ -35,7 +37,9 @@ class ExtractorOutput:
     lights: Tensor
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
+    """Two convolutions around which the grid also passes unchanged."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
@@ -65,7 +69,7 @@ class Extractor(nn.Module):
                 nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False),
                 nn.GroupNorm(8, width),
                 nn.ReLU(),
-                _Residual(width),
+                Residual(width),
             ]
         self.body = nn.Sequential(*layers)
         width = widths[-1]
@@ -74,23 +78,32 @@ class Extractor(nn.Module):
         self.lights = nn.Linear(2 * width, len(LIGHTS))
 
     def forward(self, images: Tensor) -> ExtractorOutput:
-        features = self._pooled(images)
+        return self.decided(self.grid(images))
+
+    def grid(self, images: Tensor) -> Tensor:
+        """[B, 64, 8, 8] of photos in [-1, 1]: what is seen before the last stage."""
+        grid: Tensor = self.body[:LAST](images)
+        return grid
+
+    def decided(self, grid: Tensor) -> ExtractorOutput:
+        """What `grid` shows."""
+        features = self._pooled(grid)
         return ExtractorOutput(
             features, self._kinds(features), self.settings(features), self.lights(features)
         )
 
     def features(self, images: Tensor) -> Tensor:
         """[B, F] of uint8 photos, for the Fréchet distance."""
-        return self._pooled(images.float() / 127.5 - 1)
+        return self._pooled(self.grid(images.float() / 127.5 - 1))
 
     def logits(self, features: Tensor) -> Tensor:
         """[B, K] of a distribution over kinds, for the Inception Score."""
         kinds = self._kinds(features)
         return kinds[..., 1:].logsumexp(-1) - kinds[..., 0]
 
-    def _pooled(self, images: Tensor) -> Tensor:
-        grid = self.body(images)
-        return torch.cat([grid.mean((2, 3)), grid.amax((2, 3))], dim=1)
+    def _pooled(self, grid: Tensor) -> Tensor:
+        last = self.body[LAST:](grid)
+        return torch.cat([last.mean((2, 3)), last.amax((2, 3))], dim=1)
 
     def _kinds(self, features: Tensor) -> Tensor:
         kinds: Tensor = self.kinds(features).unflatten(1, (len(KINDS), 1 + len(COLOURS)))

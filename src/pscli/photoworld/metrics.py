@@ -1,46 +1,55 @@
 """What only a world that knows the truth can tell: right answers, and faithful photos.
 
-All figures are percentages with 95 % Wilson intervals.
+All figures are percentages with 95 % Wilson intervals. What photoworld knows of an instance beside
+its truth, it finds by the id (see `known`); the figures that need it are left out for others.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from pscli.errors import DataError
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.extractor import photo_pixels
 from pscli.metrics.sharing import rate
+from pscli.photoworld.known import Known, known
 from pscli.photoworld.phrases import ANSWER_WORDS
-from pscli.photoworld.scene import COLOURS, KINDS, PLURALS, SETTINGS
+from pscli.photoworld.scene import COLOURS, KINDS, PLURALS
 from pscli.photoworld.talk import answered
+from pscli.photoworld.view import Things, View, look
 from pscli.predictions.folder import Prediction
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 ANSWERS = ("answer accuracy", "answer chance", "answer majority")
 FAITHFUL = (
     "caption faithfulness",
     "photo faithfulness",
     "photo faithfulness (sent)",
+    "things faithfulness",
+    "number faithfulness",
     "setting faithfulness",
     "setting faithfulness (sent)",
 )
-SIDE, BATCH = 64, 64
-Things = frozenset[tuple[str, str]]  # (colour, kind)
+UNFIXED = {name: f"the talk fixes no {name.split()[0]}" for name in FAITHFUL[4:6]}
+SIDE = 64
+SEEN = "extractor:photoworld|resize:64"
 
 
 class Asked(NamedTuple):
-    """A question: the detail that it asks for, its answer, and whether the agent gave that."""
+    """A question: the detail that it asks for, its answer, and whether the agent gave that.
+
+    Args:
+        drawn: Whether it asks about a photo that an agent drew.
+    """
 
     about: str
     answer: str
     right: bool
+    drawn: bool = False
 
 
 class Answers:
@@ -48,15 +57,42 @@ class Answers:
 
     `answer chance` is what guessing among the values of each detail gives, `answer majority` what
     always giving each detail's most frequent right answer among these instances gives. Then the
-    accuracy of each detail that is asked for. Instances whose truth has an answer (look and
-    recall) are scored.
+    accuracy of each detail that is asked for. Instances whose truth has an answer (look and recall)
+    are scored; of the test split, all are asked in words that training has never shown.
+
+    Where the context held drawn photos in place of the dataset's, the right answer is what the
+    judge sees in the one that is asked about. A question about a photo that was never sent, or
+    about a thing that it does not show, has none and is left out.
     """
 
     marks = {"right": "answer"}  # noqa: RUF012 (what the report marks right or wrong)
 
     def values(self, predictions: Sequence[Prediction]) -> list[Asked | None]:
         """Raises DataError if a truth asks for a detail that photoworld does not know."""
-        return [_asked(p) for p in predictions]
+        asked = [p for p in predictions if p.truth and p.truth.about and p.truth.answer]
+        found = {p.id: known(p) for p in asked}
+        drawn = {p.id: _drawn(p, found[p.id]) for p in asked}
+        views = _views([(path, id) for id, path in drawn.items() if isinstance(path, Path)])
+
+        def one(p: Prediction) -> Asked | None:
+            if not p.truth or not p.truth.about or not p.truth.answer:
+                return None
+            about, answer, more = p.truth.about, p.truth.answer, found[p.id]
+            if about not in ANSWER_WORDS:
+                raise DataError(
+                    f"The truth of {p.id!r} asks for {about!r}, which photoworld does not know.",
+                    f"`about` is one of {', '.join(ANSWER_WORDS)}.",
+                )
+            if drawn[p.id] is not None:
+                view = next(views) if drawn[p.id] else None
+                seen = view.answer(about, more.fact.kind or "") if view and more else None
+                if seen is None:
+                    return None
+                answer = seen
+            right = answered(p.prediction.text, about) == answer
+            return Asked(about, answer, right, drawn[p.id] is not None)
+
+        return [one(p) for p in predictions]
 
     def scores(self, values: Sequence[Asked]) -> Scored:
         if not values:
@@ -69,13 +105,16 @@ class Answers:
             majority[about] = max(majority.get(about, 0), count)
         chance = sum(len(some) / len(ANSWER_WORDS[about]) for about, some in right.items())
         n, most = len(values), sum(majority.values())
+        how = "stated-value" + (
+            "|of-drawn-photos:as-judged" if any(v.drawn for v in values) else ""
+        )
         return Scored(
             (
-                rate(ANSWERS[0], sum(map(sum, right.values())), n, "stated-value"),
+                rate(ANSWERS[0], sum(map(sum, right.values())), n, how),
                 Score(ANSWERS[1], 100 * chance / n, n, "1/values-of-detail", None),
                 Score(ANSWERS[2], 100 * most / n, n, "most-frequent-answer-per-detail", None),
                 *(
-                    rate(f"{ANSWERS[0]}, {about}", sum(some), len(some), "stated-value")
+                    rate(f"{ANSWERS[0]}, {about}", sum(some), len(some), how)
                     for about, some in right.items()
                     if some
                 ),
@@ -83,16 +122,16 @@ class Answers:
         )
 
 
-def _asked(p: Prediction) -> Asked | None:
-    if not p.truth or not p.truth.about or not p.truth.answer:
+def _drawn(p: Prediction, more: Known | None) -> Path | str | None:
+    """The drawn photo that is asked about; empty if none was sent, None if it is the dataset's."""
+    if not more or more.fact.photo not in p.history:
         return None
-    about, answer = p.truth.about, p.truth.answer
-    if about not in ANSWER_WORDS:
-        raise DataError(
-            f"The truth of {p.id!r} asks for {about!r}, which photoworld does not know.",
-            f"`about` is one of {', '.join(ANSWER_WORDS)}.",
-        )
-    return Asked(about, answer, answered(p.prediction.text, about) == answer)
+    return next(iter(p.history[more.fact.photo]), "")
+
+
+def _views(photos: Sequence[tuple[Path, str]]) -> Iterator[View]:
+    """What the judge sees in photos of instances."""
+    return iter(look([photo_pixels(path, id, SIDE) for path, id in photos]))
 
 
 class Due(NamedTuple):
@@ -102,40 +141,60 @@ class Due(NamedTuple):
         caption: Whether the caption names what the talk has fixed.
         sent: Whether there is a photo.
         things: Whether it shows exactly these things.
+        number: Whether it shows as many of them; None if the talk fixes no number.
         setting: Whether it shows the setting; None if the talk fixes none.
+        shown: Whether training has shown the caption; None if nobody knows.
+        new: Whether it wants two things that training has never shown together.
     """
 
     caption: bool
     sent: bool
     things: bool
+    number: bool | None
     setting: bool | None
+    shown: bool | None = None
+    new: bool = False
+
+    @property
+    def photo(self) -> bool:
+        """Whether it shows the things, and as many as the talk fixes."""
+        return self.things and self.number is not False
 
 
 class Faithfulness:
-    """How often the drawn photo shows what the talk has fixed, as the extractor sees it.
+    """How often the drawn photo shows what the talk has fixed, as the judge sees it.
 
-    A photo is faithful if it shows exactly the (colour, kind) pairs of the truth, and a caption if
-    it names them; the setting is, if it is the one that the truth fixes. An instance without a
-    photo counts as wrong, except in the figures marked `(sent)`. Of several the first counts.
-    Instances whose truth says that a photo is due are scored (share and vary).
+    A photo is faithful if it shows exactly the (colour, kind) pairs of the truth, and as many
+    things altogether as the talk fixes ("a red car" is one, "red cars" any number); a caption is,
+    if it names the pairs; the setting, if it is the one that the truth fixes. An instance without
+    a photo counts as wrong, except in the figures marked `(sent)`. Of several the first counts.
+    Instances whose truth says that a photo is due are scored (share and vary); and apart where
+    training has shown the caption, where it has not, and where never the two things together.
     """
 
-    marks = {"caption": "caption", "things": "things", "setting": "setting"}  # noqa: RUF012
+    marks = {"caption": "caption", "things": "things", "number": "number", "setting": "setting"}  # noqa: RUF012
 
     def values(self, predictions: Sequence[Prediction]) -> list[Due | None]:
         """Raises DataError if a photo cannot be decoded."""
         due = [p for p in predictions if p.truth and p.truth.share]
-        first = [(p.prediction.photos[0], p.id) for p in due if p.prediction.photos]
-        seen = iter(look([photo_pixels(path, id, SIDE) for path, id in first]))
+        seen = _views([(p.prediction.photos[0], p.id) for p in due if p.prediction.photos])
 
         def one(p: Prediction) -> Due | None:
             if not p.truth or not p.truth.share:
                 return None
-            wanted, fixed = frozenset(p.truth.things), p.truth.setting
+            wanted, fixed, more = frozenset(p.truth.things), p.truth.setting, known(p)
+            number = more.fact.number if more else None
             caption = any(named(c) == wanted for c in p.prediction.captions[:1])
-            things, setting = next(seen) if p.prediction.photos else (None, None)
-            right = None if fixed is None else setting == fixed
-            return Due(caption, things is not None, things == wanted, right)
+            view = next(seen) if p.prediction.photos else None
+            return Due(
+                caption,
+                view is not None,
+                view is not None and view.things == wanted,
+                None if number is None else view is not None and view.number == number,
+                None if fixed is None else view is not None and view.setting == fixed,
+                more.seen_caption if more else None,
+                bool(more and more.new_pair),
+            )
 
         return [one(p) for p in predictions]
 
@@ -144,22 +203,31 @@ class Faithfulness:
             return Scored()
         sent = [v for v in values if v.sent]
         things = "exact-colours-and-kinds"
-        seen = "extractor:photoworld|resize:64"
+        photo = f"{things}+number-fixed-by-talk|{SEEN}"
         counted = (
             ([v.caption for v in values], f"{things}|in:words"),
-            ([v.things for v in values], f"{things}|{seen}"),
-            ([v.things for v in sent], f"{things}|{seen}"),
-            ([v.setting for v in values if v.setting is not None], f"setting-fixed-by-talk|{seen}"),
-            ([v.setting for v in sent if v.setting is not None], f"setting-fixed-by-talk|{seen}"),
+            ([v.photo for v in values], photo),
+            ([v.photo for v in sent], photo),
+            ([v.things for v in values], f"{things}|{SEEN}"),
+            ([v.number for v in values if v.number is not None], f"number-fixed-by-talk|{SEEN}"),
+            ([v.setting for v in values if v.setting is not None], f"setting-fixed-by-talk|{SEEN}"),
+            ([v.setting for v in sent if v.setting is not None], f"setting-fixed-by-talk|{SEEN}"),
         )
-        found = list(zip(FAITHFUL, counted, strict=True))
+        found = dict(zip(FAITHFUL, counted, strict=True))
+        split = f"{photo}|training:photoworld-train"
+        parts = {
+            "seen captions": ([v.photo for v in values if v.shown is True], split),
+            "unseen captions": ([v.photo for v in values if v.shown is False], split),
+            "unseen pairs": ([v.photo for v in values if v.new], split),
+        }
+        all = found | {f"{FAITHFUL[1]}, {name}": part for name, part in parts.items()}
         return Scored(
-            tuple(rate(name, sum(hits), len(hits), how) for name, (hits, how) in found if hits),
+            tuple(
+                rate(name, sum(hits), len(hits), how) for name, (hits, how) in all.items() if hits
+            ),
             {
-                name: "no photo was sent"
-                if name.endswith("(sent)")
-                else "the talk fixes no setting"
-                for name, (hits, _) in found
+                name: UNFIXED.get(name, "no photo was sent")
+                for name, (hits, _) in found.items()
                 if not hits
             },
         )
@@ -170,30 +238,3 @@ def named(caption: str) -> Things:
     kinds = {word: kind for kind in KINDS for word in (kind, PLURALS[kind])}
     words = re.findall(r"[a-z]+", caption.lower())
     return frozenset((a, kinds[b]) for a, b in pairwise(words) if a in COLOURS and b in kinds)
-
-
-def look(photos: Sequence[Tensor], network: nn.Module | None = None) -> list[tuple[Things, str]]:
-    """Things and setting that the extractor sees in each photo.
-
-    Args:
-        photos: uint8 [3, 64, 64] each.
-        network: Stands in for the shipped photoworld network.
-    """
-    if not photos:
-        return []
-    import torch
-
-    from pscli.photoworld.judge import load_extractor
-
-    colours, kinds, settings = list(COLOURS), list(KINDS), list(SETTINGS)
-    network = (network or load_extractor()).eval()
-    seen = []
-    for start in range(0, len(photos), BATCH):
-        batch = torch.stack(list(photos[start : start + BATCH]))
-        with torch.no_grad():
-            output = network(batch.float() / 127.5 - 1)
-        found = (output.kinds.argmax(-1).tolist(), output.settings.argmax(-1).tolist())
-        for row, setting in zip(*found, strict=True):
-            things = frozenset((colours[c - 1], kinds[k]) for k, c in enumerate(row) if c)
-            seen.append((things, settings[setting]))
-    return seen

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pscli.dialogue.schema import Dialogue
 from pscli.photoworld import phrases
 from pscli.photoworld.blocks import BLOCKS, LENGTHS
-from pscli.photoworld.writing import Talk
+from pscli.photoworld.writing import Fact, Talk
 
 DEFAULT_SIZES: dict[str, int] = {"train": 6000, "dev": 500, "test": 600}
 KINDS_OF_RESPONSE: tuple[str, ...] = ("chat", "share", "look", "vary", "recall")
@@ -39,11 +39,16 @@ def dialogue(split: str, index: int, seed: int = 0) -> Dialogue:
         split: "train", "dev" or "test"; each has wordings and scenes of its own.
         index: Number of the dialogue in its split, from 0.
     """
+    return written(split, index, seed)[0]
+
+
+def written(split: str, index: int, seed: int = 0) -> tuple[Dialogue, list[Fact]]:
+    """A dialogue, and what its talk fixes of each response."""
     rng = random.Random(f"photoworld|{_SALT}|{seed}|{split}|{index}")
     talk = Talk(rng, split)
     for block in _plan(rng):
         BLOCKS[block](talk)
-    return Dialogue(tuple(talk.turns), f"photoworld-{split}-{index:05d}")
+    return Dialogue(tuple(talk.turns), f"photoworld-{split}-{index:05d}"), talk.facts
 
 
 def quiz(split: str, index: int, seed: int = 0) -> Dialogue:

@@ -31,13 +31,33 @@ COUNT_WORDS: dict[int, str] = {1: "one", 2: "two", 3: "three"}
 _SIDE_WEIGHTS = (0.31, 0.38, 0.31)
 
 
+@dataclass(frozen=True)
+class Fact:
+    """What the talk fixes of a response beside its `Truth`.
+
+    Args:
+        number: Things that the photo due must show, altogether; None where that is left open, as
+            by "red cars".
+        photo: Number of the response with the photo that is asked about.
+        kind: The thing that is asked about.
+    """
+
+    number: int | None = None
+    photo: int | None = None
+    kind: str | None = None
+
+
+NOTHING = Fact()
+
+
 @dataclass
 class Seen:
-    """A photo in the talk: its scene, who sent it, and what has been asked about it."""
+    """A photo in the talk: its scene, who sent it in which response, and what has been asked."""
 
     scene: Scene
     form: str
     sender: int
+    response: int
     asked: set[str] = field(default_factory=set)
     past: bool = False  # whether other talk came after it
 
@@ -54,6 +74,7 @@ class Talk:
         self.photos: list[Seen] = []
         self.parting: dict[str, str] = {}  # fillers of goodbyes, so that the two agree on them
         self.fresh = False  # whether the last response had a photo
+        self.facts: list[Fact] = []  # one a response
 
     def chance(self, p: float) -> bool:
         return self.rng.random() < p
@@ -92,7 +113,14 @@ class Talk:
         text = _tidy(_FIELD.sub(value, template))
         return text.lower() if self.lower[self.speaker] else text
 
-    def respond(self, text: str, truth: Truth, scene: Scene | None = None, after: str = "") -> None:
+    def respond(
+        self,
+        text: str,
+        truth: Truth,
+        scene: Scene | None = None,
+        after: str = "",
+        fact: Fact = NOTHING,
+    ) -> None:
         """Adds one response, in one turn or in several; then it is the other one's turn."""
         who = "AB"[self.speaker]
         kept = truth if self.turns else None  # the first response is no instance
@@ -111,6 +139,7 @@ class Talk:
             turns.append(Turn(who, "", photo, kept))
             turns += [Turn(who, after)] if after else []
         self.turns += turns
+        self.facts.append(fact)
         self.speaker = 1 - self.speaker
         self.fresh = photo is not None
 

@@ -5,7 +5,8 @@
          "reference": {"text": "…", "captions": ["…"], "photos": ["gold/….png"]},
          "prediction": {"text": "…", "captions": ["…"], "photos": ["images/….png"],
                         "raw": "…", "notes": []},
-         "truth": {"kind": "look", …}, "filled": false, "described": false}
+         "truth": {"kind": "look", …}, "filled": false, "described": false,
+         "history": {"1": ["images/….png"]}}
     preds/images/      drawn photos
     preds/gold/        photos of the references
     preds/config.json  what they were generated with
@@ -18,24 +19,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pscli.dialogue.schema import Photo, Reply, Response, Truth, whole
 from pscli.errors import CheckpointError, DataError
 from pscli.files import append_line, claim, locked, new_folder, read_lines, replacing, write_json
+from pscli.predictions.names import DRAWN, FILE_NAME, GOLD, file_stem
 from pscli.predictions.outputs import SHOWN, Entry, content, entries, filled_lines, pair, parsed
 from pscli.predictions.settings import SETTINGS, Settings, read_settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FILE_NAME = "predictions.jsonl"
-DRAWN, GOLD = "images", "gold"
 MAX_TEXT = 20_000  # characters
 FORM = (
     'Expected {"id": "…", "kind": null, "reference": {"text": "…", "captions": [], "photos": []}, '
@@ -85,6 +84,8 @@ class Prediction:
     Args:
         filled: Whether a photo of the context or the reference is not the real one.
         described: Whether one of them cannot be had, and is told by its caption.
+        history: Drawn photos that the context had in place of the dataset's, by the number of
+            their response.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Prediction:
     truth: Truth | None = None
     filled: bool = False
     described: bool = False
+    history: dict[int, tuple[Path, ...]] = field(default_factory=dict)
 
 
 # -- reading ---------------------------------------------------------------------------------
@@ -181,7 +183,18 @@ def _prediction(record: dict[str, Any], root: Path, at: str) -> Prediction:
         truth=_truth(record.get("truth"), at),
         filled=filled,
         described=described,
+        history=_history(record, root, at),
     )
+
+
+def _history(record: dict[str, Any], root: Path, at: str) -> dict[int, tuple[Path, ...]]:
+    pairs = record.get("history", {})
+    if not isinstance(pairs, dict) or not all(re.fullmatch("[0-9]{1,9}", key) for key in pairs):
+        raise DataError(f"{at}: `history` holds no photos by number of response.", FORM)
+    at = f"{at}, history"
+    return {
+        int(key): tuple(_photo(path, root, at) for path in _texts(pairs, key, at)) for key in pairs
+    }
 
 
 def _flag(record: dict[str, Any], name: str, at: str) -> bool:
@@ -277,22 +290,32 @@ class Writer:
         self._begun = done is not None
         self.done = done or set()  # ids that the folder has
 
-    def add(
-        self, id: str, gold: Response, reply: Reply, filled: bool, described: bool = False
-    ) -> None:
-        """Adds an instance; its photos first, so that one that counts as done has everything.
-
-        Args:
-            filled, described: As in `Prediction`.
-        """
+    def begin(self) -> None:
+        """Makes the folder, unless it is there."""
         if not self._begun:
             with new_folder(self.folder) as folder:
                 write_json(folder / SETTINGS, dataclasses.asdict(self.settings))
             self._begun = True
+
+    def add(
+        self,
+        id: str,
+        gold: Response,
+        reply: Reply,
+        filled: bool,
+        described: bool = False,
+        history: Mapping[int, Sequence[str]] | None = None,
+    ) -> None:
+        """Adds an instance; its photos first, so that one that counts as done has everything.
+
+        Args:
+            filled, described, history: As in `Prediction`.
+        """
+        self.begin()
         drawn = [part for part in reply.parts if isinstance(part, Photo)]
         here = [photo for photo in gold.photos if not photo.missing]
         gone = [photo for photo in gold.photos if photo.missing]
-        record = {
+        record: dict[str, Any] = {
             "id": id,
             "kind": gold.truth.kind if gold.truth else None,
             "reference": {
@@ -314,16 +337,21 @@ class Writer:
             "filled": filled,
             "described": described,
         }
+        if history:
+            record["history"] = history
         append_line(self.folder / FILE_NAME, record)
         self.done.add(id)
 
     def _save(self, photos: Sequence[Photo], place: str, id: str) -> list[str]:
         names = [f"{place}/{file_stem(id)}-{i}.png" for i in range(len(photos))]
         for name, photo in zip(names, photos, strict=True):
-            image = photo.open()
-            with replacing(self.folder / name) as file:
-                image.save(file, "PNG")
+            self.save(name, photo.open())
         return names
+
+    def save(self, name: str, image: Image) -> None:
+        """Saves a photo under a name in the folder."""
+        with replacing(self.folder / name) as file:
+            image.save(file, "PNG")
 
 
 @contextlib.contextmanager
@@ -366,13 +394,3 @@ def _told(parts: Sequence[str | Photo]) -> str:
 
 def _marked(caption: str) -> str:
     return f"[img] {caption} [/img]"
-
-
-def file_stem(id: str) -> str:
-    """What the names of an instance's photos begin with: another one for each id, also where
-    names are folded to one case or one Unicode form, and valid on any system."""
-    if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}/[0-9]{1,9}", id):
-        return id.replace("/", "-")
-    readable = re.sub(r"[^a-z0-9._-]+", "-", id.lower())[:40]
-    digest = hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-    return f"{readable}~{digest}"

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
+from torch import nn
 from transformers import Blip2VisionModel
 
 from pscli.components.generator import StableDiffusion
@@ -22,7 +23,8 @@ from pscli.console import stderr
 from pscli.dialogue.schema import Dialogue, Photo
 from pscli.errors import ConfigError
 from pscli.photoworld.dataset import Photoworld
-from pscli.photoworld.foundations import drawing, seeing, speaking
+from pscli.photoworld.details import load_details
+from pscli.photoworld.foundations import counting, drawing, seeing, speaking
 from pscli.photoworld.foundations.pool import Pool, global_labels, kind_labels, load_pool
 from pscli.photoworld.judge import Extractor, load_extractor
 from pscli.photoworld.shipped import WEIGHTS
@@ -37,6 +39,7 @@ class Recipe:
     seed: int = 0
     scenes: int = 40_000
     extractor: int = 5000
+    details: int = 3000
     vision: int = 12_000
     llm: int = 5000
     qformer: int = 3600
@@ -47,7 +50,8 @@ class Recipe:
     refine: int = 8000
 
 
-STAGES = ("extractor", "vision", "llm", "qformer", "vae", "generator", "refine")
+DETAILS = 24_000  # scenes that the judge's second look needs
+STAGES = ("extractor", "details", "vision", "llm", "qformer", "vae", "generator", "refine")
 
 
 class Build:
@@ -85,11 +89,25 @@ class Build:
     def extractor(self) -> None:
         steps = self.recipe.extractor
         model = seeing.train_extractor(self.pool, self.work / "extractor", steps=steps)
-        folder = self.out / "extractor"
+        folder = self.keep("extractor", model)
+        self.note("extractor", seeing.judge(load_extractor(folder), self.dev))
+
+    def details(self) -> None:
+        work, judge = self.work / "details", load_extractor(self.out / "extractor")
+        count = min(self.recipe.scenes, DETAILS)
+        pool = counting.load_scenes(work, "train", count, self.recipe.seed)
+        model = counting.train_details(judge, pool, work, steps=self.recipe.details)
+        kept = load_details(self.keep("details", model))
+        dev = counting.load_scenes(work, "dev", 2000, self.recipe.seed)
+        self.note("details", counting.detail_accuracy(judge, kept, dev))
+
+    def keep(self, name: str, model: nn.Module) -> Path:
+        """Saves weights of a judge, in half precision, and returns their folder."""
+        folder = self.out / name
         folder.mkdir(parents=True, exist_ok=True)
         weights = {k: v.half().contiguous() for k, v in model.state_dict().items()}
         save_file(weights, folder / "model.safetensors")
-        self.note("extractor", seeing.judge(load_extractor(folder), self.dev))
+        return folder
 
     def vision(self) -> None:
         model = seeing.train_vision(self.pool, self.work / "vision", steps=self.recipe.vision)

@@ -56,16 +56,19 @@ def scenes(split: str, count: int, seed: int) -> list[Scene]:
 
 
 def load_pool(work: Path, split: str, count: int, seed: int) -> Pool:
-    """`count` seeded scenes of a split; drawn on the first call, memory-mapped afterwards."""
-    drawn = scenes(split, count, seed)
-    path = work / f"pool-{split}-{count}-{seed}.npy"
+    """`count` seeded scenes of a split."""
+    return drawn_pool(work / f"pool-{split}-{count}-{seed}.npy", scenes(split, count, seed))
+
+
+def drawn_pool(path: Path, scenes: Sequence[Scene]) -> Pool:
+    """Scenes whose photos are drawn on the first call, and memory-mapped from `path` afterwards."""
     if not path.is_file():
-        work.mkdir(parents=True, exist_ok=True)
-        images = np.stack([np.asarray(s.draw()).transpose(2, 0, 1) for s in drawn])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images = np.stack([np.asarray(s.draw()).transpose(2, 0, 1) for s in scenes])
         temporary = path.with_suffix(".tmp.npy")
         np.save(temporary, images)
         temporary.replace(path)
-    return Pool(drawn, np.load(path, mmap_mode="r"))
+    return Pool(scenes, np.load(path, mmap_mode="r"))
 
 
 def kind_labels(scenes: Sequence[Scene]) -> Tensor:
