@@ -12,7 +12,7 @@ import typer
 from pscli import console
 from pscli.cli.app import Device, Overwrite, app
 from pscli.config import changed
-from pscli.errors import DataError
+from pscli.errors import ConfigError, DataError
 from pscli.processes import first, here, number
 from pscli.systems.place import agent_folder
 
@@ -65,6 +65,16 @@ def generate(
         float | None,
         typer.Option(help="Added to the logit of the end: below 0, replies are longer.", **BIAS),
     ] = None,
+    captions: Annotated[
+        str, typer.Option(help="Captions to draw: predicted, or gold ones (--dataset).")
+    ] = "predicted",
+    history: Annotated[
+        str,
+        typer.Option(
+            help="Contexts: gold; with photos drawn by the agent; or its own words and photos, as "
+            "it plays either speaker (--dataset)."
+        ),
+    ] = "gold",
     overwrite: Overwrite = False,
     use: Annotated[
         list[str] | None,
@@ -96,7 +106,7 @@ def generate(
     elif dataset is not None:
         _predict(
             dataset, split, agent, load, device, biases, out, count, photos, batch, seed,
-            temperature, overwrite,
+            temperature, captions, history, overwrite,
         )  # fmt: skip
 
 
@@ -165,14 +175,20 @@ def _predict(
     batch: int,
     seed: int,
     temperature: float,
+    captions: str,
+    history: str,
     overwrite: bool,
 ) -> None:
     from pscli.datasets.base import load as dialogues
     from pscli.datasets.base import named
     from pscli.predictions.generate import fingerprint, instances
-    from pscli.predictions.settings import Settings
-    from pscli.predictions.together import predict_together, writing_together
+    from pscli.predictions.history import predict_after
+    from pscli.predictions.settings import CAPTIONS, HISTORIES, Settings
+    from pscli.predictions.together import writing_together
 
+    for name, value, values in (("captions", captions, CAPTIONS), ("history", history, HISTORIES)):
+        if value not in values:
+            raise ConfigError(f"--{name} is '{value}'.", f"Known: {', '.join(values)}.")
     work = instances(
         dialogues(named(dataset), split, count, photos)
     )  # before an agent is loaded, which takes longer
@@ -189,6 +205,8 @@ def _predict(
         seed=seed,
         temperature=temperature,
         photos=photos,
+        captions=captions,
+        history=history,
         **biases,
     )
     origin = agent.parent if agent and agent.name == "agent" else agent
@@ -201,7 +219,7 @@ def _predict(
                 )
             loaded = load(str(here().device)) if number() > 1 else load(device)
             with console.progress("Replying", len(work)) as advance:
-                predict_together(loaded, work, writer, advance, batch)
+                predict_after(loaded, work, writer, advance, batch)
     except KeyboardInterrupt:
         console.note("Stopped. Give the same command again to go on.")
         raise

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pscli.datasets.formats import parse
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Response
@@ -20,19 +20,35 @@ PHOTO_LENGTH = 100  # characters that a photo counts for when prompts are sorted
 
 
 class Answerer(Protocol):
-    """What is asked of an agent here."""
+    """What is asked of an agent here; `captions` only if gold ones are to be drawn."""
 
     def respond_all(
-        self, questions: Sequence[Question], *, seed: int = 0, temperature: float = 0.0
+        self,
+        questions: Sequence[Question],
+        *,
+        seed: int = 0,
+        temperature: float = 0.0,
+        captions: Sequence[Sequence[str]] | None = None,
     ) -> list[Reply]: ...
+
+    def draw(
+        self, captions: Sequence[str], keys: Sequence[tuple[str, int]], *, seed: int = 0
+    ) -> list[Photo]:
+        """Asked only if the context is to hold drawn photos."""
+        ...
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One response to predict, and what was really said there."""
+    """One response to predict, and what was really said there.
+
+    Args:
+        history: As in `Prediction`, as names in the folder.
+    """
 
     question: Question
     gold: Response
+    history: dict[int, list[str]] = field(default_factory=dict)
 
 
 def read_dialogue(path: Path) -> Dialogue:
@@ -126,15 +142,20 @@ def predict(
             # A batch that was cut short is answered whole again: padding changes the last bits of
             # a sum, and a resumed run is to write what an uninterrupted one does.
             questions = [instance.question for instance in batch]
-            replies = agent.respond_all(
-                questions, seed=settings.seed, temperature=settings.temperature
-            )
+            how: dict[str, Any] = {"seed": settings.seed, "temperature": settings.temperature}
+            if settings.captions == "gold":
+                how["captions"] = [
+                    [described(photo, instance.question.key) for photo in instance.gold.photos]
+                    for instance in batch
+                ]
+            replies = agent.respond_all(questions, **how)
             for instance, reply in zip(batch, replies, strict=True):
                 if instance.question.key not in writer.done:
                     known = _photos(instance)
                     filled = any(photo.filled for photo in known)
-                    described = any(photo.missing for photo in known)
-                    writer.add(instance.question.key, instance.gold, reply, filled, described)
+                    told = any(photo.missing for photo in known)
+                    key, gold = instance.question.key, instance.gold
+                    writer.add(key, gold, reply, filled, told, instance.history)
         progress(len(batch))
 
 
@@ -142,6 +163,16 @@ def _photos(instance: Instance) -> list[Photo]:
     """Photos of the context and the reference."""
     known = (*instance.question.responses, instance.gold)
     return [photo for response in known for photo in response.photos]
+
+
+def described(photo: Photo, id: str) -> str:
+    """The caption of a photo that is to be drawn. Raises DataError if it has none."""
+    if not photo.caption:
+        raise DataError(
+            f"Instance {id!r}: a photo of the dataset has no caption that could be drawn.",
+            "Generate with `--captions predicted`, and `--history gold` or `own`.",
+        )
+    return photo.caption
 
 
 def fingerprint(folder: Path) -> str:

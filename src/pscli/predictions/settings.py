@@ -11,6 +11,7 @@ from pscli.errors import DataError
 from pscli.files import read_json
 
 SETTINGS = "config.json"
+CAPTIONS, HISTORIES = ("predicted", "gold"), ("gold", "drawn", "own")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class Settings:
         dataset: Its name in the registry, or `module:object`.
         photos: What became of those that cannot be had; earlier versions knew one way.
         share_bias, end_bias: In place of the agent's own; None leaves it.
+        captions: Whose are drawn: those that are `predicted`, or the `gold` ones.
+        history: What the context held: `gold` words and photos, gold words with `drawn` photos, or
+            the agent's `own` of either.
     """
 
     agent: str
@@ -34,6 +38,8 @@ class Settings:
     photos: str = "strict"
     share_bias: float | None = None
     end_bias: float | None = None
+    captions: str = "predicted"
+    history: str = "gold"
 
 
 def read_settings(folder: Path) -> Settings | None:

@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 
 from pscli.components.device import device_named, dtype_named
 from pscli.components.load import WEIGHTS, Load
+from pscli.components.noise import seeded
 from pscli.config import Config, ModelConfig
-from pscli.dialogue.schema import Dialogue, Reply
+from pscli.dialogue.schema import Dialogue, Photo, Reply
 from pscli.errors import CheckpointError, ConfigError, DataError
 from pscli.files import new_folder, read_json, write_json, write_text
 from pscli.registry import find
@@ -118,13 +119,33 @@ class Agent:
         return self.respond_all([question], seed=seed, temperature=temperature)[0]
 
     def respond_all(
-        self, questions: Sequence[Question], *, seed: int = 0, temperature: float = 0.0
+        self,
+        questions: Sequence[Question],
+        *,
+        seed: int = 0,
+        temperature: float = 0.0,
+        captions: Sequence[Sequence[str]] | None = None,
     ) -> list[Reply]:
-        """Replies to several questions at once."""
+        """Replies to several questions at once.
+
+        Args:
+            captions: For each question those to draw, in place of the predicted ones.
+        """
         if not questions:
             return []
-        how = dataclasses.asdict(self.config.sequence)
+        how = dataclasses.asdict(self.config.sequence) | {"captions": captions}
         return answer(self.system, questions, temperature=temperature, seed=seed, **how)
+
+    def draw(
+        self, captions: Sequence[str], keys: Sequence[tuple[str, int]], *, seed: int = 0
+    ) -> list[Photo]:
+        """A photo of each caption, as a reply would send it.
+
+        Args:
+            keys: Of each: the key of a question, and which part of the reply to it the photo is.
+        """
+        drawn = self.system.draw(captions, [seeded(seed, *key) for key in keys])
+        return [Photo(image, caption) for image, caption in zip(drawn, captions, strict=True)]
 
 
 def checksums(folder: Path) -> dict[str, str]:

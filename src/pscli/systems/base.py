@@ -199,12 +199,14 @@ def answer(
     end_bias: float = 0.0,
     temperature: float = 0.0,
     seed: int = 0,
+    captions: Sequence[Sequence[str]] | None = None,
 ) -> list[Reply]:
     """Replies to several questions at once: words first, then all their photos together (§2.5).
 
     Args:
         max_length, max_new_tokens, share_bias, end_bias: As in `SequenceConfig`.
         temperature: 0 takes the likeliest token; above 0 samples.
+        captions: For each question those to draw, in place of the predicted ones.
     """
     tokenizer = system.llm.tokenizer
     prompts = system.prompts(questions, max_length)
@@ -219,6 +221,8 @@ def answer(
         ],
     )
     parsed = [parse(ids, system.llm.tokenizer) for ids in generated]
+    if captions is not None:
+        parsed = [(_told(p, c), notes) for (p, notes), c in zip(parsed, captions, strict=True)]
     wanted = [
         (part.words, seeded(seed, question.key, number))
         for question, (parts, _) in zip(questions, parsed, strict=True)
@@ -234,3 +238,15 @@ def answer(
         raw = str(system.llm.tokenizer.decode(ids))
         replies.append(Reply(tuple(drawn), raw, tuple(notes)))
     return replies
+
+
+def _told(parts: Sequence[str | Caption], captions: Sequence[str]) -> list[str | Caption]:
+    """A reply with just these captions: where it had some, and the rest at its end."""
+    left = iter(captions)
+    placed = [next(left, "") if isinstance(part, Caption) else part for part in parts]
+    kept = [
+        Caption(new) if isinstance(part, Caption) else part
+        for part, new in zip(parts, placed, strict=True)
+        if new or not isinstance(part, Caption)
+    ]
+    return [*kept, *map(Caption, left)]
