@@ -75,7 +75,7 @@ def test_an_empty_reply_is_drawn_and_so_are_strange_ones() -> None:
 
 
 def test_lines_are_as_long_as_fits_and_nothing_is_lost() -> None:
-    font = pictures._font(13)
+    font = pictures.font(13)
     text = "the quick brown fox jumps over the lazy dog " * 3 + "x" * 90
     lines = wrapped(text, font, 200)
     assert all(font.getlength(line) <= 200 for line in lines)

@@ -95,7 +95,7 @@ def contact_sheet(
     left = 0
     for name, width in zip(columns, widths, strict=True):
         middle = (left + width / 2, head / 2)
-        draw.text(middle, name, fill=INK, font=_font(15, "Bold"), anchor="mm")
+        draw.text(middle, name, fill=INK, font=font(15, "Bold"), anchor="mm")
         left += width
     top = head
     for row, height in zip(rows, heights, strict=True):
@@ -107,7 +107,7 @@ def contact_sheet(
         top += height
     if legend:
         middle = (sheet.width / 2, top + foot / 2)
-        draw.text(middle, legend, fill=FADED, font=_font(10), anchor="mm")
+        draw.text(middle, legend, fill=FADED, font=font(10), anchor="mm")
     return sheet
 
 
@@ -123,16 +123,16 @@ def _bubble(parts: Parts, fill: str, ink: str, captions: bool = False) -> Image.
     blocks: list[Image.Image] = []
     for part in parts:
         if isinstance(part, str):
-            blocks.append(_lines(part, _font(13), ink))
+            blocks.append(_lines(part, font(13), ink))
             continue
         if part.missing:
-            blocks.append(_lines(f"[{part.caption}]", _font(10, "Oblique"), ink))
+            blocks.append(_lines(f"[{part.caption}]", font(10, "Oblique"), ink))
             continue
         blocks.append(_rounded_photo(part.open()))
         if captions and part.caption:
-            blocks.append(_lines(part.caption, _font(10, "Oblique"), ink, PHOTO + 40))
+            blocks.append(_lines(part.caption, font(10, "Oblique"), ink, PHOTO + 40))
     if not blocks:
-        blocks.append(_lines("(nothing)", _font(13, "Oblique"), ink))
+        blocks.append(_lines("(nothing)", font(13, "Oblique"), ink))
     gap, padding = GAP * SCALE, PADDING * SCALE
     width = max(block.width for block in blocks) + 2 * padding
     height = sum(block.height for block in blocks) + gap * (len(blocks) - 1) + 2 * padding
@@ -146,16 +146,20 @@ def _bubble(parts: Parts, fill: str, ink: str, captions: bool = False) -> Image.
 
 
 def _skipped(count: int) -> Image.Image:
-    return _lines(f"⋯ {count} message{'s' * (count > 1)} ⋯", _font(10), FADED)
+    return _lines(f"⋯ {count} message{'s' * (count > 1)} ⋯", font(10), FADED)
 
 
 def _rounded_photo(photo: Image.Image) -> Image.Image:
-    side = PHOTO * SCALE
+    scaled = fitting(photo, PHOTO * SCALE)
+    scaled.putalpha(_rounded(scaled.size, 8 * SCALE))
+    return scaled
+
+
+def fitting(photo: Image.Image, side: int) -> Image.Image:
+    """The photo as large as fits into a square of `side` pixels."""
     scale = side / max(photo.size)
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
-    scaled = photo.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    scaled.putalpha(_rounded(size, 8 * SCALE))
-    return scaled
+    return photo.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
 def _rounded(size: tuple[int, int], radius: int) -> Image.Image:
@@ -199,7 +203,7 @@ def wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
 
 
 @functools.cache
-def _font(size: int, style: str = "") -> ImageFont.FreeTypeFont:
+def font(size: int, style: str = "") -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib and so is the same everywhere."""
     import matplotlib
 
