@@ -151,11 +151,11 @@ def stats(
     ] = None,
 ) -> None:
     """Count dialogues, utterances, photos and instance types of a dataset, split by split."""
-    from pscli.datasets.base import named
+    from pscli.datasets.base import Overlapping, named
     from pscli.datasets.folder import read_all
     from pscli.datasets.records import Dropped
     from pscli.datasets.stats import PAPER, survey
-    from pscli.report.survey import picture, table, table_1
+    from pscli.report.survey import overlap_table, picture, table, table_1
 
     if png is not None and png.suffix.lower() != ".png":
         raise ConfigError(f"{png} is no name for a picture.", "Expected a name that ends in .png.")
@@ -166,12 +166,15 @@ def stats(
         picture(found, png)
     for line in dropped.lines():
         console.note(f"Left out: {line}.")
+    known = dataset.overlaps() if isinstance(dataset, Overlapping) and folder is None else {}
     if as_json:
-        console.show_json(found.to_json())
+        console.show_json(found.to_json() | ({"seen_in_training": known} if known else {}))
         return
     console.show(table(found.name, found.splits | {"total": found.total}))
     console.show(table_1(found))
     console.result(PAPER)
+    if known:
+        console.show(overlap_table(found.name, known))
     if any(found.shared.values()):
         shared = (f"{n:,} by {a} and {b}" for (a, b), n in found.shared.items())
         console.result(f"Photos shared: {', '.join(shared)}.")

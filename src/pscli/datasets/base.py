@@ -82,6 +82,14 @@ class Published(Dataset, Protocol):
         """What one can train and test with; `photos` is one of `PHOTOS`."""
 
 
+@runtime_checkable
+class Overlapping(Protocol):
+    """A dataset that can tell how much of its other splits training has shown, for `stats`."""
+
+    def overlaps(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """Split → what, such as captions → how many of them training has shown, and all."""
+
+
 def named(name: str) -> Dataset:
     """A dataset of the registry, or one's own: the class or function behind `module:object`.
 

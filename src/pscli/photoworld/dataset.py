@@ -18,3 +18,9 @@ class Photoworld:
         """Dialogues of a split; the first `count`, or 6,000 / 500 / 600 of train / dev / test."""
         size = DEFAULT_SIZES[split]
         return dialogues(split, size if count is None else count)
+
+    def overlaps(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """How much of dev and test training has shown: split → what → (how many of it, all)."""
+        from pscli.photoworld.known import overlaps
+
+        return {split: overlaps(split) for split in self.splits if split != "train"}

@@ -5,13 +5,13 @@ split, to see what that has shown before.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.scene import Scene
-from pscli.photoworld.talk import written
+from pscli.photoworld.talk import DEFAULT_SIZES, dialogues, written
 from pscli.photoworld.writing import Fact, pairs_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pscli.predictions.folder import Prediction
 
 _ID = re.compile(r"photoworld-(train|dev|test)-(\d{5,9})/(\d{1,3})")
+LENGTHS = {
+    "  of 1–2 words": 2, "  of 3–5": 5, "  of 6–9": 9, "  of 10–14": 14, "  of 15 or more": 10**9
+}  # fmt: skip
 Pair = frozenset[tuple[str, str]]  # two things, each as (colour, kind)
 
 
@@ -54,11 +57,14 @@ class Known:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the training split has shown: captions, two things of a photo, texts of responses."""
+    """What the training split has shown: captions, things, two things of a photo, texts of
+    responses, and of single messages."""
 
     captions: frozenset[str]
+    things: frozenset[tuple[str, str]]
     pairs: frozenset[Pair]
     words: frozenset[str]
+    messages: frozenset[str]
 
 
 def known(prediction: Prediction) -> Known | None:
@@ -82,13 +88,51 @@ def _written(split: str, index: int) -> tuple[Dialogue, list[Fact]]:
 @functools.cache
 def shown() -> Shown:
     """Of the whole training split; made once, in seconds."""
-    responses = [r for dialogue in Photoworld().load("train") for r in dialogue.responses]
+    train = dialogues("train", DEFAULT_SIZES["train"])
+    responses = [r for dialogue in train for r in dialogue.responses]
     scenes = [scene for response in responses for scene in photos(response)]
     return Shown(
         frozenset(scene.caption() for scene in scenes),
+        frozenset(thing for scene in scenes for thing in pairs_of(scene)),
         frozenset(pair(scene) for scene in scenes if len(scene.things) == 2),
         frozenset(response.text for response in responses),
+        frozenset(turn.text for response in responses for turn in response.turns),
     )
+
+
+def overlaps(split: str) -> dict[str, tuple[int, int]]:
+    """How much of a split training has shown, to the letter: what → (how many of it, all)."""
+    said: dict[str, list[bool]] = {"utterances": [], **{name: [] for name in LENGTHS}}
+    asked: list[bool] = []
+    replies: list[bool] = []
+    captions: list[bool] = []
+    things: list[bool] = []
+    pairs: list[bool] = []
+    seen = shown()
+    for dialogue in dialogues(split, DEFAULT_SIZES[split]):
+        for text in (turn.text for turn in dialogue.turns if turn.text):
+            count = len(text.split())
+            name = next(name for name, most in LENGTHS.items() if count <= most)
+            for part in ("utterances", name):
+                said[part].append(text in seen.messages)
+        for before, response in itertools.pairwise(dialogue.responses):
+            if response.truth and response.truth.kind != "chat":
+                asked.append(before.text in seen.words)
+            if response.truth and response.truth.share:
+                texts = (turn.text for turn in response.turns if turn.text)
+                replies += [text in seen.messages for text in texts]
+        for scene in (scene for r in dialogue.responses for scene in photos(r)):
+            captions.append(scene.caption() in seen.captions)
+            things += [thing in seen.things for thing in pairs_of(scene)]
+            pairs += [pair(scene) in seen.pairs] if len(scene.things) == 2 else []
+    rows = said | {
+        "questions and requests": asked,
+        "words of replies that share": replies,
+        "captions": captions,
+        "colour and kind of a thing": things,
+        "pairs of two things": pairs,
+    }
+    return {name: (sum(hits), len(hits)) for name, hits in rows.items()}
 
 
 def photos(response: Response) -> list[Scene]:

@@ -87,6 +87,16 @@ def table_1(survey: Survey) -> Table:
     return result
 
 
+def overlap_table(name: str, overlaps: dict[str, dict[str, tuple[int, int]]]) -> Table:
+    """What training has shown of the other splits: a row per kind of thing, a column per split."""
+    result = _empty(f"Seen in training: {name}", ["", *overlaps])
+    for what in dict.fromkeys(what for found in overlaps.values() for what in found):
+        counts = [found.get(what, (0, 0)) for found in overlaps.values()]
+        shares = [f"{100 * hits / all:.1f} % of {all:,}" if all else "–" for hits, all in counts]
+        _row(result, what, *shares)
+    return result
+
+
 def _short(figure: str) -> str:
     """Without a second decimal that is 0, as Table 1 prints I/D."""
     return figure.removesuffix("0") if "." in figure else figure
