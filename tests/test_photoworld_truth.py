@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from painted import Counter, Reader, paint
@@ -15,7 +17,7 @@ from pscli.metrics.extractor import pixels
 from pscli.photoworld import details, judge
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.known import known, shown
-from pscli.photoworld.metrics import FAITHFUL, Answers, Faithfulness
+from pscli.photoworld.metrics import FAITHFUL, Answers, Asked, Due, Faithfulness
 from pscli.photoworld.scene import Scene
 from pscli.photoworld.shipped import WEIGHTS
 from pscli.photoworld.talk import written
@@ -121,6 +123,32 @@ def test_what_training_has_shown_is_told_apart() -> None:
     assert shown() is shown()
 
 
+def test_overlaps_are_counted_by_hand() -> None:
+    """Oracle: the benchmark's way, plain loops over what was said."""
+    train, test = Photoworld().load("train"), Photoworld().load("test")
+    said = {turn.text for d in train for turn in d.turns}
+    texts = [turn.text for d in test for turn in d.turns if turn.text]
+    found = Photoworld().overlaps()
+    assert set(found) == {"dev", "test"}
+    rows = found["test"]
+    assert rows["utterances"] == (sum(t in said for t in texts), len(texts))
+    for name, least, most in (
+        ("  of 1–2 words", 1, 2),
+        ("  of 6–9", 6, 9),
+        ("  of 15 or more", 15, 99),
+    ):
+        some = [t for t in texts if least <= len(t.split()) <= most]
+        assert rows[name] == (sum(t in said for t in some), len(some))
+    lengths = [rows[name] for name in rows if name.startswith("  ")]
+    assert tuple(map(sum, zip(*lengths, strict=True))) == rows["utterances"]
+    captions = {p.caption for d in train for p in d.photos}
+    sent = [p.caption for d in test for p in d.photos]
+    assert rows["captions"] == (sum(c in captions for c in sent), len(sent))
+    hits, all = rows["pairs of two things"]
+    assert 0 < hits < 0.1 * all
+    assert rows["colour and kind of a thing"][0] == rows["colour and kind of a thing"][1]
+
+
 def test_no_question_and_no_request_of_the_test_split_was_heard_in_training() -> None:
     for dialogue in Photoworld().load("test", 200):
         for before, response in pairwise(dialogue.responses):
@@ -192,6 +220,30 @@ def test_answers_are_judged_by_the_photo_that_the_context_held(
     assert found.value == 100 and "|of-drawn-photos:as-judged" in found.how
     assert accuracy(seen, {fact.photo: ()}) == Scored()  # it was never sent
     assert accuracy(gold, {fact.photo + 20: (path,)})["answer accuracy"].value == 100
+
+
+@pytest.mark.parametrize("metric", [Faithfulness(), Answers()])
+def test_resamples_are_scores_of_repeated_values(metric: Faithfulness | Answers) -> None:
+    """Oracle: `scores` of the values, each as often as it is drawn."""
+    rng = random.Random(1)
+    flags = (True, False)
+    values: list[Due | Asked] = [
+        Due(
+            *(rng.choice(flags) for _ in range(3)),
+            *(rng.choice((*flags, None)) for _ in range(3)),
+            rng.choice(flags),
+        )
+        if isinstance(metric, Faithfulness)
+        else Asked(*rng.choice((("side", "left"), ("size", "big"))), rng.choice(flags))
+        for _ in range(40)
+    ]
+    counts = np.array([[rng.randrange(4) for _ in values] for _ in range(5)], dtype=float)
+    found = metric.resampled(values, counts)
+    for row, drawn in enumerate(counts.astype(int)):
+        some = [v for v, times in zip(values, drawn, strict=True) for _ in range(times)]
+        told = {score.name: score.value for score in metric.scores(some).scores}  # type: ignore[arg-type]
+        told.pop("answer majority", None)
+        assert {n: f[row] for n, f in found.items() if not np.isnan(f[row])} == pytest.approx(told)
 
 
 @pytest.mark.skipif(not (WEIGHTS / "details").is_dir(), reason="the judge is not there")

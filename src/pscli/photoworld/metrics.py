@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from pscli.errors import DataError
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.extractor import photo_pixels
+from pscli.metrics.resample import Array, Sums
 from pscli.metrics.sharing import rate
 from pscli.photoworld.known import Known, known
 from pscli.photoworld.phrases import ANSWER_WORDS
@@ -25,18 +28,24 @@ from pscli.photoworld.view import Things, View, look
 from pscli.predictions.folder import Prediction
 
 ANSWERS = ("answer accuracy", "answer chance", "answer majority")
-FAITHFUL = (
-    "caption faithfulness",
-    "photo faithfulness",
-    "photo faithfulness (sent)",
-    "things faithfulness",
-    "number faithfulness",
-    "setting faithfulness",
-    "setting faithfulness (sent)",
-)
-UNFIXED = {name: f"the talk fixes no {name.split()[0]}" for name in FAITHFUL[4:6]}
+_DETAILS = (*ANSWERS[:2], *(f"{ANSWERS[0]}, {about}" for about in ANSWER_WORDS))
+THINGS, SEEN = "exact-colours-and-kinds", "extractor:photoworld|resize:64"
+PHOTO = f"{THINGS}+number-fixed-by-talk|{SEEN}"
+HOW = {
+    "caption faithfulness": f"{THINGS}|in:words",
+    "photo faithfulness": PHOTO,
+    "photo faithfulness (sent)": PHOTO,
+    "things faithfulness": f"{THINGS}|{SEEN}",
+    "number faithfulness": f"number-fixed-by-talk|{SEEN}",
+    "setting faithfulness": f"setting-fixed-by-talk|{SEEN}",
+    "setting faithfulness (sent)": f"setting-fixed-by-talk|{SEEN}",
+    "photo faithfulness, seen captions": f"{PHOTO}|training:photoworld-train",
+    "photo faithfulness, unseen captions": f"{PHOTO}|training:photoworld-train",
+    "photo faithfulness, unseen pairs": f"{PHOTO}|training:photoworld-train",
+}
+FAITHFUL = tuple(name for name in HOW if "," not in name)
+UNFIXED = {f"{what} faithfulness": f"the talk fixes no {what}" for what in ("number", "setting")}
 SIDE = 64
-SEEN = "extractor:photoworld|resize:64"
 
 
 class Asked(NamedTuple):
@@ -51,8 +60,18 @@ class Asked(NamedTuple):
     right: bool
     drawn: bool = False
 
+    @property
+    def hits(self) -> dict[str, float | None]:
+        """What it adds to each figure that is a mean, by name."""
+        chance = 1 / len(ANSWER_WORDS[self.about])
+        return {
+            ANSWERS[0]: self.right,
+            ANSWERS[1]: chance,
+            f"{ANSWERS[0]}, {self.about}": self.right,
+        }
 
-class Answers:
+
+class Answers(Sums):
     """How often the predicted text gives the right answer to a question about a photo.
 
     `answer chance` is what guessing among the values of each detail gives, `answer majority` what
@@ -121,6 +140,12 @@ class Answers:
             )
         )
 
+    def sums(self, values: Sequence[Asked]) -> Array:
+        return _counts([v.hits for v in values], _DETAILS)
+
+    def figures(self, sums: Array) -> dict[str, Array]:
+        return _shares(sums, _DETAILS)
+
 
 def _drawn(p: Prediction, more: Known | None) -> Path | str | None:
     """The drawn photo that is asked about; empty if none was sent, None if it is the dataset's."""
@@ -160,8 +185,24 @@ class Due(NamedTuple):
         """Whether it shows the things, and as many as the talk fixes."""
         return self.things and self.number is not False
 
+    @property
+    def hits(self) -> dict[str, bool | None]:
+        """What it adds to each figure, by name; None where it says nothing."""
+        return {
+            "caption faithfulness": self.caption,
+            "photo faithfulness": self.photo,
+            "photo faithfulness (sent)": self.photo if self.sent else None,
+            "things faithfulness": self.things,
+            "number faithfulness": self.number,
+            "setting faithfulness": self.setting,
+            "setting faithfulness (sent)": self.setting if self.sent else None,
+            "photo faithfulness, seen captions": self.photo if self.shown is True else None,
+            "photo faithfulness, unseen captions": self.photo if self.shown is False else None,
+            "photo faithfulness, unseen pairs": self.photo if self.new else None,
+        }
 
-class Faithfulness:
+
+class Faithfulness(Sums):
     """How often the drawn photo shows what the talk has fixed, as the judge sees it.
 
     A photo is faithful if it shows exactly the (colour, kind) pairs of the truth, and as many
@@ -201,36 +242,33 @@ class Faithfulness:
     def scores(self, values: Sequence[Due]) -> Scored:
         if not values:
             return Scored()
-        sent = [v for v in values if v.sent]
-        things = "exact-colours-and-kinds"
-        photo = f"{things}+number-fixed-by-talk|{SEEN}"
-        counted = (
-            ([v.caption for v in values], f"{things}|in:words"),
-            ([v.photo for v in values], photo),
-            ([v.photo for v in sent], photo),
-            ([v.things for v in values], f"{things}|{SEEN}"),
-            ([v.number for v in values if v.number is not None], f"number-fixed-by-talk|{SEEN}"),
-            ([v.setting for v in values if v.setting is not None], f"setting-fixed-by-talk|{SEEN}"),
-            ([v.setting for v in sent if v.setting is not None], f"setting-fixed-by-talk|{SEEN}"),
-        )
-        found = dict(zip(FAITHFUL, counted, strict=True))
-        split = f"{photo}|training:photoworld-train"
-        parts = {
-            "seen captions": ([v.photo for v in values if v.shown is True], split),
-            "unseen captions": ([v.photo for v in values if v.shown is False], split),
-            "unseen pairs": ([v.photo for v in values if v.new], split),
-        }
-        all = found | {f"{FAITHFUL[1]}, {name}": part for name, part in parts.items()}
+        told = {name: [h for v in values if (h := v.hits[name]) is not None] for name in HOW}
         return Scored(
             tuple(
-                rate(name, sum(hits), len(hits), how) for name, (hits, how) in all.items() if hits
+                rate(name, sum(hits), len(hits), HOW[name]) for name, hits in told.items() if hits
             ),
-            {
-                name: UNFIXED.get(name, "no photo was sent")
-                for name, (hits, _) in found.items()
-                if not hits
-            },
+            {name: UNFIXED.get(name, "no photo was sent") for name in FAITHFUL if not told[name]},
         )
+
+    def sums(self, values: Sequence[Due]) -> Array:
+        return _counts([v.hits for v in values], tuple(HOW))
+
+    def figures(self, sums: Array) -> dict[str, Array]:
+        return _shares(sums, tuple(HOW))
+
+
+def _counts(values: Sequence[Mapping[str, float | None]], names: Sequence[str]) -> Array:
+    """[n, 2 K]: what each value adds to the hits of K figures, then to what they are of."""
+    hits = np.array([[v.get(name) for name in names] for v in values], dtype=float)
+    hits = hits.reshape(-1, len(names))
+    return np.hstack([np.nan_to_num(hits), ~np.isnan(hits)])
+
+
+def _shares(sums: Array, names: Sequence[str]) -> dict[str, Array]:
+    """[R] percentages of K figures, from sums [R, 2 K]; NaN where there is nothing to divide by."""
+    hits, of = np.hsplit(sums, 2)
+    shares = 100 * hits / np.where(of > 0, of, np.nan)
+    return dict(zip(names, shares.T, strict=True))
 
 
 def named(caption: str) -> Things:

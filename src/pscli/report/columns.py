@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pscli.errors import DataError
-from pscli.predictions.folder import FILE_NAME
+from pscli.predictions.names import FILE_NAME
 from pscli.predictions.settings import read_settings
 from pscli.runs import Run, is_run
 
