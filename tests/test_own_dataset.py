@@ -54,7 +54,6 @@ def test_the_example_is_counted_fetched_trained_on_answered_and_drawn(tmp_path: 
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
     assert sum("loss" in json.loads(line) for line in lines) == 3
     args = ["generate", "--dataset", own, "--agent", "run", "--out", "preds", "--count", "1"]
-    args += ["--use", own]
     assert pscli_in(tmp_path, *args) == "preds: 2 instances\n"
     assert pscli_in(tmp_path, "report", "preds", "--out", "preds.png") == "preds.png\n"
     assert (tmp_path / "preds.png").is_file()

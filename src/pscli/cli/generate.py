@@ -99,10 +99,14 @@ def generate(
         raise typer.BadParameter("give either --context FILE or --dataset NAME.")
     console.quiet_libraries()
     biases = {"share_bias": share_bias, "end_bias": end_bias}
-    load = partial(_agent, agent, use, biases, dtype)
+    # Whoever names a dataset lets its code run; so an agent that learnt from it may name it, too.
+    load = partial(_agent, use=[*(use or []), *filter(None, [dataset])], biases=biases, dtype=dtype)
+    if agent is None:
+        console.note("Using the bundled agent; --agent names another.")
     if context is not None and first():
         out = out or Path("replies")
-        _reply(context, load, device, out, speaker, seed, temperature, as_json)
+        loaded = partial(load, agent, device)
+        _reply(context, loaded, out, speaker, seed, temperature, as_json)
     elif dataset is not None:
         _predict(
             dataset, split, agent, load, device, biases, out, count, photos, batch, seed,
@@ -112,16 +116,14 @@ def generate(
 
 def _agent(
     folder: Path | None,
-    use: list[str] | None,
+    device: str,
+    use: list[str],
     biases: Mapping[str, float | None],
     dtype: str | None,
-    device: str,
 ) -> Any:
     from pscli.systems.agent import Agent
 
-    if folder is None:
-        console.note("Using the bundled agent; --agent names another.")
-    agent = Agent.from_pretrained(folder, device=device, dtype=dtype, use=use or ())
+    agent = Agent.from_pretrained(folder, device=device, dtype=dtype, use=use)
     for name, bias in biases.items():
         if bias is not None:
             agent.config = changed(agent.config, f"sequence.{name}", bias)
@@ -130,8 +132,7 @@ def _agent(
 
 def _reply(
     context: Path,
-    load: Callable[[str], Any],
-    device: str,
+    load: Callable[[], Any],
     out: Path,
     speaker: str | None,
     seed: int,
@@ -142,7 +143,7 @@ def _reply(
     from pscli.predictions.generate import read_dialogue, save_photos
 
     dialogue = read_dialogue(context)
-    reply = load(device).respond(dialogue, speaker, seed=seed, temperature=temperature)
+    reply = load().respond(dialogue, speaker, seed=seed, temperature=temperature)
     files = save_photos(reply, out)
     if as_json:
         pairs = {"text": reply.text, "captions": reply.captions, "photos": list(map(str, files))}
@@ -166,7 +167,7 @@ def _predict(
     dataset: str,
     split: str,
     agent: Path | None,
-    load: Callable[[str], Any],
+    load: Callable[[Path, str], Any],
     device: str,
     biases: Mapping[str, float | None],
     out: Path | None,
@@ -217,7 +218,7 @@ def _predict(
                 console.note(
                     f"Going on with {out}: {len(writer.done):,} instances are there already."
                 )
-            loaded = load(str(here().device)) if number() > 1 else load(device)
+            loaded = load(folder, str(here().device) if number() > 1 else device)
             with console.progress("Replying", len(work)) as advance:
                 predict_after(loaded, work, writer, advance, batch)
     except KeyboardInterrupt:
