@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pscli.errors import ConfigError
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.resample import Array, Sums, drawn, interval, resampled, sampled, units
 from pscli.metrics.sharing import Sharing
@@ -82,6 +83,16 @@ def test_sums_and_repeated_values_agree() -> None:
     assert slow["mean"] == pytest.approx(fast["mean"][:200], abs=1e-12)
     by_hand = [np.repeat(values, row.astype(int)).mean() for row in counts]
     assert fast["mean"] == pytest.approx(np.array(by_hand), abs=1e-12)
+
+
+def test_what_is_no_figures_is_refused() -> None:
+    class Wrong(Mean):
+        def resampled(self, values: Any, counts: Any) -> Any:
+            return given
+
+    for given in ([1.0], {"mean": 1.0}, {"mean": np.ones((2, 2))}):
+        with pytest.raises(ConfigError, match="`resampled` of Wrong gives no figures by name"):
+            resampled(Wrong(), [1.0], np.ones((2, 1)))
 
 
 def test_no_interval_where_resamples_tell_none() -> None:

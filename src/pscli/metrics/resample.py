@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from pscli.errors import ConfigError
 from pscli.metrics.base import Metric
 
 Array = NDArray[np.float64]
@@ -68,7 +69,13 @@ def resampled(metric: Metric, values: Sequence[Any], counts: Array) -> dict[str,
     One without that face is asked for the scores of repeated values, a few hundred times.
     """
     if isinstance(metric, Resampled):
-        return metric.resampled(values, counts)
+        given = metric.resampled(values, counts)
+        if not isinstance(given, dict) or any(np.ndim(row) != 1 for row in given.values()):
+            raise ConfigError(
+                f"`resampled` of {type(metric).__name__} gives no figures by name of score.",
+                "Expected a dictionary with an array of one figure for each resample.",
+            )
+        return given
     rows = counts[:SLOW_DRAWS]
     found: dict[str, Array] = {}
     for row, drawn in enumerate(rows.astype(int)):
