@@ -87,10 +87,12 @@ def test_sums_and_repeated_values_agree() -> None:
 
 def test_what_is_no_figures_is_refused() -> None:
     class Wrong(Mean):
-        def resampled(self, values: Any, counts: Any) -> Any:
-            return given
+        given: Any
 
-    for given in ([1.0], {"mean": 1.0}, {"mean": np.ones((2, 2))}):
+        def resampled(self, values: Any, counts: Any) -> Any:
+            return self.given
+
+    for Wrong.given in ([1.0], {"mean": 1.0}, {"mean": np.ones((2, 2))}):
         with pytest.raises(ConfigError, match="`resampled` of Wrong gives no figures by name"):
             resampled(Wrong(), [1.0], np.ones((2, 1)))
 
