@@ -113,6 +113,8 @@ def test_a_metric_without_sums_is_compared_by_the_bootstrap() -> None:
     assert "p:randomisation-10000" in fast.by and "p:bootstrap-200" in slow.by
     assert slow.value == fast.value and slow.p == pytest.approx(fast.p, abs=0.03)
     assert slow.interval == pytest.approx(fast.interval, abs=0.1)
+    constant = compared(run([0.0] * 12), run([1.0] * 12), Slow(), draws=1000)
+    assert (constant.p, constant.interval) == (1 / 201, None)  # all of 200 resamples say the same
 
 
 def test_types_apart() -> None:
