@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from pscli.dialogue.schema import Truth
+from pscli.errors import ConfigError
 from pscli.metrics import clip, image
 from pscli.metrics.clip import NAMES, WHY, ClipScores, elements
 from pscli.metrics.score import metrics
@@ -123,6 +124,7 @@ def test_figures_are_those_of_clip_by_hand(place: Path, by_hand: Any, paths: lis
     for name, values in zip(NAMES[3:], (precision, recall, f1), strict=True):
         assert found[name].value == pytest.approx(100 * np.mean(values), rel=1e-5), name
     assert [found[name].n for name in NAMES] == [3, 2, 3, 3, 3, 3]
+    assert [found[name].count for name in NAMES] == ["3/3", "2/3", "3/3", "3", "3", "3"]
     assert not found.reasons
 
 
@@ -231,6 +233,11 @@ def test_several_extractors_are_one_metric(place: Path, paths: list[Path]) -> No
     drawn = both.resampled(kept, counts)
     assert drawn["CMMD-tiny-clip"] == pytest.approx([found["CMMD-tiny-clip"].value] * 3, rel=1e-6)
     assert isinstance(image.images("photoworld"), image.Images)
+
+
+def test_extractors_whose_scores_have_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"of 'clip:a/x' and 'dinov2:b/x' would have the same n"):
+        image.images(["photoworld", "clip:a/x", "dinov2:b/x"])
 
 
 # -- the judge that is not ours ----------------------------------------------------------------

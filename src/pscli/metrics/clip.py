@@ -48,12 +48,14 @@ class Likened(NamedTuple):
         photos: Cosine of each drawn photo and the gold one in its place.
         own, gold: Cosine of each drawn photo and its own caption, and the gold one in its place.
         relevance: Precision, recall and F1; empty where a photo is missing or nothing is due.
+        due: Photos of the reference.
     """
 
     photos: Cosine
     own: Cosine
     gold: Cosine
     relevance: Cosine
+    due: int
 
 
 class ClipScores(Sums):
@@ -111,11 +113,15 @@ class ClipScores(Sums):
         sums = self.sums(values).sum(0, keepdims=True)
         counts, figures = sums[0, 1::2].astype(int), self.figures(sums)
         hows = self._hows() if counts.any() else ("",) * 6
+        due = f"/{sum(value.due for value in values)}"  # behind the photos that there are
         found = [
-            Score(name, float(figures[name][0]), int(n), how, "higher")
+            Score(
+                name, float(figures[name][0]), int(n), how, "higher",
+                count=f"{n}{'' if name.startswith('MM') else due}",
+            )
             for name, n, how in zip(NAMES, counts, hows, strict=True)
             if n
-        ]
+        ]  # fmt: skip
         return Scored(tuple(found), {name: WHY[name] for name in NAMES if np.isnan(figures[name])})
 
     def _hows(self) -> tuple[str, ...]:
@@ -134,6 +140,7 @@ def _likened(p: Prediction, seen: dict[str | Path, Array]) -> Likened:
         _clip_scores(seen, ours.photos, ours.captions),
         _clip_scores(seen, ours.photos, theirs.captions),
         _relevance(seen, ours, theirs),
+        len(theirs.photos),
     )
 
 

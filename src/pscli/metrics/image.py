@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pscli.errors import ConfigError
 from pscli.metrics import photos
 from pscli.metrics.base import Scored
 from pscli.metrics.extractor import suffix, told
@@ -46,8 +47,19 @@ class Seen(NamedTuple):
 
 
 def images(extractor: str | Sequence[str] = "photoworld", device: str = "cpu") -> Images | Several:
-    """`Images` of one extractor, or of each of several."""
+    """`Images` of one extractor, or of each of several.
+
+    Raises:
+        ConfigError: if the scores of two would have the same names.
+    """
     names = [extractor] if isinstance(extractor, str) else list(dict.fromkeys(extractor))
+    ends = {suffix(name): name for name in names}
+    if len(ends) < len(names):
+        twice = next(name for name in names if ends[suffix(name)] != name)
+        raise ConfigError(
+            f"Scores of '{twice}' and '{ends[suffix(twice)]}' would have the same names.",
+            "Score with one of them, or rename the folder of the other.",
+        )
     each = [Images(name, device) for name in names]
     return each[0] if len(each) == 1 else Several(each)
 
