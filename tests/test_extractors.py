@@ -317,8 +317,9 @@ def test_what_a_crash_left_is_dropped(tmp_path: Path, cache: Path) -> None:
     first, _ = looked(paths)
     (rows,) = cache.glob("*.rows")
     rows.write_bytes(rows.read_bytes()[:-5])  # the last row is cut off
-    again, seen = looked(paths)
-    assert seen == 1 and torch.equal(again, first)
+    for expected in (1, 0):
+        again, seen = looked(paths)
+        assert seen == expected and torch.equal(again, first)
 
 
 def test_the_oldest_table_goes_when_there_is_no_room(tmp_path: Path) -> None:
@@ -362,7 +363,8 @@ def test_processes_write_one_table_at_the_same_time(tmp_path: Path) -> None:
 def test_features_do_not_depend_on_the_batch_or_the_order(
     dinov2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    paths = draw(tmp_path, 4, 1, (40, 30)) + draw(tmp_path, 3, 2)
+    pairs = zip(draw(tmp_path, 4, 1, (40, 30)), draw(tmp_path, 4, 2), strict=True)
+    paths = [path for pair in pairs for path in pair]  # of two sizes in turn
     monkeypatch.setattr(features, "BATCH", 64)
     whole = torch.stack(Eyes(f"dinov2:{dinov2}").see(alike(paths)))
     monkeypatch.setattr(features, "BATCH", batch)
