@@ -23,7 +23,8 @@ from pscli.dialogue.schema import Dialogue, Photo, Truth, Turn
 from pscli.errors import DataError
 from pscli.files import append_line, write_json
 from pscli.metrics.base import Score, Scored
-from pscli.metrics.score import Scores
+from pscli.metrics.compare import Difference
+from pscli.metrics.score import Scores, valued
 from pscli.metrics.text import Text
 from pscli.photoworld.dataset import Photoworld
 from pscli.predictions.folder import FILE_NAME, Prediction, Settings, Side, read_predictions
@@ -31,8 +32,9 @@ from pscli.report.columns import contents
 from pscli.report.page import embedded
 from pscli.report.page_curves import curves, smoothed
 from pscli.report.page_gallery import choose, figures, marks, thumbnail
-from pscli.report.page_tables import PAPER, headline, tables
+from pscli.report.page_tables import PAPER, headline, sections
 from pscli.report.page_tables import marks as drawn_marks
+from pscli.report.table import tables
 
 ATTACKS = [
     "<img src=x onerror=alert(1)>",
@@ -78,7 +80,7 @@ def report(*args: str | Path) -> Result:
 
 
 def page_of(*args: str | Path) -> str:
-    result = report(*args, "--out", "r")
+    result = report(*args, "--out", "r", "--draws", "20")
     assert result.exit_code == 0, result.output
     assert result.stdout == "r/index.html\n"
     return Path("r/index.html").read_text(encoding="utf-8")
@@ -231,14 +233,27 @@ def test_tables_come_by_type_and_whatever_else_is_scored() -> None:
 
     kinds = {"gold captions": scored(1), "look": scored(2), "chat": scored(3)}
     systems = [("a", Scores(9, scored(4), kinds, dict.fromkeys(kinds, 4)))] * 2
-    found = tables(systems)
+    found = sections(tables(systems, by_type=True))
     assert [t.title for t in found] == ["all responses", "chat", "look", "gold captions"]
     (row,) = found[0].rows
     assert [(c.value, c.spread, c.count) for c in row.cells if c] == [
-        ("4.00", "[3.0, 5.0]", "4")
+        ("4.00", "[3.00,\u00a05.00]", "4")
     ] * 2
     (row,) = found[1].rows
     assert [c.count for c in row.cells if c] == ["", ""]  # n of the whole section
+
+
+def test_bold_and_p_are_those_of_the_comparison() -> None:
+    score = Score("x", 4.0, 9, "how", "higher")
+    systems = [("a", Scores(9, Scored((score,)))), ("b", Scores(9, Scored((score,))))]
+    apart = Difference("x", 0, 1, -0.5, "higher", 9, "how", (-0.75, -0.25), p=0.01)
+    (section,) = sections(tables(systems, [apart]))
+    (row,) = section.rows
+    assert section.apart and row.apart
+    assert (row.apart.value, row.apart.spread) == ("−0.50", "[-0.75,\u00a0-0.25] p=0.010")
+    assert [cell.best for cell in row.cells if cell] == [True, False]
+    (section,) = sections(tables(systems))
+    assert not section.apart and not any(cell.best for cell in section.rows[0].cells if cell)
 
 
 def test_figures_of_a_row_are_drawn_on_one_scale() -> None:
@@ -283,7 +298,8 @@ def test_right_and_wrong_are_marked_where_the_truth_is_known() -> None:
 
     from pscli.photoworld.metrics import Answers
 
-    found = marks(some, {"answers": Answers(), "own": Own()})  # type: ignore[dict-item]
+    metrics: Any = {"answers": Answers(), "own": Own()}
+    found = marks(valued(some, metrics), metrics)
     assert found["d/1"] == [("answer", True), ("fine", True)]
     assert found["d/2"] == [("answer", False), ("fine", False)]
     assert found["d/3"] == [("no photo", False), ("fine", False)]

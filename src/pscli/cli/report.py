@@ -49,8 +49,27 @@ def report(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
     extractor: Annotated[
-        str, typer.Option(help="What sees the photos for IS and FID, as of `score`.")
-    ] = "photoworld",
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:PLACE]",
+            help="What sees the photos for IS, FID, ..., as of `score`; repeatable.",
+            show_default="photoworld",
+        ),
+    ] = None,
+    inception_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Of the inception extractor, which is used.", show_default=False
+        ),
+    ] = None,
+    clip: Annotated[
+        str,
+        typer.Option(
+            metavar="PLACE",
+            help="Folder or hub id of a CLIP, for the scores that need one.",
+            show_default=False,
+        ),
+    ] = "",
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,6 +87,10 @@ def report(
         ),
     ] = None,
     device: Device = "auto",
+    draws: Annotated[
+        int,
+        typer.Option(min=0, help="Resamples behind intervals and p-values; 0: scores alone."),
+    ] = 1000,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a page with scores, curves and conversations side by side; or draw a picture."""
@@ -84,12 +107,14 @@ def report(
         )
     else:
         console.quiet_libraries()
+        from pscli.metrics.extractor import extractors
         from pscli.report.columns import contents
         from pscli.report.page import INDEX, Options, write_page
 
         options = Options(
-            count or CARDS, tuple(kind or ()), seed, extractor, tuple(metric or ()), device,
-            tuple(use or ()),
+            count or CARDS, tuple(kind or ()), seed,
+            tuple(extractors(extractor or [], inception_weights)), clip, tuple(metric or ()),
+            device, draws, tuple(use or ()),
         )  # fmt: skip
         write_page(out, contents(named, together), options, overwrite)
         out = out / INDEX

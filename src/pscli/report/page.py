@@ -19,17 +19,18 @@ from pscli import __version__, console
 from pscli.console import plain
 from pscli.errors import CheckpointError
 from pscli.files import claim, locked, new_folder, replacing, to_json, write_text
-from pscli.metrics.base import Metric
+from pscli.metrics.base import Metric, made
+from pscli.metrics.compare import differences, shared
 from pscli.metrics.group import grouped
-from pscli.metrics.score import Scores, metrics, score
+from pscli.metrics.score import METHODS, Scores, Valued, metrics, scored, valued
 from pscli.predictions.folder import Prediction, read_predictions
 from pscli.predictions.settings import Settings, read_settings
 from pscli.report import page_gallery
 from pscli.report.columns import Column, Contents
 from pscli.report.page_curves import Curves, curves
-from pscli.report.page_tables import headline, tables
+from pscli.report.page_tables import headline, sections
 from pscli.report.sheet import dialogues_behind
-from pscli.report.table import left_out, signatures
+from pscli.report.table import Tables, signatures, tables
 
 INDEX = "index.html"
 WEB = Path(__file__).with_name("web")
@@ -46,16 +47,19 @@ class Options:
         count: Instances in the gallery, at most.
         kinds: Instance types in the gallery; all by default.
         seed: Of what is drawn at random.
-        extractor, own, device: As of `metrics.score.metrics`.
+        extractors, clip, own, device: As of `metrics.score.metrics`.
+        draws: Resamples behind intervals and p-values; 0 leaves them out.
         use: Datasets `module:object` that a folder may name, for contexts.
     """
 
     count: int = 240
     kinds: tuple[str, ...] = ()
     seed: int = 0
-    extractor: str = "photoworld"
+    extractors: tuple[str, ...] = ("photoworld",)
+    clip: str = ""
     own: tuple[str, ...] = ()
     device: str = "cpu"
+    draws: int = 1000
     use: tuple[str, ...] = ()
 
 
@@ -86,38 +90,41 @@ def page(found: Contents, options: Options, drawn: Curves | None) -> str:
     columns = found.columns
     names = [column.name for column in columns]
     read = {folder: read_predictions(folder) for column in columns for folder in column.folders}
-    chosen = metrics(options.extractor, options.own, device=options.device)
-    usual = _scored(columns, read, chosen)
-    authors = _scored(columns, read, {"text": _authors()}, by_kind=False)
+    chosen = metrics(options.extractors, options.own, device=options.device, clip=options.clip)
+    text = made("metric", "text", METHODS, "authors")
+    values = _valued(read, chosen)
+    usual = _scored(columns, values, chosen, options.draws)
+    authors = _scored(columns, _valued(read, {"text": text}), {"text": text}, options.draws)
+    told = _compared(columns, values, chosen, usual, options.draws)
     known = {folder: read_settings(folder) for folder in read}
     dataset, title = _titled(list(known.values()))
     notes = list(found.notes)
-    gallery, rule = _gallery(columns, read, chosen, known, options, notes)
+    gallery, rule = _gallery(columns, values, chosen, known, options, notes)
     order = _order(found)
-    scored = bool(columns)
-    values: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "title": title,
         "facts": _facts(columns, found, read),
         "columns": names,
         "seeds": any(len(column.folders) > 1 for column in columns),
-        "headline": headline(authors, usual, dataset, f"Here: {title}") if scored else None,
+        "headline": headline(authors, usual, dataset, f"Here: {title}") if columns else None,
         "convention": CONVENTION,
-        "tables": tables(usual) if scored else [],
+        "tables": sections(told) if columns else [],
+        "compared": told.notes,
         "figures": [_figure(figure) for figure in drawn.figures] if drawn else [],
         "window": drawn.window if drawn else "",
         "legend": [(_legend(name, runs), order.index(name)) for name, runs in found.runs.items()],
         "gallery": Markup(embedded(gallery)) if gallery else "",
         "gallery_rule": rule,
         "sources": _sources(columns, known, read),
-        "signatures": signatures(usual) + [f"authors: {s}" for s in signatures(authors)],
-        "left_out": left_out(usual),
+        "signatures": [*told.signatures, *(f"authors: {s}" for s in signatures(authors, False))],
+        "left_out": told.reasons,
         "notes": notes,
         "version": __version__,
         "date": time.strftime("%Y-%m-%d"),
     }
-    there = {name for name in SECTIONS if values.get(name) or name == "how"}
-    there |= {"scores"} if values["tables"] else set()
-    there |= {"training"} if values["figures"] else set()
+    there = {name for name in SECTIONS if parts.get(name) or name == "how"}
+    there |= {"scores"} if parts["tables"] else set()
+    there |= {"training"} if parts["figures"] else set()
     style, script = ((WEB / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(
         loader=FileSystemLoader(WEB),
@@ -128,7 +135,7 @@ def page(found: Contents, options: Options, drawn: Curves | None) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html").render(
-        **values,
+        **parts,
         sections=[(name, text) for name, text in SECTIONS.items() if name in there],
         style=Markup(style),
         script=Markup(script),
@@ -181,33 +188,46 @@ def _uri(png: bytes) -> str:
 # -- parts of the page -------------------------------------------------------------------------
 
 
-def _authors() -> Metric:
-    from pscli.metrics.text import Text
-
-    return Text("authors")
+def _valued(read: Mapping[Path, list[Prediction]], chosen: dict[str, Metric]) -> dict[Path, Valued]:
+    """What each instance contributes to each metric, by folder."""
+    found = {}
+    with console.progress("Scoring", len(read)) as advance:
+        for folder, predictions in read.items():
+            found[folder] = valued(predictions, chosen)
+            advance(1)
+    return found
 
 
 def _scored(
-    columns: Sequence[Column],
-    read: Mapping[Path, list[Prediction]],
-    chosen: dict[str, Metric],
-    by_kind: bool = True,
+    columns: Sequence[Column], values: Mapping[Path, Valued], chosen: dict[str, Metric], draws: int
 ) -> list[tuple[str, Scores]]:
     """Scores of each system; of several seeds their mean and deviation."""
     found = []
-    with console.progress("Scoring", len(read)) as advance:
-        for column in columns:
-            runs = []
-            for folder in column.folders:
-                runs.append(score(read[folder], chosen, by_kind))
-                advance(1)
-            found.append((column.name, grouped(runs) if len(runs) > 1 else runs[0]))
+    for column in columns:
+        runs = [scored(values[folder], chosen, draws=draws) for folder in column.folders]
+        found.append((column.name, grouped(runs) if len(runs) > 1 else runs[0]))
     return found
+
+
+def _compared(
+    columns: Sequence[Column],
+    values: Mapping[Path, Valued],
+    chosen: dict[str, Metric],
+    systems: Sequence[tuple[str, Scores]],
+    draws: int,
+) -> Tables:
+    """All scores, and where the systems differ."""
+    sides = [[values[folder] for folder in column.folders] for column in columns]
+    if len(sides) < 2 or not draws:
+        return tables(systems, by_type=True)
+    kinds = dict.fromkeys(kind for _, scores in systems for kind in scores.by_kind)
+    apart = differences(sides, chosen, draws, kinds)
+    return tables(systems, apart, by_type=True, shared=len(shared(sides)))
 
 
 def _gallery(
     columns: Sequence[Column],
-    read: Mapping[Path, list[Prediction]],
+    values: Mapping[Path, Valued],
     chosen: Mapping[str, Metric],
     known: Mapping[Path, Settings | None],
     options: Options,
@@ -217,20 +237,20 @@ def _gallery(
     if not columns:
         return None, ""
     first = [column.folders[0] for column in columns]
-    by_id = [{p.id: p for p in read[folder]} for folder in first]
-    shared = [
+    by_id = [{p.id: p for p in values[folder].predictions} for folder in first]
+    common = [
         p
-        for p in read[first[0]]
+        for p in values[first[0]].predictions
         if all(p.id in system for system in by_id)
         and (not options.kinds or p.kind in options.kinds)
     ]
-    if not shared:
+    if not common:
         notes.append("No conversations: the systems share no instance of the types asked for.")
         return None, ""
-    some = [[system[p.id] for p in shared] for system in by_id]
-    found = [page_gallery.marks(predictions, chosen) for predictions in some]
+    found = [page_gallery.marks(values[folder], chosen) for folder in first]
+    some = [[system[p.id] for p in common] for system in by_id]
     worth = [page_gallery.figures(p, m) for p, m in zip(some, found, strict=True)]
-    choice = page_gallery.choose(shared, worth, options.count, options.seed)
+    choice = page_gallery.choose(common, worth, options.count, options.seed)
     settings = next(filter(None, map(known.__getitem__, first)), None)
     dialogues = dialogues_behind(settings, options.use) if settings else {}
     names = [column.name for column in columns]

@@ -12,6 +12,7 @@ from typing import Any
 
 from pscli.dialogue.schema import Dialogue, Photo, Truth
 from pscli.metrics.base import Metric
+from pscli.metrics.score import Valued
 from pscli.predictions.folder import Prediction
 from pscli.report.sheet import context_of, parts_of
 
@@ -79,7 +80,7 @@ def thumbnail(photo: Photo) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def marks(predictions: Sequence[Prediction], metrics: Mapping[str, Metric]) -> dict[str, Marks]:
+def marks(values: Valued, metrics: Mapping[str, Metric]) -> dict[str, Marks]:
     """What is right and wrong of each instance: whether a photo was sent as one was due, and what
     a metric's `marks` name.
 
@@ -87,12 +88,11 @@ def marks(predictions: Sequence[Prediction], metrics: Mapping[str, Metric]) -> d
         metrics: Of those with a `marks` {field: label}, the fields of an instance's value that
             are true or false are shown under the label.
     """
-    found: dict[str, Marks] = {p.id: _shared(p) for p in predictions}
-    for metric in metrics.values():
+    found: dict[str, Marks] = {p.id: _shared(p) for p in values.predictions}
+    for name, metric in metrics.items():
         labels: Mapping[str, str] = getattr(metric, "marks", {})
-        values = metric.values(predictions) if labels else [None] * len(predictions)
-        for p, value in zip(predictions, values, strict=True):
-            told = [(label, getattr(value, name, None)) for name, label in labels.items()]
+        for p, value in zip(values.predictions, values.columns[name], strict=True):
+            told = [(label, getattr(value, field, None)) for field, label in labels.items()]
             found[p.id] += [(label, right) for label, right in told if isinstance(right, bool)]
     return found
 

@@ -5,14 +5,13 @@ Guo et al. (2024), Table 2.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pscli.dialogue.schema import INSTANCE_TYPES
 from pscli.metrics.base import Score, Scored
+from pscli.metrics.compare import Difference
 from pscli.metrics.score import Scores
-from pscli.report.table import ARROWS
+from pscli.report.table import ARROWS, Block, Row, Tables, chance, ends, number, pair
 
 Systems = Sequence[tuple[str, Scores]]
 
@@ -42,7 +41,7 @@ class Cell:
     value: str
     spread: str = ""
     count: str = ""
-    best: bool = False
+    best: bool = False  # significantly so
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,13 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of a table; `marks` draw its cells where there is something to compare."""
+class Line:
+    """A line of a table; `marks` draw its cells, `apart` is the difference of two systems."""
 
     name: str
     cells: list[Cell | None]
-    arrow: str = ""
     marks: list[Mark | None] = field(default_factory=list)
+    apart: Cell | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Part:
     """Rows of one data set; the paper's own are told apart."""
 
     title: str
-    rows: list[Row]
+    rows: list[Line]
     paper: bool = False
 
 
@@ -83,12 +82,13 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Scores of one instance type, or of all."""
+class Section:
+    """Scores of one instance type, or of all. Args: apart: Whether two systems are compared."""
 
     title: str
     sizes: str
-    rows: list[Row]
+    rows: list[Line]
+    apart: bool
 
 
 def headline(authors: Systems, usual: Systems, dataset: str, title: str) -> Headline:
@@ -104,11 +104,11 @@ def headline(authors: Systems, usual: Systems, dataset: str, title: str) -> Head
     for (name, text), (_, images) in zip(authors, usual, strict=True):
         found = [_text(text.overall, head) for head in list(HEADS)[:3]]
         found += [_image(images.overall, head) for head in list(HEADS)[3:]]
-        rows.append(Row(name, [cell(score, images.n) for score in found]))
+        rows.append(Line(name, [cell(score, images.n) for score in found]))
     same = {name: rows for name, rows in PAPER.items() if name.lower() == dataset}
     parts = [Part(title, rows)]
     for name, theirs in (same or PAPER).items():
-        told = [Row(row, [_told(value) for value in values]) for row, values in theirs.items()]
+        told = [Line(row, [_told(value) for value in values]) for row, values in theirs.items()]
         parts.append(Part(f"Guo et al. (2024), {name}", told, paper=True))
     heads = [(head, ARROWS[better]) for head, better in HEADS.items()]
     return Headline(heads, parts, apart=not same)
@@ -120,48 +120,64 @@ def _told(value: str) -> Cell:
 
 
 def _text(scored: Scored, name: str) -> Score | None:
-    return _named(scored, f"{name} (individual)") or _named(scored, name)
-
-
-def _named(scored: Scored, name: str) -> Score | None:
-    return scored[name] if name in scored else None  # noqa: SIM401 (no dict)
+    return scored.get(f"{name} (individual)") or scored.get(name)
 
 
 def _image(scored: Scored, name: str) -> Score | None:
-    """The score of that name by whatever extractor."""
-    return next((s for s in scored.scores if re.fullmatch(rf"{name}(-.+)?", s.name)), None)
+    """The score of that name, else the first that another extractor gives."""
+    others = (s for s in scored.scores if s.name.startswith(f"{name}-"))
+    return scored.get(name) or next(others, None)
 
 
-def tables(systems: Systems) -> list[Table]:
+def sections(found: Tables) -> list[Section]:
     """All scores: over everything first, then by instance type and by whatever else is scored."""
-    present = dict.fromkeys(kind for _, scores in systems for kind in scores.by_kind)
-    known = [kind for kind in INSTANCE_TYPES if kind in present]
-    kinds = ["", *known, *(kind for kind in present if kind not in known)]
-    return [_table(systems, kind) for kind in kinds]
+    result: list[tuple[Block, list[Row]]] = []
+    for block in found.blocks:
+        if block.title or not result:
+            result.append((block, list(block.rows)))
+        else:
+            result[-1][1].extend(block.rows)
+    return [_section(block, rows) for block, rows in result]
 
 
-def _table(systems: Systems, kind: str) -> Table:
-    sections = [s.by_kind.get(kind, Scored()) if kind else s.overall for _, s in systems]
-    sizes = [s.sizes.get(kind, 0) if kind else s.n for _, s in systems]
-    metrics = {score.name: score for scored in sections for score in scored.scores}
-    rows = []
-    for name, score in metrics.items():
-        found = [_named(s, name) for s in sections]
-        cells = [cell(one, size) for one, size in zip(found, sizes, strict=True)]
-        rows.append(Row(name, cells, ARROWS[score.better], marks(found)))
-    counts = " / ".join(f"{size:,}" for size in dict.fromkeys(sizes))
-    return Table(kind or "all responses", f"n = {counts}", rows)
+def _section(block: Block, rows: Sequence[Row]) -> Section:
+    lines = [
+        Line(
+            row.title,
+            [
+                cell(score, size, best=row.best == place)
+                for place, (score, size) in enumerate(zip(row.scores, block.sizes, strict=True))
+            ],
+            marks(row.scores),
+            _apart(pair(row)),
+        )
+        for row in rows
+    ]
+    sizes = " / ".join(f"{size:,}" for size in dict.fromkeys(block.sizes))
+    title = "all responses" if block.title == "all" else block.title
+    return Section(title, f"n = {sizes}", lines, any(line.apart for line in lines))
 
 
-def cell(score: Score | None, size: int) -> Cell | None:
+def cell(score: Score | None, size: int, best: bool = False) -> Cell | None:
     """A figure as it is printed, with its n where that is not `size`."""
     if score is None:
         return None
-    spread = [] if score.deviation is None else [f"± {score.deviation:.2f}"]
-    if score.interval is not None:
-        spread.append(f"[{score.interval[0]:.1f}, {score.interval[1]:.1f}]")
+    spread = "" if score.deviation is None else f"± {number(score.deviation)}"
     count = "" if score.count == str(size) else score.count
-    return Cell(f"{score.value:.2f}", " ".join(spread), count)
+    return Cell(number(score.value), _beside(spread, ends(score.interval)), count, best)
+
+
+def _beside(*texts: str) -> str:
+    """Texts that are broken between them alone."""
+    return " ".join(text.replace(" ", "\u00a0") for text in texts if text)
+
+
+def _apart(found: Difference | None) -> Cell | None:
+    if found is None:
+        return None
+    sign = "+" if found.value > 0 else ""
+    told = _beside(ends(found.interval), chance(found.holm))
+    return Cell(f"{sign}{number(found.value)}".replace("-", "−"), told)
 
 
 def marks(scores: Sequence[Score | None]) -> list[Mark | None]:
