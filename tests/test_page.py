@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def report(*args: str | Path) -> Result:
 
 
 def page_of(*args: str | Path) -> str:
-    result = report(*args, "--out", "r", "--draws", "20")
+    result = report(*args, "--out", "r", "--draws", "20", "--overwrite")
     assert result.exit_code == 0, result.output
     assert result.stdout == "r/index.html\n"
     return Path("r/index.html").read_text(encoding="utf-8")
@@ -254,6 +254,29 @@ def test_bold_and_p_are_those_of_the_comparison() -> None:
     assert [cell.best for cell in row.cells if cell] == [True, False]
     (section,) = sections(tables(systems))
     assert not section.apart and not any(cell.best for cell in section.rows[0].cells if cell)
+
+
+def test_steps_of_one_agent_are_a_ladder_and_rollouts_go_by_turn() -> None:
+    """Every reply of the gold history is right, and in the rollout those of the first two."""
+    gold = {f"d/{i}": "a dog" for i in range(1, 5)}
+    steps = {"own": ("predicted", "gold"), "fed": ("gold", "gold"), "rolled": ("predicted", "own")}
+    for name, (captions, history) in steps.items():
+        late = {"d/3": "x", "d/4": "x"} if name == "rolled" else {}
+        settings = Settings("r", "0", "photoworld", "test", 0, 0.0)
+        settings = replace(settings, captions=captions, history=history)
+        write_json(Path(predictions(name, gold | late)) / "config.json", asdict(settings))
+    html = page_of(*steps)
+    shown = Parsed(html).shown()
+    assert "own, step by step" in shown and "own, by number of the response" in shown
+    table = html[html.index("by number of the response") :]
+    assert re.findall(r"<th scope=.col.>(\d[^<]+)", table) == [
+        "1–2, gold history", "1–2, rollout", "3–4, gold history", "3–4, rollout",
+    ]  # fmt: skip
+    row = table[table.index("BLEU-2") : table.index("</tr>", table.index("BLEU-2"))]
+    assert re.findall(r"value.>([^<]+)", row) == ["100.00", "100.00", "100.00", "0.00"]
+    heads = re.findall(r"<th scope=.col.>([^<]+)", html[html.index("own, step by step") :])
+    assert heads[:3] == ["gold captions", "its own captions", "rollout"]
+    assert 'id="ladders"' not in page_of("own")
 
 
 def test_figures_of_a_row_are_drawn_on_one_scale() -> None:

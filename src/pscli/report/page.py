@@ -28,13 +28,15 @@ from pscli.predictions.settings import Settings, read_settings
 from pscli.report import page_gallery
 from pscli.report.columns import Column, Contents
 from pscli.report.page_curves import Curves, curves
+from pscli.report.page_ladder import ladders
 from pscli.report.page_tables import headline, sections
 from pscli.report.sheet import dialogues_behind
 from pscli.report.table import Tables, signatures, tables
 
 INDEX = "index.html"
 WEB = Path(__file__).with_name("web")
-SECTIONS = {"headline": "The paper’s table", "scores": "All scores", "training": "Training",
+SECTIONS = {"headline": "The paper’s table", "scores": "All scores",
+            "ladders": "How errors propagate", "training": "Training",
             "gallery": "Conversations", "how": "How it was made"}  # fmt: skip
 CONVENTION = "Text in sacreBLEU’s convention, captions not counted."
 
@@ -110,6 +112,7 @@ def page(found: Contents, options: Options, drawn: Curves | None) -> str:
         "convention": CONVENTION,
         "tables": sections(told) if columns else [],
         "compared": told.notes,
+        "ladders": ladders(columns, usual, values, known, chosen),
         "figures": [_figure(figure) for figure in drawn.figures] if drawn else [],
         "window": drawn.window if drawn else "",
         "legend": [(_legend(name, runs), order.index(name)) for name, runs in found.runs.items()],
