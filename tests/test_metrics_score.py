@@ -104,7 +104,9 @@ def test_every_type_gets_the_metrics_that_make_sense(tmp_path: Path) -> None:
         "setting faithfulness",
         "setting faithfulness (sent)",
     }
-    assert scores.by_kind["share"].reasons == {"number faithfulness": "the talk fixes no number"}
+    reasons = scores.by_kind["share"].reasons
+    assert reasons["number faithfulness"] == "the talk fixes no number"
+    assert all(name.startswith("photo ") for name in set(reasons) - {"number faithfulness"})
     assert scores.by_kind["chat"].reasons == {}  # nor is anything said of photos there
     assert "sharing F1" in scores.overall and "sharing F1" not in scores.by_kind["share"]
     assert scores.overall["BLEU-2"].value == pytest.approx(100)
