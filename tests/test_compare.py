@@ -197,9 +197,9 @@ def test_false_positives_and_power_of_distances() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "features"), [(100, 4), (400, 8), (60, 16), (40, 80)])
 def test_false_positives_of_distances_at_length(n: int, features: int) -> None:
-    assert rejected_distances(n, features, 0.0, 2000) <= 0.06
+    assert rejected_distances(n, features, 0.0, 1000) <= 0.06
 
 
 @pytest.mark.slow
 def test_false_positives_at_length() -> None:
-    assert rejected(0.0, 5000) <= 0.06
+    assert rejected(0.0, 4000) <= 0.06
