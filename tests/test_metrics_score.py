@@ -104,9 +104,12 @@ def test_every_type_gets_the_metrics_that_make_sense(tmp_path: Path) -> None:
         "setting faithfulness",
         "setting faithfulness (sent)",
     }
-    reasons = scores.by_kind["share"].reasons
-    assert reasons["number faithfulness"] == "the talk fixes no number"
-    assert all(name.startswith("photo ") for name in set(reasons) - {"number faithfulness"})
+    few = "needs 4 drawn and 4 gold photos, there are 2 and 2"
+    assert scores.by_kind["share"].reasons == {
+        "number faithfulness": "the talk fixes no number",
+        "photo precision-photoworld": few,
+        "photo recall-photoworld": few,
+    }
     assert scores.by_kind["chat"].reasons == {}  # nor is anything said of photos there
     assert "sharing F1" in scores.overall and "sharing F1" not in scores.by_kind["share"]
     assert scores.overall["BLEU-2"].value == pytest.approx(100)
