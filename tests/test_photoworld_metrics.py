@@ -15,7 +15,8 @@ from pscli.metrics.base import Metric, Scored
 from pscli.metrics.extractor import pixels
 from pscli.metrics.sharing import Sharing, wilson
 from pscli.photoworld import details, judge
-from pscli.photoworld.metrics import FAITHFUL, Answers, Faithfulness, named
+from pscli.photoworld.known import named
+from pscli.photoworld.metrics import FAITHFUL, Answers, Faithfulness
 from pscli.photoworld.scene import (
     COLOURS,
     KINDS,

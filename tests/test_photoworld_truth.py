@@ -16,7 +16,7 @@ from pscli.metrics.base import Scored
 from pscli.metrics.extractor import pixels
 from pscli.photoworld import details, judge
 from pscli.photoworld.dataset import Photoworld
-from pscli.photoworld.known import known, shown
+from pscli.photoworld.known import known, shown, wanted
 from pscli.photoworld.metrics import FAITHFUL, Answers, Asked, Due, Faithfulness
 from pscli.photoworld.scene import Scene
 from pscli.photoworld.shipped import WEIGHTS
@@ -220,6 +220,55 @@ def test_answers_are_judged_by_the_photo_that_the_context_held(
     assert found.value == 100 and "|of-drawn-photos:as-judged" in found.how
     assert accuracy(seen, {fact.photo: ()}) == Scored()  # it was never sent
     assert accuracy(gold, {fact.photo + 20: (path,)})["answer accuracy"].value == 100
+
+
+def test_in_a_rollout_what_the_agent_itself_has_named_counts() -> None:
+    """Dialogue 29 of the test split, read by hand: A asks what B found in the kitchen, B says "I
+    saw a pink bus there", is asked for a photo, and sends it."""
+    dialogue, facts = written("test", 29)
+    truth = dialogue.responses[3].truth
+    assert truth and (truth.things, truth.setting) == ((("pink", "bus"),), "kitchen")
+    assert facts[3].named == 1 and "pink bus" in dialogue.responses[1].text
+    p = Prediction(f"{dialogue.id}/3", "share", Side(), Side(), truth)
+    own, more, script = replace(p, history={1: ()}), known(p), {("pink", "bus")}
+
+    def due(p: Prediction, text: str) -> object:
+        found = wanted(p, truth, more, {f"{dialogue.id}/1": text})
+        return found and (found.things, found.number, found.setting, found.script)
+
+    assert due(p, "I saw two orange cars.") == (script, 1, "kitchen", True)  # gold history
+    assert due(own, "I saw a pink bus.") == (script, 1, "kitchen", True)
+    orange = {("orange", "car")}
+    assert due(own, "I was looking for orange cars.") == (orange, None, "kitchen", False)
+    assert due(own, "I saw an orange car at the beach.") == (orange, 1, "beach", False)
+    assert due(own, "a red cat and an orange car!") == (
+        {("red", "cat"), *orange},
+        2,
+        "kitchen",
+        False,
+    )
+    assert due(own, "Nothing at all.") is None
+    assert due(replace(own, id="x/3"), "I saw orange cars.") is None  # it is not in the folder
+
+
+def test_what_is_to_be_like_a_photo_of_its_own_choice_is_left_open() -> None:
+    for index in range(60):
+        dialogue, facts = written("test", index)
+        for k, r in enumerate(dialogue.responses):
+            if r.truth and r.truth.kind == "vary" and facts[k].named is not None:
+                p = Prediction(
+                    f"{dialogue.id}/{k}",
+                    "vary",
+                    Side(),
+                    Side(),
+                    r.truth,
+                    history={facts[k].named: ()},
+                )
+                said = {f"{dialogue.id}/{facts[k].named}": "I saw an orange car on the street."}
+                assert wanted(p, r.truth, known(p), said) is None
+                assert wanted(replace(p, history={}), r.truth, known(p), said)
+                return
+    raise AssertionError
 
 
 @pytest.mark.parametrize("metric", [Faithfulness(), Answers()])

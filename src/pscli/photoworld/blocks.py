@@ -68,21 +68,25 @@ def _bye(talk: Talk) -> None:
     talk.chat(talk.words(phrases.BYE, talk.parting, opener))
 
 
-def _send(talk: Talk, scene: Scene, form: str, truth: Truth) -> None:
-    """The response with a photo that is due."""
+def _send(talk: Talk, scene: Scene, form: str, truth: Truth, named: int | None) -> None:
+    """The response with a photo that is due.
+
+    Args:
+        named: Number of the response that named what it is of.
+    """
     text = talk.words(phrases.HERE, {})
     after = talk.words(phrases.AFTER, {}) if talk.chance(0.12) else ""
     if after and talk.chance(0.4):
         text = ""
-    _remember(talk, scene, form)
+    _remember(talk, scene, form, named)
     number = None if form == "kind" else sum(thing.count for thing in scene.things)
-    talk.respond(text, truth, scene, after, Fact(number))
+    talk.respond(text, truth, scene, after, Fact(number, named=named))
 
 
-def _remember(talk: Talk, scene: Scene, form: str) -> None:
+def _remember(talk: Talk, scene: Scene, form: str, named: int | None = None) -> None:
     for seen in talk.photos:
         seen.past = True
-    talk.photos.append(Seen(scene, form, talk.speaker, len(talk.facts)))
+    talk.photos.append(Seen(scene, form, talk.speaker, len(talk.facts), named))
 
 
 def _first(talk: Talk) -> None:
@@ -107,7 +111,7 @@ def _share(talk: Talk, how: str = "mention") -> None:
     thing = introduced(scene, form)
     bound = {"thing": thing, "place": "" if how == "place" else place}
     if how == "asked":
-        opener = talk.greeting()
+        opener, named = talk.greeting(), len(talk.facts)
         talk.chat(talk.words(phrases.REQUEST_ALL, bound, opener))
     else:
         if how == "where":
@@ -118,6 +122,7 @@ def _share(talk: Talk, how: str = "mention") -> None:
             core = phrases.MENTION_KIND if form == "kind" else phrases.MENTION_ONE
             opener = talk.greeting()
         closer = phrases.CHAT_CLOSER if talk.chance(0.2) else None
+        named = len(talk.facts)
         talk.chat(talk.words(core, bound, opener, closer))
         if how == "place":
             talk.chat(talk.words(phrases.PLACE_ASK, bound))
@@ -125,7 +130,7 @@ def _share(talk: Talk, how: str = "mention") -> None:
         opener = phrases.CHAT_OPENER if talk.chance(0.5) else None
         talk.chat(talk.words(phrases.REQUEST, bound, opener))
     setting = scene.setting if placed else None
-    _send(talk, scene, form, Truth("share", True, pairs_of(scene), setting))
+    _send(talk, scene, form, Truth("share", True, pairs_of(scene), setting), named)
 
 
 def _share_asked(talk: Talk) -> None:
@@ -222,7 +227,7 @@ def _vary(talk: Talk) -> None:
             slot = phrases.VARY_COLOUR_DUO if len(pairs) == 2 else phrases.VARY_COLOUR_SOLO
         scene = alike(rng, talk.split, seen.scene, pairs, setting)
     talk.chat(talk.words(slot, bound, talk.greeting()))
-    _send(talk, scene, seen.form, Truth("vary", True, pairs_of(scene), scene.setting))
+    _send(talk, scene, seen.form, Truth("vary", True, pairs_of(scene), scene.setting), seen.named)
     talk.photos[-1].asked |= seen.asked & {"count"}  # one stays one, so it would be told
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pscli.photoworld.scene import Scene
+from pscli.photoworld.scene import COLOURS, KINDS, PLACES, PLURALS, Scene
 from pscli.photoworld.talk import DEFAULT_SIZES, dialogues, written
 from pscli.photoworld.writing import Fact, pairs_of
 
 if TYPE_CHECKING:
-    from pscli.dialogue.schema import Dialogue, Response
+    from pscli.dialogue.schema import Dialogue, Response, Truth
     from pscli.predictions.folder import Prediction
 
 _ID = re.compile(r"photoworld-(train|dev|test)-(\d{5,9})/(\d{1,3})")
@@ -31,11 +32,13 @@ class Known:
 
     Args:
         fact: What its talk fixes.
+        before: What was really said before it, by number of the response.
         text: What was really said.
         scenes: Photos that were really sent.
     """
 
     fact: Fact
+    before: tuple[str, ...]
     text: str
     scenes: tuple[Scene, ...]
 
@@ -77,7 +80,67 @@ def known(prediction: Prediction) -> Known | None:
     responses = dialogue.responses
     if not 0 < number < len(responses) or responses[number].truth != prediction.truth:
         return None
-    return Known(facts[number], responses[number].text, tuple(photos(responses[number])))
+    before = tuple(response.text for response in responses[:number])
+    scenes = tuple(photos(responses[number]))
+    return Known(facts[number], before, responses[number].text, scenes)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the talk has fixed of a photo: its things, how many, and the setting; None if open.
+
+    Args:
+        script: Whether it is what the dataset's talk has fixed.
+    """
+
+    things: frozenset[tuple[str, str]]
+    number: int | None
+    setting: str | None
+    script: bool = True
+
+
+def wanted(
+    prediction: Prediction, truth: Truth, more: Known | None, said: Mapping[str, str]
+) -> Wanted | None:
+    """What the photo must show that is due.
+
+    In a rollout the agent itself may have named its things: then it must show what the agent said,
+    and nothing can be told (None) if it named none, or is asked for another photo like that one.
+
+    Args:
+        said: Predicted texts by id of their instance.
+    """
+    script = Wanted(frozenset(truth.things), more.fact.number if more else None, truth.setting)
+    number = more.fact.named if more else None
+    if not more or number is None or number not in prediction.history:
+        return script
+    own = said.get(f"{prediction.id.rpartition('/')[0]}/{number}", "")
+    things, then = named(own), named(more.before[number])
+    if things == then and (truth.setting is None or truth.setting in _places(own)):
+        return script
+    told = _places(own) or [s for text in more.before[number + 1 :] for s in _places(text)]
+    asked = [s for text in more.before[:number] for s in _places(text)]
+    setting = next(iter(told or asked), None)
+    if things == then and setting == truth.setting:
+        return script
+    if not things or truth.kind != "share":
+        return None
+    ones = all(re.search(rf"\ban? {a} {b}\b", own.lower()) for a, b in things)
+    return Wanted(things, len(things) if ones else None, setting, script=False)
+
+
+def named(text: str) -> frozenset[tuple[str, str]]:
+    """(colour, kind) of every thing that a text names as "red car" or "red cars"."""
+    kinds = {word: kind for kind in KINDS for word in (kind, PLURALS[kind])}
+    words = re.findall(r"[a-z]+", text.lower())
+    return frozenset(
+        (a, kinds[b]) for a, b in itertools.pairwise(words) if a in COLOURS and b in kinds
+    )
+
+
+def _places(text: str) -> list[str]:
+    """Settings that a text names as "at the beach"."""
+    return [setting for setting, phrase in PLACES.items() if phrase in text.lower()]
 
 
 @functools.lru_cache(1024)

@@ -6,10 +6,8 @@ its truth, it finds by the id (see `known`); the figures that need it are left o
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +18,10 @@ from pscli.metrics.base import Score, Scored
 from pscli.metrics.extractor import photo_pixels
 from pscli.metrics.resample import Array, Sums
 from pscli.metrics.sharing import rate
-from pscli.photoworld.known import Known, known
+from pscli.photoworld.known import Known, known, named, wanted
 from pscli.photoworld.phrases import ANSWER_WORDS
-from pscli.photoworld.scene import COLOURS, KINDS, PLURALS
 from pscli.photoworld.talk import answered
-from pscli.photoworld.view import Things, View, look
+from pscli.photoworld.view import View, look
 from pscli.predictions.folder import Prediction
 
 ANSWERS = ("answer accuracy", "answer chance", "answer majority")
@@ -211,6 +208,8 @@ class Faithfulness(Sums):
     a photo counts as wrong, except in the figures marked `(sent)`. Of several the first counts.
     Instances whose truth says that a photo is due are scored (share and vary); and apart where
     training has shown the caption, where it has not, and where never the two things together.
+
+    In a rollout, where the agent itself has named what it then sends, that is what counts.
     """
 
     marks = {"caption": "caption", "things": "things", "number": "number", "setting": "setting"}  # noqa: RUF012
@@ -219,22 +218,25 @@ class Faithfulness(Sums):
         """Raises DataError if a photo cannot be decoded."""
         due = [p for p in predictions if p.truth and p.truth.share]
         seen = _views([(p.prediction.photos[0], p.id) for p in due if p.prediction.photos])
+        said = {p.id: p.prediction.text for p in predictions}
 
         def one(p: Prediction) -> Due | None:
             if not p.truth or not p.truth.share:
                 return None
-            wanted, fixed, more = frozenset(p.truth.things), p.truth.setting, known(p)
-            number = more.fact.number if more else None
-            caption = any(named(c) == wanted for c in p.prediction.captions[:1])
+            more = known(p)
             view = next(seen) if p.prediction.photos else None
+            due = wanted(p, p.truth, more, said)
+            if due is None:
+                return None
+            number, setting = due.number, due.setting
             return Due(
-                caption,
+                any(named(c) == due.things for c in p.prediction.captions[:1]),
                 view is not None,
-                view is not None and view.things == wanted,
+                view is not None and view.things == due.things,
                 None if number is None else view is not None and view.number == number,
-                None if fixed is None else view is not None and view.setting == fixed,
-                more.seen_caption if more else None,
-                bool(more and more.new_pair),
+                None if setting is None else view is not None and view.setting == setting,
+                more.seen_caption if more and due.script else None,
+                bool(more and more.new_pair and due.script),
             )
 
         return [one(p) for p in predictions]
@@ -269,10 +271,3 @@ def _shares(sums: Array, names: Sequence[str]) -> dict[str, Array]:
     hits, of = np.hsplit(sums, 2)
     shares = 100 * hits / np.where(of > 0, of, np.nan)
     return dict(zip(names, shares.T, strict=True))
-
-
-def named(caption: str) -> Things:
-    """(colour, kind) of every thing that a caption names as "red car" or "red cars"."""
-    kinds = {word: kind for kind in KINDS for word in (kind, PLURALS[kind])}
-    words = re.findall(r"[a-z]+", caption.lower())
-    return frozenset((a, kinds[b]) for a, b in pairwise(words) if a in COLOURS and b in kinds)

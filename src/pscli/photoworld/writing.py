@@ -40,11 +40,13 @@ class Fact:
             by "red cars".
         photo: Number of the response with the photo that is asked about.
         kind: The thing that is asked about.
+        named: Number of the response that named what the photo due is of, at first.
     """
 
     number: int | None = None
     photo: int | None = None
     kind: str | None = None
+    named: int | None = None
 
 
 NOTHING = Fact()
@@ -58,6 +60,7 @@ class Seen:
     form: str
     sender: int
     response: int
+    named: int | None = None  # the response that named what it shows, or what it is like
     asked: set[str] = field(default_factory=set)
     past: bool = False  # whether other talk came after it
 

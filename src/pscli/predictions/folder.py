@@ -84,8 +84,8 @@ class Prediction:
     Args:
         filled: Whether a photo of the context or the reference is not the real one.
         described: Whether one of them cannot be had, and is told by its caption.
-        history: Drawn photos that the context had in place of the dataset's, by the number of
-            their response.
+        history: Responses of the context that were not all the dataset's own, by number: the drawn
+            photos that stood there.
     """
 
     id: str

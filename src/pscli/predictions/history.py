@@ -151,8 +151,7 @@ def in_own_words(instance: Instance, said: Mapping[str, Prediction]) -> Instance
             continue
         own = said[f"{_dialogue(instance)}/{k}"].prediction
         turns += _turns(question.speaker, parts(own))
-        if own.photos or response.photos:
-            history[k] = [f"{path.parent.name}/{path.name}" for path in own.photos]
+        history[k] = [f"{path.parent.name}/{path.name}" for path in own.photos]
     responses = Dialogue(tuple(turns)).responses  # a reply without anything is none
     return replace(instance, question=replace(question, responses=responses), history=history)
 
