@@ -11,9 +11,10 @@ SYSTEMS ?= e2e pipeline
 TABLE ?= runs/paper-table
 ABLATION ?= runs/ablation
 COUNT ?= 500
+LADDER ?= bundled=bundled
 MODULES ?= all
 
-.PHONY: demo results paper-table ablation test floors mutants foundations clean
+.PHONY: demo results paper-table ladder ablation test floors mutants foundations clean
 
 demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten minutes on two cores
 	$(BIN)/pscli train-e2e --dataset photoworld --preset demo --run $(DEMO)/e2e --overwrite
@@ -29,6 +30,9 @@ results: $(VENV)/installed  ## the table of the README: both systems, three seed
 paper-table: $(VENV)/installed  ## the paper's protocol on DATASET: train, generate, score, report; resumes where it stopped
 	$(BIN)/python benchmarks/paper_table.py $(DATASET) --out $(TABLE)/$(DATASET) --seeds $(SEEDS) --systems $(SYSTEMS) \
 	  $(if $(PRESET),--preset $(PRESET)) $(if $(DIALOGUES),--count $(DIALOGUES)) $(if $(EXTRACTOR),--extractor $(EXTRACTOR))
+
+ladder: $(VENV)/installed  ## how errors propagate (docs/scores.md), LADDER="NAME=AGENT ..."; resumes where it stopped
+	$(BIN)/python benchmarks/ladder.py $(LADDER) --count $(COUNT) --out runs/ladder
 
 ablation: $(VENV)/installed  ## the bridges of docs/bridge.md, three seeds each; resumes where it stopped
 	for seed in $(SEEDS); do for bridge in none dvtm dvtm-word vtm soft; do \

@@ -60,9 +60,9 @@ def main() -> None:
         print(f"\n### {name}: by number of the response\n")
         gold, own = found["predicted captions"], found["rollout"]
         columns = {}
-        for turn, span in TURNS.items():
-            for what, some in (("gold history", gold), ("rollout", own)):
-                columns[f"{turn}, {what}"] = scored(within(some, *span))
+        parts = {what: by_turn(some) for what, some in (("gold history", gold), ("rollout", own))}
+        for turn in TURNS:
+            columns |= {f"{turn}, {what}": found[turn] for what, found in parts.items()}
         print(table(BY_TURN, columns))
 
 
@@ -70,9 +70,17 @@ def scored(predictions: Sequence[Prediction]) -> Scored:
     return score(predictions, metrics(), by_kind=False).overall
 
 
-def within(predictions: Sequence[Prediction], first: int, last: int) -> list[Prediction]:
-    """Those that answer as response number `first` to `last` of their dialogue, from 0."""
-    return [p for p in predictions if first <= int(p.id.rpartition("/")[2]) <= last]
+def by_turn(predictions: Sequence[Prediction]) -> dict[str, Scored]:
+    """Scores of responses by their number in the dialogue, from 0; their values are those of the
+    whole folder, as a value may depend on what was said before."""
+    found = {turn: Scored() for turn in TURNS}
+    numbers = [int(p.id.rpartition("/")[2]) for p in predictions]
+    for metric in (m for name, m in metrics().items() if name != "images"):
+        values = metric.values(predictions)
+        for turn, (first, last) in TURNS.items():
+            rows = (v for v, k in zip(values, numbers, strict=True) if first <= k <= last)
+            found[turn] += metric.scores([value for value in rows if value is not None])
+    return found
 
 
 def table(names: Sequence[str], columns: dict[str, Scored]) -> str:
