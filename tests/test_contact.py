@@ -8,8 +8,12 @@ from typing import NamedTuple
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from pscli.cli import app
+from pscli.console import plain
 from pscli.errors import DataError
+from pscli.files import append_line
 from pscli.metrics.base import Scored
 from pscli.predictions.folder import Prediction, Side
 from pscli.report.contact import PHOTO, RIGHT, WRONG, contact_sheet, verdicts
@@ -85,3 +89,70 @@ def test_the_same_photos_are_picked_for_the_same_seed(tmp_path: Path) -> None:
 def test_without_marks_there_is_no_sheet(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No drawn photo is marked"):
         contact_sheet(drawn(tmp_path, 4), [Mute()])
+
+
+OWN = """
+from pscli.metrics.base import Scored
+
+class Marking:
+    marks = {"right": "red"}
+
+    def __init__(self, right=True):
+        self.right = right
+
+    def values(self, predictions):
+        return [Marking("red" in p.id) for p in predictions]
+
+    def scores(self, values):
+        return Scored()
+"""
+
+
+@pytest.fixture
+def preds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A folder of twelve drawn photos, eight of which have a type; and a metric that marks them."""
+    monkeypatch.chdir(tmp_path)
+    Path("marking_contact.py").write_text(OWN)
+    Path("p/images").mkdir(parents=True)
+    for i in range(12):
+        name = "red" if i % 2 else "blue"
+        Image.new("RGB", (64, 64), name).save(f"p/images/{i}.png")
+        side = {"text": "", "captions": ["A caption."], "photos": [f"images/{i}.png"]}
+        line = {"id": f"{name}/{i}", "reference": {"text": "here"}, "prediction": side}
+        append_line(Path("p/predictions.jsonl"), line | ({"kind": "share"} if i < 8 else {}))
+    return "p"
+
+
+def report(*args: str) -> tuple[int, str]:
+    own = ["--metric", "marking_contact:Marking"]
+    result = CliRunner().invoke(app, ["report", *args, *own])
+    return result.exit_code, " ".join(plain(result.output).split())
+
+
+def test_report_draws_photos_with_their_marks(preds: str) -> None:
+    def columns(file: str) -> int:
+        with Image.open(file) as picture:
+            return picture.width // (PHOTO * SCALE)
+
+    assert report(preds, "--out", "new/x.png", "--photos", "3") == (0, "new/x.png")
+    assert report(preds, "--out", "all.png", "--photos", "36") == (0, "all.png")
+    assert report(preds, "--out", "some.png", "--photos", "36", "--kind", "share")[0] == 0
+    assert columns("new/x.png") == 3 and columns("all.png") == columns("some.png") == 6
+    report(preds, "--out", "y.png", "--photos", "3", "--seed", "1")
+    assert Path("y.png").read_bytes() != Path("new/x.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (["p", "--out", "x"], "photos draws those of one folder"),
+        (["p", "p", "--out", "x.png"], "photos draws those of one folder"),
+        (["--group", "g=p", "--out", "x.png"], "photos draws those of one folder"),
+        (["p", "--kind", "vary", "--out", "x.png"], "No drawn photo is marked right or wrong"),
+        (["gone", "--out", "x.png"], "gone has no predictions.jsonl"),
+    ],
+)
+def test_photos_that_cannot_be_drawn_are_told(preds: str, args: list[str], problem: str) -> None:
+    code, said = report(*args, "--photos", "4")
+    assert code == 2 and problem in said
+    assert not Path("x.png").exists() and not Path("x").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from pscli.cli.score import groups
 from pscli.errors import ConfigError
 from pscli.files import replacing
 from pscli.runs import is_run
+
+if TYPE_CHECKING:
+    from pscli.metrics.base import Metric
 
 FILES = {".htm", ".html", ".jpeg", ".jpg", ".pdf", ".svg"}  # endings that no folder means
 ROWS, CARDS = 4, 240
@@ -41,6 +44,14 @@ def report(
             min=1,
             help="Responses in the gallery; conversations of a picture.",
             show_default=f"{CARDS}; {ROWS}",
+        ),
+    ] = None,
+    photos: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Instead: a picture of so many drawn photos, each with what metrics say of it.",
+            show_default=False,
         ),
     ] = None,
     kind: Annotated[
@@ -98,7 +109,20 @@ def report(
     named = list(folders or [])
     if not named and not together:
         raise typer.BadParameter("name at least one folder of predictions, a run, or a --group.")
-    if out.suffix.lower() == ".png":
+    if photos is not None:
+        console.quiet_libraries()
+        from pscli.metrics.extractor import extractors
+        from pscli.metrics.score import metrics
+
+        if len(named) != 1 or together or out.suffix.lower() != ".png":
+            raise ConfigError(
+                "--photos draws those of one folder of predictions, as a picture.",
+                "Write `pscli report preds/mine --out photos.png --photos 36`.",
+            )
+        eyes = extractors(extractor or [], inception_weights)
+        judges = metrics(eyes, metric or [], device=device, clip=clip)
+        _photos(named[0], out, judges, photos, kind or [], seed)
+    elif out.suffix.lower() == ".png":
         _picture(named, list(together), out, count or ROWS, kind or [], use or [])
     elif out.suffix.lower() in FILES:
         raise ConfigError(
@@ -139,3 +163,16 @@ def _picture(
         picture = sheet(folders, count, kinds, use)
         with replacing(out) as file:
             picture.save(file, "PNG")
+
+
+def _photos(
+    folder: Path, out: Path, judges: dict[str, Metric], count: int, kinds: list[str], seed: int
+) -> None:
+    """Drawn photos and what the metrics say of each, as a PNG."""
+    from pscli.predictions.folder import read_predictions
+    from pscli.report.contact import contact_sheet
+
+    some = [p for p in read_predictions(folder) if not kinds or p.kind in kinds]
+    picture = contact_sheet(some, list(judges.values()), count, seed=seed)
+    with replacing(out) as file:
+        picture.save(file, "PNG")

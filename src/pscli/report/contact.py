@@ -1,6 +1,7 @@
 """A contact sheet: drawn photos of some predictions with what the metrics say of each, for the eye.
 
-Whoever reports a judge's figures should look at what it has judged.
+Whoever reports a judge's figures should look at what it has judged:
+`pscli report preds/mine --out photos.png --photos 36`.
 """
 
 from __future__ import annotations
