@@ -123,6 +123,12 @@ def test_groups_are_compared_seed_by_seed() -> None:
     assert "|seeds:2" in shown
 
 
+def test_no_seed_of_a_group_is_lost_or_counted_twice() -> None:
+    a, b = predictions("a", 3), predictions("b", 5)
+    assert "--group x comes twice" in refused("--group", f"x={a}", "--group", f"x={b}")
+    assert "names a folder twice" in refused("--group", f"x={a},./{b}/../{a}")
+
+
 def test_the_same_figures_come_out_every_time() -> None:
     a, b = predictions("a", 3), predictions("b", 4)
     assert score(a, b, "--json") == score(a, b, "--json")

@@ -156,8 +156,19 @@ def score(
 
 
 def groups(texts: list[str]) -> dict[str, list[Path]]:
-    """Folders by name, as --group gives them. Raises ConfigError if one names none."""
-    return dict(map(_group, texts))
+    """Folders by name, as --group gives them.
+
+    Raises:
+        ConfigError: if one names none, a folder twice, or a name comes twice.
+    """
+    found: dict[str, list[Path]] = {}
+    for name, folders in map(_group, texts):
+        if name in found:
+            raise ConfigError(
+                f"--group {name} comes twice.", f"Write all its folders at once: {name}=A,B."
+            )
+        found[name] = folders
+    return found
 
 
 def _group(text: str) -> tuple[str, list[Path]]:
@@ -165,4 +176,9 @@ def _group(text: str) -> tuple[str, list[Path]]:
     paths = [Path(folder) for folder in folders.split(",") if folder]
     if not name or not paths:
         raise ConfigError(f"--group {text} names no folders.", "Write --group e2e=preds/a,preds/b.")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ConfigError(
+            f"--group {name} names a folder twice.",
+            "Each is a seed of its own: the spread of copies says nothing.",
+        )
     return name, paths
