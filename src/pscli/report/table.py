@@ -208,7 +208,8 @@ def left_out(systems: Sequence[tuple[str, Scores]], by_type: bool = True) -> lis
 
 
 def number(value: float) -> str:
-    """Two decimals, or two digits of what is less than a tenth."""
+    """Two decimals, or two digits of what is less than a tenth; what rounding leaves is 0."""
+    value = value if abs(value) > 1e-9 else 0.0
     return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
 
 
