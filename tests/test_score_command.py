@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,20 @@ def test_no_seed_of_a_group_is_lost_or_counted_twice() -> None:
     a, b = predictions("a", 3), predictions("b", 5)
     assert "--group x comes twice" in refused("--group", f"x={a}", "--group", f"x={b}")
     assert "names a folder twice" in refused("--group", f"x={a},./{b}/../{a}")
+
+
+def test_a_folder_that_may_not_be_written_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_json(path: Path, value: Any) -> None:
+        raise OSError(code, os.strerror(code), str(path))
+
+    a = predictions("a", 3)
+    monkeypatch.setattr("pscli.cli.score.write_json", write_json)
+    code = errno.EROFS
+    result = CliRunner().invoke(app, ["score", a, "--draws", "0"])
+    assert result.exit_code == 0 and "BLEU-1" in result.stdout
+    assert "no scores.json is kept" in result.stderr
+    code = errno.ENOSPC
+    assert "No space left" in refused(a, "--draws", "0")
 
 
 def test_the_same_figures_come_out_every_time() -> None:

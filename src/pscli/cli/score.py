@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -126,7 +127,7 @@ def score(
         for folder in folders:
             values[folder] = valued(read.pop(folder), chosen)
             scores[folder] = scored(values[folder], chosen, draws=draws)
-            write_json(folder / "scores.json", scores[folder].to_json())
+            _keep(folder, scores[folder])
             for line in warnings(scores[folder].overall):
                 console.note(f"{folder}: {line}")
             advance(1)
@@ -153,6 +154,16 @@ def score(
         console.show(part)
     for line in (*report.notes, *report.signatures, *report.reasons):
         console.result(line)  # not wrapped, so that it can be copied
+
+
+def _keep(folder: Path, scores: Scores) -> None:
+    """Writes scores.json; where nobody may write, the figures are shown all the same."""
+    try:
+        write_json(folder / "scores.json", scores.to_json())
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        console.note(f"{folder}: no scores.json is kept, since nobody may write there.")
 
 
 def groups(texts: list[str]) -> dict[str, list[Path]]:
