@@ -86,8 +86,6 @@ def main(preset: str, folder: Path, *more: str) -> None:
 
 def run(folder: Path) -> None:
     """Trains, and prints the most memory that the process has had."""
-    import resource
-
     from pscli.systems.agent import build
     from pscli.training import loop
 
@@ -97,7 +95,9 @@ def run(folder: Path) -> None:
     loop.save_checkpoint = lambda *_: folder  # type: ignore[assignment]
     system = build(config.system, config.model)
     loop.train(system, dialogues, config, Run(folder / "run"), lambda *_: {})
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    # ru_maxrss would be the parent's, which may have had more before this process began.
+    status = Path("/proc/self/status").read_text()
+    print(1024 * int(status.split("VmHWM:")[1].split()[0]))
 
 
 if __name__ == "__main__":
