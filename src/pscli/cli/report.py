@@ -9,7 +9,7 @@ import typer
 
 from pscli import console
 from pscli.cli.app import Device, Overwrite, app
-from pscli.cli.score import groups
+from pscli.cli.score import Clip, Draws, Extractors, Groups, InceptionWeights, OwnMetrics, groups
 from pscli.errors import ConfigError
 from pscli.files import replacing
 from pscli.runs import is_run
@@ -31,13 +31,7 @@ def report(
         Path,
         typer.Option(help="Folder of the page; or a PNG file: a picture of conversations alone."),
     ] = Path("report"),
-    group: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PREDS,PREDS,...",
-            help="Several seeds of a system: one column, mean ± standard deviation; repeatable.",
-        ),
-    ] = None,
+    group: Groups = None,
     count: Annotated[
         int | None,
         typer.Option(
@@ -59,36 +53,10 @@ def report(
         typer.Option(help="Only instances of this type; repeatable.", show_default="all"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
-    extractor: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[:PLACE]",
-            help="What sees the photos for IS, FID, ..., as of `score`; repeatable.",
-            show_default="photoworld",
-        ),
-    ] = None,
-    inception_weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Of the inception extractor, which is used.", show_default=False
-        ),
-    ] = None,
-    clip: Annotated[
-        str,
-        typer.Option(
-            metavar="PLACE",
-            help="Folder or hub id of a CLIP, for the scores that need one.",
-            show_default=False,
-        ),
-    ] = "",
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODULE:NAME",
-            help="A metric of your own as well; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    extractor: Extractors = None,
+    inception_weights: InceptionWeights = None,
+    clip: Clip = "",
+    metric: OwnMetrics = None,
     use: Annotated[
         list[str] | None,
         typer.Option(
@@ -98,10 +66,7 @@ def report(
         ),
     ] = None,
     device: Device = "auto",
-    draws: Annotated[
-        int,
-        typer.Option(min=0, help="Resamples behind intervals and p-values; 0: scores alone."),
-    ] = 1000,
+    draws: Draws = 1000,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a page with scores, curves and conversations side by side; or draw a picture."""

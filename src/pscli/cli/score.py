@@ -16,42 +16,60 @@ from pscli.files import write_json
 if TYPE_CHECKING:
     from pscli.metrics.score import Scores, Valued
 
+# Options of every command that scores
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=PREDS,PREDS,...",
+        help="Several seeds of a system: one column, mean ± standard deviation; repeatable.",
+    ),
+]
+Extractors = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[:PLACE]",
+        help="What sees the photos for IS, FID, KID ...: photoworld, inception, "
+        "efficientnet-lite0, dinov2-small, clip:PLACE, dinov2:PLACE, module:Net; repeatable.",
+        show_default="photoworld",
+    ),
+]
+InceptionWeights = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Of the inception extractor, which is used.", show_default=False
+    ),
+]
+Clip = Annotated[
+    str,
+    typer.Option(
+        metavar="PLACE",
+        help="Folder or hub id of a CLIP: CLIP-I, CLIPScore, MM-Relevance as well.",
+        show_default=False,
+    ),
+]
+OwnMetrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MODULE:NAME",
+        help="A metric of your own as well; repeatable.",
+        show_default=False,
+    ),
+]
+Draws = Annotated[
+    int,
+    typer.Option(min=0, help="Resamples behind intervals and p-values; 0: scores alone."),
+]
+
 
 @app.command()
 def score(
     preds: Annotated[
         list[Path] | None, typer.Argument(metavar="PREDS...", help="Folders of predictions.")
     ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PREDS,PREDS,...",
-            help="Several seeds of a system: one column, mean ± standard deviation; repeatable.",
-        ),
-    ] = None,
-    extractor: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[:PLACE]",
-            help="What sees the photos for IS, FID, KID ...: photoworld, inception, "
-            "efficientnet-lite0, dinov2-small, clip:PLACE, dinov2:PLACE, module:Net; repeatable.",
-            show_default="photoworld",
-        ),
-    ] = None,
-    inception_weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Of the inception extractor, which is used.", show_default=False
-        ),
-    ] = None,
-    clip: Annotated[
-        str,
-        typer.Option(
-            metavar="PLACE",
-            help="Folder or hub id of a CLIP: CLIP-I, CLIPScore, MM-Relevance as well.",
-            show_default=False,
-        ),
-    ] = "",
+    group: Groups = None,
+    extractor: Extractors = None,
+    inception_weights: InceptionWeights = None,
+    clip: Clip = "",
     convention: Annotated[
         str,
         typer.Option(
@@ -75,19 +93,9 @@ def score(
             show_default="as the convention has it: authors does",
         ),
     ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODULE:NAME",
-            help="A metric of your own as well; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    metric: OwnMetrics = None,
     device: Device = "auto",
-    draws: Annotated[
-        int,
-        typer.Option(min=0, help="Resamples behind intervals and p-values; 0: scores alone."),
-    ] = 1000,
+    draws: Draws = 1000,
     by_type: Annotated[
         bool, typer.Option("--by-type", help="Show each instance type, too.")
     ] = False,
