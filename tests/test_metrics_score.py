@@ -230,6 +230,11 @@ def test_it_is_told_why_a_score_is_left_out(tmp_path: Path) -> None:
     record = {"id": "x", "kind": "chat", "reference": side, "prediction": side}
     append_line(tmp_path / FILE_NAME, record)
     lines = left_out([("mute", score_folder(tmp_path))])
-    assert "mute: no IS-photoworld, needs 2 drawn photos, there are 0" in lines
-    assert "mute: no sharing F1, no photo is predicted and none is due" in lines
-    assert "mute, chat: no BLEU-2, no reference has 2 tokens (tok:13a)" in lines
+    assert "mute: no IS-photoworld: needs 2 drawn photos, there are 0" in lines
+    assert sum("FID-photoworld, " in line for line in lines) == 1  # with others of its reason
+    assert "mute: no sharing F1: no photo is predicted and none is due" in lines
+    assert any(
+        line.startswith("mute, chat: no BLEU-2")
+        and line.endswith("no reference has 2 tokens (tok:13a)")
+        for line in lines
+    )

@@ -90,7 +90,7 @@ def test_an_extractor_of_ones_own_gives_scores_of_its_name(command: Run) -> None
     assert found["signature"].startswith("singular:n<=27|extractor:27-colours|resize:32-")
     assert "p: FID-Colours: 3/3 photos are no more than the extractor's 27 fea" in shown.stderr
     assert re.search(r"FID-Colours ↓ +2\.67 +\n +n=3/3", shown.stdout)
-    assert "p: no IS-Colours, 'own_extractor:Colours' knows no classes" in " ".join(
+    assert "p: no IS-Colours: 'own_extractor:Colours' knows no classes" in " ".join(
         shown.stdout.split()
     )
 

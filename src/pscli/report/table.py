@@ -195,13 +195,16 @@ def signatures(systems: Sequence[tuple[str, Scores]], by_type: bool = True) -> l
 
 
 def left_out(systems: Sequence[tuple[str, Scores]], by_type: bool = True) -> list[str]:
-    """Which figures are missing, and why."""
-    return [
-        f"{system}{f', {kind}' if kind else ''}: no {name}, {reason}"
-        for system, scores in systems
-        for kind, scored in {"": scores.overall, **(scores.by_kind if by_type else {})}.items()
-        for name, reason in scored.reasons.items()
-    ]
+    """Which figures are missing, and why; those of one reason on one line."""
+    lines = []
+    for system, scores in systems:
+        for kind, scored in {"": scores.overall, **(scores.by_kind if by_type else {})}.items():
+            names: dict[str, list[str]] = {}
+            for name, reason in scored.reasons.items():
+                names.setdefault(reason, []).append(name)
+            where = f"{system}{f', {kind}' if kind else ''}"
+            lines += [f"{where}: no {', '.join(some)}: {why}" for why, some in names.items()]
+    return lines
 
 
 # -- in figures --------------------------------------------------------------------------------
