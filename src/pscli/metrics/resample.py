@@ -142,19 +142,16 @@ def sampled(
         size: How many units there are, with and without values.
         draws: Resamples.
     """
-    jackknife: dict[str, Array] = {}
-    sums = of_units(metric.sums(values), units, size) if isinstance(metric, Sums) else None
-    if isinstance(metric, Sums) and sums is not None:
-        jackknife = metric.figures(sums.sum(0) - sums)
-    if isinstance(metric, Sums) and sums is not None and _of_sums_alone(metric):
-        found = [metric.figures(counts @ sums) for counts in drawn(size, draws)]
+    all_counts = drawn(size, draws)
+    if not isinstance(metric, Sums):
+        found = [resampled(metric, values, counts[:, units]) for counts in all_counts]
+        return Sampled(joined(found), {}, None)
+    sums = of_units(metric.sums(values), units, size)
+    if type(metric).resampled is Sums.resampled:  # of sums alone: units are summed once
+        found = [metric.figures(counts @ sums) for counts in all_counts]
     else:
-        found = [resampled(metric, values, counts[:, units]) for counts in drawn(size, draws)]
-    return Sampled(joined(found), jackknife, sums)
-
-
-def _of_sums_alone(metric: Sums) -> bool:
-    return type(metric).resampled is Sums.resampled
+        found = [resampled(metric, values, counts[:, units]) for counts in all_counts]
+    return Sampled(joined(found), metric.figures(sums.sum(0) - sums), sums)
 
 
 def of_units(sums: Array, units: NDArray[np.intp], size: int) -> Array:
