@@ -15,6 +15,8 @@ from pscli.files import replacing
 from pscli.runs import is_run
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from pscli.metrics.base import Metric
 
 FILES = {".htm", ".html", ".jpeg", ".jpg", ".pdf", ".svg"}  # endings that no folder means
@@ -125,9 +127,7 @@ def _picture(
     if runs:
         curves(runs[0], out)
     else:
-        picture = sheet(folders, count, kinds, use)
-        with replacing(out) as file:
-            picture.save(file, "PNG")
+        _save(sheet(folders, count, kinds, use), out)
 
 
 def _photos(
@@ -138,6 +138,9 @@ def _photos(
     from pscli.report.contact import contact_sheet
 
     some = [p for p in read_predictions(folder) if not kinds or p.kind in kinds]
-    picture = contact_sheet(some, list(judges.values()), count, seed=seed)
+    _save(contact_sheet(some, list(judges.values()), count, seed=seed), out)
+
+
+def _save(picture: Image, out: Path) -> None:
     with replacing(out) as file:
         picture.save(file, "PNG")

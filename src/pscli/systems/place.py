@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pscli.components.hub import fetched
 from pscli.errors import CheckpointError, PscliError
 from pscli.files import read_json
 from pscli.registry import find
@@ -28,8 +29,6 @@ def agent_folder(name: str | Path | None, revision: str | None = None) -> Path:
     if Path(name).exists() or not ID.fullmatch(str(name)):
         return agent_in(Path(name))
     from huggingface_hub import snapshot_download
-
-    from pscli.components.hub import fetched  # with torch, which `--help` needs not
 
     id, wrong = str(name), f"There is no folder {name}, and no agent of that id can be had"
     hint = "Name a folder that `pscli train-e2e` wrote, or an id of the hub."
