@@ -63,7 +63,8 @@ class Eyes:
         seen = dict(zip(new, self._computed(list(new.values())), strict=True))
         if kept and seen:
             kept.add({key: row.numpy().tobytes() for key, row in seen.items()})
-        return [(seen | found)[key] for key in keys]
+        found |= seen
+        return [found[key] for key in keys]
 
     def logits(self, features: Sequence[Tensor]) -> list[Tensor]:
         """[K] class logits by features; none if the extractor knows no classes."""
