@@ -13,11 +13,14 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
 from pscli.errors import CheckpointError, DataError, PscliError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # -- reading ---------------------------------------------------------------------------------
 
@@ -84,6 +87,12 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all; half a character becomes "?"."""
     with replacing(path) as file:
         file.write(text.encode("utf-8", "replace"))
+
+
+def write_png(path: Path, image: Image) -> None:
+    """Writes a picture, whole or not at all."""
+    with replacing(path) as file:
+        image.save(file, "PNG")
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> None:

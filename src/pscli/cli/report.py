@@ -11,12 +11,10 @@ from pscli import console
 from pscli.cli.app import Device, Overwrite, app
 from pscli.cli.score import Clip, Draws, Extractors, Groups, InceptionWeights, OwnMetrics, groups
 from pscli.errors import ConfigError
-from pscli.files import replacing
+from pscli.files import write_png
 from pscli.runs import is_run
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from pscli.metrics.base import Metric
 
 FILES = {".htm", ".html", ".jpeg", ".jpg", ".pdf", ".svg"}  # endings that no folder means
@@ -127,7 +125,7 @@ def _picture(
     if runs:
         curves(runs[0], out)
     else:
-        _save(sheet(folders, count, kinds, use), out)
+        write_png(out, sheet(folders, count, kinds, use))
 
 
 def _photos(
@@ -138,9 +136,4 @@ def _photos(
     from pscli.report.contact import contact_sheet
 
     some = [p for p in read_predictions(folder) if not kinds or p.kind in kinds]
-    _save(contact_sheet(some, list(judges.values()), count, seed=seed), out)
-
-
-def _save(picture: Image, out: Path) -> None:
-    with replacing(out) as file:
-        picture.save(file, "PNG")
+    write_png(out, contact_sheet(some, list(judges.values()), count, seed=seed))

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from pscli.dialogue.schema import Photo, Reply, Response, Truth, whole
 from pscli.errors import CheckpointError, DataError
-from pscli.files import append_line, claim, locked, new_folder, read_lines, replacing, write_json
+from pscli.files import append_line, claim, locked, new_folder, read_lines, write_json, write_png
 from pscli.predictions.names import DRAWN, FILE_NAME, GOLD, file_stem
 from pscli.predictions.outputs import SHOWN, Entry, content, entries, filled_lines, pair, parsed
 from pscli.predictions.settings import SETTINGS, Settings, read_settings
@@ -350,8 +350,7 @@ class Writer:
 
     def save(self, name: str, image: Image) -> None:
         """Saves a photo under a name in the folder."""
-        with replacing(self.folder / name) as file:
-            image.save(file, "PNG")
+        write_png(self.folder / name, image)
 
 
 @contextlib.contextmanager

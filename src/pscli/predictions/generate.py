@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from pscli.datasets.formats import parse
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Response
 from pscli.errors import DataError
-from pscli.files import locked, read_json, replacing
+from pscli.files import locked, read_json, write_png
 from pscli.predictions.folder import Writer
 from pscli.systems.base import Question
 
@@ -75,8 +75,7 @@ def save_photos(reply: Reply, folder: Path) -> list[Path]:
         first = max(taken, default=0) + 1
         paths = [folder / f"{first + i:04d}.png" for i in range(len(reply.photos))]
         for path, photo in zip(paths, reply.photos, strict=True):
-            with replacing(path) as file:
-                photo.save(file, "PNG")
+            write_png(path, photo)
     return paths
 
 
