@@ -145,7 +145,7 @@ def test_markdown() -> None:
     assert rows[3].startswith(r"| B\_y | **51.00** ±1.25 [1.00, 2.50] |")
     assert rows[4] == "| difference | +1.00 [0.50, 1.50] p=0.004 | +1.00 p=0.030 | – |"
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows[:5]}) == 1
-    assert "\n    BLEU-1 |how\n" in text and text.rstrip().endswith("no IS, no photo")
+    assert "\n    BLEU-1 |how\n" in text and text.rstrip().endswith("no IS: no photo")
 
 
 def test_markdown_of_any_name_is_that_name() -> None:
