@@ -119,6 +119,7 @@ def example(batch: int, length: int) -> tuple[Captions, Tensor, Tensor]:
         llm_words=every, clip_ids=torch.randint(W - 2, (batch, N), generator=draw),
         clip_words=(torch.arange(N) < length).expand(batch, -1),
         words=lambda: (torch.empty(0), torch.empty(0)), pairs=lambda: torch.empty(0, 2),
+        pieces=lambda: torch.empty(0, 2), draws=(),
     )  # fmt: skip
     embeddings = torch.randn(W, D, generator=draw)
     return captions, embeddings, torch.randn(batch, N, D, generator=draw)

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
+from pscli.components import alignment
 from pscli.components.alignment import exact_matches, number_words, read, word_numbers, written
-from pscli.components.bridge import dvtm_word, dvtm_word_position, soft, vtm
+from pscli.components.bridge import dvtm_word, dvtm_word_position, soft, soft_decoupled, vtm
+from pscli.components.estimators import gumbel_rao, reinmax, score_function, vtm_all
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue
 
@@ -318,7 +320,42 @@ def test_equal_tokens_by_hand() -> None:
     assert nothing.shape == (0, 2) and nothing.dtype == torch.long
 
 
-@pytest.mark.parametrize("bridge", [dvtm_word, dvtm_word_position, vtm, soft])
+def test_pieces_by_hand() -> None:
+    """As above; of "dog?" CLIP does not know the mark."""
+    writes = [" dog", "dog", "doggo", " ", "\ufffd", "<end>", "b", "dog?", "gogo"]
+    reads = {"dog": [7], "doggo": [7, 8], "": [], "\ufffd": [9], "<end>": [0], "b": [3]}
+    reads |= {"dog?": [7, 0], "gogo": [8, 8]}
+    clip = Vocabulary([], reads, special=[0])
+    pairs = alignment.pieces(Vocabulary(writes, {}, special=[6]), clip)
+    assert pairs.tolist() == [[0, 7], [1, 7], [2, 7], [2, 8], [8, 8], [8, 8]]
+    nothing = alignment.pieces(Vocabulary([" "], {}, special=[]), clip)
+    assert nothing.shape == (0, 2) and nothing.dtype == torch.long
+
+
+def test_pieces_are_what_the_reader_makes_of_each_token(
+    tokenizer: Any, clip_tokenizer: Any
+) -> None:
+    """Against the tokenizer of the text encoder, token by token; once for a pair of tokenizers."""
+    pairs = alignment.pieces(tokenizer, clip_tokenizer)
+    assert alignment.pieces(tokenizer, clip_tokenizer) is pairs
+    several = 0
+    for i in range(len(tokenizer)):
+        text = tokenizer.decode([i], skip_special_tokens=True)
+        reads = clip_tokenizer(text.strip(), add_special_tokens=False).input_ids
+        if "\ufffd" in text or set(reads) & set(clip_tokenizer.all_special_ids):
+            reads = []
+        assert pairs[pairs[:, 0] == i, 1].tolist() == reads
+        several += len(reads) > 1
+    assert several > 5
+    alike = exact_matches(tokenizer, clip_tokenizer)
+    assert {tuple(pair) for pair in alike.tolist()} < {tuple(pair) for pair in pairs.tolist()}
+
+
+@pytest.mark.parametrize(
+    "bridge",
+    [dvtm_word, dvtm_word_position, vtm, soft, soft_decoupled, vtm_all, gumbel_rao, reinmax,
+     score_function],
+)  # fmt: skip
 @pytest.mark.parametrize("source", ["sampled", "gold"])
 def test_word_level_bridges_train_the_llm(
     build: SimpleNamespace, random_dialogue: Callable[..., Dialogue], bridge: Any, source: str

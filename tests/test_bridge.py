@@ -25,6 +25,7 @@ from pscli.components.bridge import (
     gumbel_softmax_at,
     none,
     soft,
+    soft_decoupled,
     straight_through,
     vtm,
 )
@@ -157,7 +158,7 @@ LITERAL: list[tuple[Bridge, Callable[[Captions, Tensor, float, int], Tensor]]] =
     (soft, literal_soft),
 ]
 STRAIGHT = [dvtm, dvtm_word, dvtm_word_position, vtm]
-BRIDGES = [*STRAIGHT, soft]
+BRIDGES = [*STRAIGHT, soft, soft_decoupled]
 
 
 def example(
@@ -185,9 +186,15 @@ def example(
         clip_words=clip >= 0,
         words=lambda: (llm, clip),
         pairs=lambda: same[same[:, 1] >= 0],
+        pieces=lambda: torch.empty(0, 2).long(),
+        draws=(),
     )
     table = (0.1 * torch.randn(w, 5, generator=random)).to(kind).requires_grad_()
-    return captions, table
+    count = torch.randint(4, (v,), generator=random)  # pieces of each token, none for some
+    llm_of = torch.arange(v).repeat_interleave(count)
+    read = torch.stack([llm_of, torch.randint(w, llm_of.shape, generator=random)], dim=1)
+    more = gumbel((3, b, m, v), random).to(kind)
+    return replace(captions, draws=[draw.clone for draw in more], pieces=lambda: read), table
 
 
 def both(
@@ -254,6 +261,25 @@ def test_the_text_encoder_reads_exactly_the_one_hot_embeddings(
     assert residual is not None and torch.equal(residual, torch.zeros_like(residual))
     read = F.embedding(captions.clip_ids, table) + residual
     assert torch.equal(read, table[captions.clip_ids])
+
+
+@given(shape=sizes, tau=st.sampled_from([0.01, 0.5, 3.0]))
+def test_the_decoupled_soft_path_has_the_value_at_tau_and_the_gradient_at_one(
+    shape: dict[str, int], tau: float
+) -> None:
+    """The gradient of a linear loss: a curved one is taken at another value."""
+    captions, table = example(**shape, kind=torch.float64)
+    here, at_one = soft(captions, table, tau), soft(captions, table, 1.0)
+    found = soft_decoupled(captions, table, tau)
+    assert found is not None and here is not None and at_one is not None
+    torch.testing.assert_close(found, here, rtol=0, atol=1e-15)
+    weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(3)).double()
+    for value, wanted, of in ((at_one, captions.logits, "o"), (here, table, "E")):
+        ours, theirs = (
+            torch.autograd.grad((weights * x).sum(), wanted, retain_graph=True)[0]
+            for x in (found, value)
+        )
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10, msg=of)
 
 
 @pytest.mark.parametrize("tau", [0.5, 1.0])
@@ -394,6 +420,7 @@ def test_the_gradient_of_a_caption_by_hand(bridge: Bridge, scale: float) -> None
         logits, torch.zeros(1, 1, 2), torch.tensor([[1]]), one, one, torch.tensor([[1]]), one,
         words=lambda: (torch.zeros(1, 1).long(), torch.zeros(1, 1).long()),
         pairs=lambda: torch.tensor([[0, 0], [1, 1]]),
+        pieces=lambda: torch.tensor([[0, 0], [1, 1]]), draws=(),
     )  # fmt: skip
     residual = bridge(captions, torch.tensor([[7.0], [10.0]]), 1.0)
     assert residual is not None
@@ -464,7 +491,7 @@ def test_the_gumbel_softmax_says_that_it_has_no_second_derivative() -> None:
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("bridge", [dvtm, dvtm_word, dvtm_word_position, soft])
+@pytest.mark.parametrize("bridge", [dvtm, dvtm_word, dvtm_word_position, soft, soft_decoupled])
 def test_a_step_takes_no_more_memory_than_its_gradient(bridge: Bridge) -> None:
     """One [B, M, V] at a time, and none kept for the backward pass but what came in."""
     captions, table = example(0, 2, 6, 20_000, 8, 9, torch.float32, True)
@@ -497,7 +524,7 @@ def test_the_gradient_is_summed_over_positions_in_float32() -> None:
         logits, torch.zeros(1, 1, 2), torch.tensor([[1]]), one, one,
         torch.ones(1, 257).long(), read,
         words=lambda: (torch.zeros(1, 1).long(), read.long() - 1),
-        pairs=lambda: torch.tensor([[1, 1]]),
+        pairs=lambda: torch.tensor([[1, 1]]), pieces=lambda: torch.tensor([[1, 1]]), draws=(),
     )  # fmt: skip
     residual = dvtm(captions, torch.ones(2, 1, dtype=torch.bfloat16), 1.0)
     assert residual is not None

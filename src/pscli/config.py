@@ -56,6 +56,8 @@ class ModelConfig:
 
     Args:
         bridge: How L^v reaches the LLM; `dvtm` is the paper's.
+        bridge_samples: Further draws of a caption, for bridges that compare or average them:
+            `score-function` and `gumbel-rao`.
         caption_source: What the text encoder reads in training: the `sampled` caption (§2.4.1) or
             the `gold` one.
         captions: What photoworld's captioner tells a pipeline of a photo: a `caption`, or all that
@@ -71,6 +73,7 @@ class ModelConfig:
     llm: PartConfig = PartConfig("causal")
     generator: PartConfig = PartConfig("stable-diffusion")
     bridge: str = "dvtm"
+    bridge_samples: int = within(4, 1, 1000)
     caption_source: str = "sampled"
     captions: str = "caption"
     frozen: tuple[str, ...] | None = None

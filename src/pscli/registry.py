@@ -28,7 +28,12 @@ TABLES: dict[str, dict[str, str]] = {
         "dvtm-word": "pscli.components.bridge:dvtm_word",
         "dvtm-word-position": "pscli.components.bridge:dvtm_word_position",
         "vtm": "pscli.components.bridge:vtm",
+        "vtm-all": "pscli.components.estimators:vtm_all",
+        "gumbel-rao": "pscli.components.estimators:gumbel_rao",
+        "reinmax": "pscli.components.estimators:reinmax",
         "soft": "pscli.components.bridge:soft",
+        "soft-decoupled": "pscli.components.bridge:soft_decoupled",
+        "score-function": "pscli.components.estimators:score_function",
         "none": "pscli.components.bridge:none",
     },
     "system": {

@@ -6,7 +6,7 @@ character offsets it is one pass over the caption, for any pair of fast tokenize
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise, takewhile
 from typing import Any
@@ -17,7 +17,8 @@ from torch import Tensor
 Span = tuple[int, int]  # characters start, …, end - 1 of a caption; empty if start == end
 Tokenizer = Any  # a fast tokenizer of transformers
 
-# B captions, M LLM tokens, N CLIP tokens, K pairs of tokens
+# B captions, M LLM tokens, N CLIP tokens, K pairs of tokens, P pairs of a token and one of its
+# pieces
 
 
 def written(tokenizer: Tokenizer, rows: Sequence[Sequence[int]]) -> list[tuple[str, list[Span]]]:
@@ -129,14 +130,35 @@ def exact_matches(llm: Tokenizer, clip: Tokenizer) -> Tensor:
     Deviation, Eq. 8: vocabularies spell alike tokens differently ("▁dog", "Ġdog", "dog</w>"), so
     their texts are compared: i matches j if CLIP reads the text of i as the one token j.
     """
+    read = _read_alone(llm, clip)
+    return _pairs((i, row[0]) for i, row in enumerate(read) if len(row) == 1)
+
+
+@lru_cache(maxsize=4)
+def pieces(llm: Tokenizer, clip: Tokenizer) -> Tensor:
+    """[P, 2] tokens (i, j) of which CLIP reads the text of i as some tokens, j one of them.
+
+    In the order of i. A token is read as if it were a word, also one that goes on with a word.
+    """
+    return _pairs((i, j) for i, row in enumerate(_read_alone(llm, clip)) for j in row)
+
+
+def _read_alone(llm: Tokenizer, clip: Tokenizer) -> list[list[int]]:
+    """How CLIP reads the text of each LLM token by itself.
+
+    Empty for special tokens, white space, parts of characters, and texts of which CLIP reads a part
+    as a special token: what it does not know.
+    """
     texts = llm.backend_tokenizer.decode_batch(
         [[i] for i in range(len(llm))], skip_special_tokens=True
     )
     special = set(clip.all_special_ids)
-    tokens = clip([t.strip() for t in texts], add_special_tokens=False).input_ids
-    pairs = [
-        (i, row[0])
-        for i, (row, text) in enumerate(zip(tokens, texts, strict=True))
-        if len(row) == 1 and row[0] not in special and "\ufffd" not in text
+    rows = clip([t.strip() for t in texts], add_special_tokens=False).input_ids
+    return [
+        [] if special & set(row) or "\ufffd" in text else row
+        for row, text in zip(rows, texts, strict=True)
     ]
-    return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
+
+
+def _pairs(found: Iterable[tuple[int, int]]) -> Tensor:
+    return torch.tensor(list(found), dtype=torch.long).reshape(-1, 2)

@@ -2,16 +2,17 @@
 
 Guo et al. (2024), §2.4.1-2.4.2; "Eq. n" refers to it. A bridge is a function of the captions on
 both sides. It returns what is added to the text encoder's input embeddings: exactly zero in
-value (but for `soft`), so that the encoder reads the caption R̃^SD, and with the gradient of R^SD
-(Eq. 11). As that value is zero, no gradient of the embeddings passes through it.
+value (but for `soft` and `soft-decoupled`), so that the encoder reads the caption R̃^SD, and with
+the gradient of R^SD (Eq. 11). As that value is zero, no gradient of the embeddings passes through
+it. These bridges differ in their matrix M, those of `estimators.py` in the gradient of the sample.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from pscli.errors import ConfigError
 
 # B captions, M LLM tokens, V LLM vocabulary, N CLIP tokens, W CLIP vocabulary, D CLIP width,
-# K pairs of tokens
+# K pairs of tokens, P pairs of a token and one of its pieces
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Captions:
         words: Gives [B, M] and [B, N] the number of the word that a token writes or reads, -1 for
             none. Called only by bridges that align words.
         pairs: Gives [K, 2] LLM and CLIP tokens that are the same (Eq. 8).
+        pieces: Gives [P, 2] every LLM token with each of the CLIP tokens that read its text, in the
+            order of the LLM's tokens.
+        draws: Each gives more noise like `noise`, [B, M, V], independent of it and of the others.
         text: The B captions as text.
     """
 
@@ -51,6 +55,8 @@ class Captions:
     clip_words: Tensor
     words: Callable[[], tuple[Tensor, Tensor]]
     pairs: Callable[[], Tensor]
+    pieces: Callable[[], Tensor]
+    draws: Sequence[Callable[[], Tensor]]
     text: tuple[str, ...] = ()
 
 
@@ -71,6 +77,19 @@ class Bridge(Protocol):
     """
 
     def __call__(self, captions: Captions, embeddings: Tensor, tau: float) -> Tensor | None: ...
+
+
+@runtime_checkable
+class Scoring(Bridge, Protocol):
+    """A bridge that also wants to know how well other captions would have done."""
+
+    def surrogate(self, captions: Captions, losses: Callable[[Tensor], Tensor]) -> Tensor:
+        """[B] what is added to L^v of each photo: zero in value, its gradient reaches the LLM.
+
+        Args:
+            losses: L^v [B] of the same photos under the same noise, told by other captions [B, M]
+                of LLM tokens; without a gradient.
+        """
 
 
 def in_float32(bridge: Bridge) -> Bridge:
@@ -97,10 +116,15 @@ def gumbel_softmax_at(logits: Tensor, noise: Tensor, tau: float, ids: Tensor) ->
     Raises:
         ConfigError: if τ is not positive.
     """
+    p: Tensor = _GumbelSoftmaxAt.apply(logits, noise, positive(tau), ids)
+    return p
+
+
+def positive(tau: float) -> float:
+    """Returns τ; raises ConfigError if it is not positive."""
     if not tau > 0:  # also if it is not a number
         raise ConfigError(f"The temperature τ is {tau}.", "Expected a number above 0.")
-    p: Tensor = _GumbelSoftmaxAt.apply(logits, noise, tau, ids)
-    return p
+    return tau
 
 
 class _GumbelSoftmaxAt(torch.autograd.Function):
@@ -112,7 +136,7 @@ class _GumbelSoftmaxAt(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, noise: Tensor, tau: float, ids: Tensor) -> Tensor:
-        x = _tempered(logits, noise, tau)
+        x = tempered(logits, noise, tau)
         at = ids[:, None, :].expand(-1, x.shape[1], -1)
         chosen, most = x.gather(2, at), x.amax(dim=-1, keepdim=True)
         log_sum = x.sub_(most).exp_().sum(dim=-1, keepdim=True).log_().add_(most)
@@ -127,12 +151,12 @@ class _GumbelSoftmaxAt(torch.autograd.Function):
             raise RuntimeError("The Gumbel-softmax is differentiable once: no create_graph=True.")
         logits, noise, at, log_sum, p = ctx.saved_tensors
         towards = gradient * p
-        p_v = _tempered(logits, noise, ctx.tau).sub_(log_sum).exp_()
+        p_v = tempered(logits, noise, ctx.tau).sub_(log_sum).exp_()
         slope = p_v.mul_(-towards.sum(dim=-1, keepdim=True)).scatter_add_(2, at, towards)
         return slope.div_(ctx.tau), None, None, None
 
 
-def _tempered(logits: Tensor, noise: Tensor, tau: float) -> Tensor:
+def tempered(logits: Tensor, noise: Tensor, tau: float) -> Tensor:
     """[B, M, V] x = (o + g) / τ, new and in float32 at least."""
     # Deviation, Eqs. 5-6: the paper writes /τ outside the exponential in the denominator; there
     # p would not sum to one. We divide inside, as Jang et al. (2017) do.
@@ -237,11 +261,16 @@ def vtm(captions: Captions, embeddings: Tensor, tau: float) -> Tensor:
     has other numbers of them, the average of its rows stands at each of its positions.
     """
     pairs = captions.pairs()
-    llm, clip = captions.words()
-    every = pairs[:, 0].expand(len(llm), -1)
+    every = pairs[:, 0].expand(len(captions.llm_ids), -1)
     p = gumbel_softmax_at(captions.logits, captions.noise, tau, every)  # [B, M, K]
     rows = p @ _rows(embeddings, pairs[:, 1], p)  # r_i M E, [B, M, D]
-    return straight_through(_mean_of_word(clip, llm, p) @ rows).to(embeddings.dtype)
+    return straight_through(at_words(rows, captions)).to(embeddings.dtype)
+
+
+def at_words(rows: Tensor, captions: Captions) -> Tensor:
+    """[B, N, D] at each CLIP position of a word the average of the word's rows, of [B, M, D]."""
+    llm, clip = captions.words()
+    return _mean_of_word(clip, llm, rows) @ rows
 
 
 @in_float32
@@ -251,12 +280,19 @@ def soft(captions: Captions, embeddings: Tensor, tau: float) -> Tensor:
     s_w ∈ (0, 1) is the probability, averaged over the LLM's tokens of w, of the word's own tokens.
     The encoder reads E_j itself only as s_w → 1, and training differs from drawing.
     """
+    return _expected(embeddings, captions, *_word_mass(captions, tau))
+
+
+@in_float32
+def soft_decoupled(captions: Captions, embeddings: Tensor, tau: float) -> Tensor:
+    """`soft` in value, with its gradient at τ = 1: each pass has a temperature of its own.
+
+    After Shah et al. (2024, arXiv 2410.13331). As τ falls, the encoder comes to read what it will
+    draw from, and the gradient does not become rare and large on the way.
+    """
     s, llm, clip = _word_mass(captions, tau)
-    mean = _mean_of_word(clip, llm, s)
-    s_w = torch.einsum("bnm,bm->bn", mean, s)
-    lost = torch.where(mean.any(dim=2), s_w - 1, 0.0)
-    e = embeddings[captions.clip_ids]  # here E has a gradient
-    return (lost[:, :, None] * e).to(embeddings.dtype)
+    at_one = _own_mass(captions, 1.0, llm)
+    return _expected(embeddings, captions, s.detach() + straight_through(at_one), llm, clip)
 
 
 def none(captions: Captions, embeddings: Tensor, tau: float) -> None:
@@ -273,9 +309,24 @@ def _word_mass(captions: Captions, tau: float) -> tuple[Tensor, Tensor, Tensor]:
     Also the numbers of the words on both sides, [B, M] and [B, N].
     """
     llm, clip = captions.words()
+    return _own_mass(captions, tau, llm), llm, clip
+
+
+def _own_mass(captions: Captions, tau: float, llm: Tensor) -> Tensor:
     p = gumbel_softmax_at(captions.logits, captions.noise, tau, captions.llm_ids)
     own = _same(llm, llm) & distinct(captions.llm_ids, llm)[:, None, :]
-    return (p * own).sum(dim=2), llm, clip
+    return (p * own).sum(dim=2)
+
+
+def _expected(
+    embeddings: Tensor, captions: Captions, s: Tensor, llm: Tensor, clip: Tensor
+) -> Tensor:
+    """[B, N, D] (s_w - 1) · E_j at each position j of a word w, s_w the mean of s over it."""
+    mean = _mean_of_word(clip, llm, s)
+    s_w = torch.einsum("bnm,bm->bn", mean, s)
+    lost = torch.where(mean.any(dim=2), s_w - 1, 0.0)
+    e = embeddings[captions.clip_ids]  # here E has a gradient
+    return (lost[:, :, None] * e).to(embeddings.dtype)
 
 
 def _same(a: Tensor, b: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from pscli.components.alignment import exact_matches, word_numbers
-from pscli.components.bridge import Bridge, Captions, Sizes, gumbel_argmax
+from pscli.components.alignment import exact_matches, pieces, word_numbers
+from pscli.components.bridge import Bridge, Captions, Scoring, Sizes, gumbel_argmax
 from pscli.components.generator import Generator
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load
@@ -37,6 +37,7 @@ class EndToEnd(System):
     Args:
         bridge: How the generator's loss reaches the LLM (Eqs. 4-11).
         caption_source: In training the text encoder reads the `sampled` caption, or the `gold` one.
+        bridge_samples: Further draws of a caption's noise, for bridges that want them.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class EndToEnd(System):
         bridge: Bridge,
         generator: Generator,
         caption_source: str = "sampled",
+        bridge_samples: int = 4,
     ) -> None:
         super().__init__()
         self.perceptron, self.llm, self.generator = perceptron, llm, generator
@@ -54,7 +56,7 @@ class EndToEnd(System):
                 f"Unknown caption_source '{caption_source}'.", "Expected 'sampled' or 'gold'."
             )
         self.bridge = bridge
-        self.caption_source = caption_source
+        self.caption_source, self.bridge_samples = caption_source, bridge_samples
         fitting(perceptron, llm)
 
     @classmethod
@@ -63,7 +65,7 @@ class EndToEnd(System):
         clip_vocabulary, clip_width = generator.embeddings.shape
         bridge = load.bridge(Sizes(llm.vocabulary, clip_vocabulary, clip_width, llm.width))
         perceptron = load("perceptron", width=llm.width)
-        return cls(perceptron, llm, bridge, generator, config.caption_source)
+        return cls(perceptron, llm, bridge, generator, config.caption_source, config.bridge_samples)
 
     def parts(self) -> dict[str, Part]:
         parts = {
@@ -95,8 +97,16 @@ class EndToEnd(System):
         noise = self.generator.draw_noise(
             [seeded(seed, span.key, "diffusion") for _, span in batch.captions]
         )
-        assert batch.drawn is not None  # `prepare` made them
-        image = self.generator.losses(captions.clip_ids, batch.drawn, noise, residual)
+        drawn = batch.drawn
+        assert drawn is not None  # `prepare` made them
+        image = self.generator.losses(captions.clip_ids, drawn, noise, residual)
+        if isinstance(self.bridge, Scoring):
+
+            def losses(ids: Tensor) -> Tensor:
+                clip_ids, _ = self.generator.tokenize(self.words(ids, captions.llm_mask))
+                return self.generator.losses(clip_ids, drawn, noise)
+
+            image = image + self.bridge.surrogate(captions, losses)
         return Losses(text, image.sum())  # L^v (Eq. 12)
 
     def prepare(self, batch: Batch) -> Batch:
@@ -126,23 +136,22 @@ class EndToEnd(System):
         gold = [batch.ids[row, span.start : span.end] for row, span in batch.captions]
         lengths = torch.tensor([len(g) for g in gold], device=hidden.device)
         logits = self.llm.logits(pad_sequence(states, batch_first=True))  # o
-        noise = pad_sequence(
-            [
-                gumbel((len(state), logits.shape[-1]), seeded(seed, span.key, "gumbel"))
+
+        def draw(*number: int) -> Tensor:
+            rows = [
+                gumbel((len(state), logits.shape[-1]), seeded(seed, span.key, "gumbel", *number))
                 for state, (_, span) in zip(states, batch.captions, strict=True)
-            ],
-            batch_first=True,
-        ).to(hidden.device)  # g
+            ]
+            return pad_sequence(rows, batch_first=True).to(hidden.device)
+
+        noise = draw()  # g
         mask = torch.arange(logits.shape[1], device=hidden.device) < lengths[:, None]
         if self.caption_source == "sampled":
             ids = gumbel_argmax(logits, noise)  # r̃
         else:
             ids = pad_sequence(gold, batch_first=True)
         special = torch.tensor(tokenizer.all_special_ids, device=ids.device)
-        words = [
-            str(tokenizer.decode(row[keep], skip_special_tokens=True)).strip()
-            for row, keep in zip(ids, mask, strict=True)
-        ]
+        words = self.words(ids, mask)
         clip_ids, clip_words = self.generator.tokenize(words)  # R̃^SD
         return Captions(
             logits=logits,
@@ -154,8 +163,17 @@ class EndToEnd(System):
             clip_words=clip_words,
             words=partial(word_numbers, tokenizer, self.generator.tokenizer, ids, mask),
             pairs=lambda: exact_matches(tokenizer, self.generator.tokenizer).to(ids.device),
+            pieces=lambda: pieces(tokenizer, self.generator.tokenizer).to(ids.device),
+            draws=[partial(draw, number) for number in range(self.bridge_samples)],
             text=tuple(words),
         )
+
+    def words(self, ids: Tensor, mask: Tensor) -> list[str]:
+        """The text of captions [C, M] of the LLM's tokens."""
+        return [
+            str(self.llm.tokenizer.decode(row[keep], skip_special_tokens=True)).strip()
+            for row, keep in zip(ids, mask, strict=True)
+        ]
 
     def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
         """What the LLM reads of each dialogue, its photos seen: each once, however often read."""
