@@ -1,4 +1,4 @@
-"""Bias, variance and cosine of every bridge's gradient, beside the exact one.
+"""Every bridge's gradient beside the exact one: bias, variance, cosine, what it says of words.
 
     python benchmarks/gradient.py --plot docs/images/bridge-gradient.png
 
@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from exact import Quality, measure, world
+from exact import Quality, Words, exact_words, measure, words, world
 from matplotlib.figure import Figure
 
 from pscli.components.bridge import Bridge
 from pscli.registry import find
 from pscli.training.schedules import temperature
 
-BRIDGES = ("dvtm", "dvtm-word", "dvtm-word-position", "vtm", "soft")
+FIRST = ("dvtm", "dvtm-word", "dvtm-word-position", "vtm", "soft")
+SECOND = ("vtm-all", "gumbel-rao", "reinmax", "soft-decoupled", "score-function")
+BRIDGES = (*FIRST, *SECOND)
 EPOCHS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)  # τ falls from 1 to 0.01 over three epochs (§3.1.2)
+
+Found = dict[tuple[str, float], list[Quality | Words]]  # bridge and τ: one for each world
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -29,18 +34,18 @@ def interval(values: list[float]) -> tuple[float, float]:
     return float(x.mean()), 1.96 * float(x.std()) / math.sqrt(len(x))
 
 
-def table(found: dict[tuple[str, float], list[Quality]], what: str) -> str:
+def table(found: Found, what: str, bridges: Sequence[str]) -> str:
     """Markdown table of one measure, bridges by τ."""
     taus = list(dict.fromkeys(tau for _, tau in found))
-    lines = ["| τ | " + " | ".join(BRIDGES) + " |", "|---" * (len(BRIDGES) + 1) + "|"]
+    lines = ["| τ | " + " | ".join(bridges) + " |", "|---" * (len(bridges) + 1) + "|"]
     for tau in taus:
-        cells = [interval([getattr(q, what) for q in found[name, tau]]) for name in BRIDGES]
+        cells = [interval([getattr(q, what) for q in found[name, tau]]) for name in bridges]
         shown = [f"{mean:.3g} ± {half:.2g}" for mean, half in cells]
         lines.append(f"| {tau:.3g} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 
-def plot(found: dict[tuple[str, float], list[Quality]], path: Path) -> None:
+def plot(found: Found, path: Path) -> None:
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     titles = {
         "cosine": "cosine of E[g] with the exact gradient",
@@ -53,13 +58,13 @@ def plot(found: dict[tuple[str, float], list[Quality]], path: Path) -> None:
             cells = [interval([getattr(q, what) for q in found[name, tau]]) for tau in taus]
             axes.errorbar(
                 taus, [c[0] for c in cells], [c[1] for c in cells], label=name, marker="o",
-                markersize=4, capsize=2, linewidth=1.4,
+                markersize=4, capsize=2, linewidth=1.4, linestyle="-" if name in FIRST else "--",
             )  # fmt: skip
         axes.set(xscale="log", xlabel="τ (training goes left)", title=title)
         axes.title.set_fontsize(10)
         axes.grid(alpha=0.25)
     figure.axes[2].set_yscale("log")
-    figure.axes[0].legend(fontsize=8)
+    figure.axes[0].legend(fontsize=6)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
 
@@ -69,21 +74,33 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=24)
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--soft-samples", type=int, default=1_000, help="`soft` runs the encoder")
+    parser.add_argument("--word-samples", type=int, default=200, help="at each caption")
+    parser.add_argument("--draws", type=int, default=4, help="as model.bridge_samples")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     taus = [temperature(epoch) for epoch in EPOCHS]
     bridges: dict[str, Bridge] = {name: find("bridge", name) for name in BRIDGES}
-    found: dict[tuple[str, float], list[Quality]] = {
-        (name, tau): [] for name in BRIDGES for tau in taus
-    }
+    found: Found = {(name, tau): [] for name in BRIDGES for tau in taus}
+    said: Found = {place: [] for place in found}
+    exact = []
     for seed in range(options.worlds):
         here = world(seed)
+        exact.append(exact_words(here))
         for name, tau in found:
-            samples = options.soft_samples if name == "soft" else options.samples
-            found[name, tau].append(measure(here, bridges[name], tau, samples, seed))
+            samples = options.soft_samples if "soft" in name else options.samples
+            found[name, tau].append(measure(here, bridges[name], tau, samples, seed, options.draws))
+            said[name, tau].append(
+                words(here, bridges[name], tau, options.word_samples, seed, options.draws)
+            )
     for what in ("cosine", "single", "bias", "variance", "size"):
-        print(f"\n{what}\n\n{table(found, what)}")
+        for bridges_of in (FIRST, SECOND):
+            print(f"\n{what}\n\n{table(found, what, bridges_of)}")
+    for what in ("wrong", "place", "right"):
+        mean, half = interval([getattr(x, what) for x in exact])
+        print(f"\n{what} word (exact gradient: {mean:.3g} ± {half:.2g})")
+        for bridges_of in (FIRST, SECOND):
+            print(f"\n{table(said, what, bridges_of)}")
     print("\ncosine of dvtm-word minus that of dvtm, pairwise\n")
     for tau in taus:
         pairs = zip(found["dvtm-word", tau], found["dvtm", tau], strict=True)
