@@ -18,6 +18,7 @@ from transformers import CLIPTokenizer
 
 import conftest
 from pscli.config import Config, SequenceConfig, TrainConfig
+from pscli.registry import find
 from pscli.runs import Run
 from pscli.training import experiment
 from pscli.training.loop import train
@@ -33,8 +34,9 @@ experiment.predict_together = functools.partial(experiment.predict_together, siz
 
 
 def job(
-    name: str, tools: SimpleNamespace, work: Path, count: int = 7, epochs: float = 2.0, **more: Any
-) -> None:
+    name: str, tools: SimpleNamespace, work: Path, count: int = 7, epochs: float = 2.0,
+    bridge: str = "dvtm", **more: Any,
+) -> None:  # fmt: skip
     """A run of `count` dialogues in the folder `name`, and the evaluations of it.
 
     Only the first two have photos, so that some processes see none, and batches are uneven.
@@ -46,7 +48,8 @@ def job(
     run = Run(work / name)
     evaluation = experiment.Evaluation(run, config, held_out)
     evaluation.work = evaluation.work[:12]
-    train(tools.end_to_end().freeze(), dialogues, config, run, evaluation, **more)
+    system = tools.end_to_end(find("bridge", bridge))
+    train(system.freeze(), dialogues, config, run, evaluation, **more)
 
 
 def tools(clip: str) -> SimpleNamespace:

@@ -143,6 +143,18 @@ def test_whole_runs_and_more_processes_than_dialogues(clip: Path, alone: Path) -
         close(alone / "whole", alone / name, tolerance)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("bridge", ["gumbel-rao", "score-function"])
+def test_bridges_that_draw_more(clip: Path, tmp_path: Path, bridge: str) -> None:
+    """Oracle: the run of one process; the score function has losses that know no gradient."""
+    job("whole", tools(str(clip)), tmp_path, bridge=bridge)
+    launch(clip, tmp_path, 2, {"name": "two", "bridge": bridge})
+    launch(clip, tmp_path, 2, {"name": "sharded", "bridge": bridge}, **SHARDED)
+    for name, tolerance in (("two", 1e-5), ("sharded", 1e-4)):
+        same(tmp_path / "whole", tmp_path / name, tolerance)
+        close(tmp_path / "whole", tmp_path / name, tolerance)
+
+
 def test_a_gradient_reaches_the_weights_that_backward_reaches() -> None:
     """Oracle: which weights have a gradient after a backward pass."""
     used, unused, frozen = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3).requires_grad_(False)
