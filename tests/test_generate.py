@@ -44,17 +44,31 @@ class Parrot:
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
         self.noise: list[tuple[int, float]] = []
+        self.best_of: list[int] = []
 
     def respond(
-        self, dialogue: Dialogue, speaker: str | None = None, *, seed: int, temperature: float
+        self,
+        dialogue: Dialogue,
+        speaker: str | None = None,
+        *,
+        seed: int,
+        temperature: float,
+        best_of: int,
     ) -> Reply:
         question = Question(dialogue.responses, speaker or "B", dialogue.id)
-        return self.respond_all([question], seed=seed, temperature=temperature)[0]
+        how = {"seed": seed, "temperature": temperature, "best_of": best_of}
+        return self.respond_all([question], **how)[0]  # type: ignore[arg-type]
 
     def respond_all(
-        self, questions: Sequence[Question], *, seed: int = 0, temperature: float = 0.0
+        self,
+        questions: Sequence[Question],
+        *,
+        seed: int = 0,
+        temperature: float = 0.0,
+        best_of: int = 0,
     ) -> list[Reply]:
         self.asked.append([q.key for q in questions])
+        self.best_of.append(best_of)
         self.noise.append((seed, temperature))
         replies = []
         for q in questions:
@@ -353,6 +367,7 @@ def test_predictions_made_otherwise_are_not_mixed(parrot: Parrot) -> None:
     refused(run(*line, "--seed", 1), "preds was generated with seed 0, not 1", "--overwrite")
     refused(run(*line, "--split", "dev"), "split 'test', not 'dev'")
     refused(run(*line, "--temperature", 1), "temperature 0.0, not 1.0")
+    refused(run(*line, "--best-of", 2), "best_of 1, not 2")
     assert run(*line, "--seed", 1, "--overwrite").exit_code == 0
     assert json.loads(Path("preds/config.json").read_text())["seed"] == 1
     Path("mine").mkdir()
@@ -361,6 +376,18 @@ def test_predictions_made_otherwise_are_not_mixed(parrot: Parrot) -> None:
     refused(run(*others), "mine exists already")
     refused(run(*others, "--overwrite"), "no config.json")
     assert Path("mine/thesis.txt").is_file()
+
+
+def test_how_often_captions_are_drawn_reaches_the_agent(parrot: Parrot) -> None:
+    """Left unsaid where it is once: an agent of one's own need not know of it."""
+    context = write([{"speaker": "A", "text": "Hi"}])
+    assert run("--context", context, "--best-of", 3).exit_code == 0
+    line = ["--dataset", "photoworld", "--count", 1, "--batch", 99, "--out"]
+    assert run(*line, "once").exit_code == run(*line, "best", "--best-of", 4).exit_code == 0
+    assert parrot.best_of == [3, 0, 4]
+    found = [read_settings(Path(name)) for name in ("once", "best")]
+    assert [settings and settings.best_of for settings in found] == [1, 4]
+    refused(run("--context", context, "--best-of", 0), "--best-of")
 
 
 def test_the_folder_is_named_after_the_agent(parrot: Parrot) -> None:

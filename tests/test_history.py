@@ -17,7 +17,7 @@ from pscli.cli import app
 from pscli.components.noise import seeded
 from pscli.dialogue.reply import Caption
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Response, Turn
-from pscli.errors import DataError
+from pscli.errors import ConfigError, DataError
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.shipped import AGENT
 from pscli.predictions.folder import Prediction, Settings, Side, read_predictions, writing
@@ -40,6 +40,7 @@ class Knowing:
         self.gold = {instance.question.key: instance.gold for instance in work}
         self.asked: dict[str, Sequence[Response]] = {}
         self.drawn: list[tuple[str, tuple[str, int], int]] = []
+        self.best_of: set[int] = set()
         self.captions: dict[str, Sequence[str]] = {}
 
     def respond_all(
@@ -49,6 +50,7 @@ class Knowing:
         seed: int = 0,
         temperature: float = 0.0,
         captions: Sequence[Sequence[str]] | None = None,
+        best_of: int = 1,
     ) -> list[Reply]:
         self.asked |= {q.key: q.responses for q in questions}
         if captions is not None:
@@ -62,8 +64,14 @@ class Knowing:
         )
 
     def draw(
-        self, captions: Sequence[str], keys: Sequence[tuple[str, int]], *, seed: int = 0
+        self,
+        captions: Sequence[str],
+        keys: Sequence[tuple[str, int]],
+        *,
+        seed: int = 0,
+        best_of: int = 1,
     ) -> list[Photo]:
+        self.best_of.add(best_of)
         self.drawn += [(c, k, seed) for c, k in zip(captions, keys, strict=True)]
         return [Photo(Image.new("RGB", (8, 8), (len(c), 0, 0)), c) for c in captions]
 
@@ -74,9 +82,9 @@ class Silent(Knowing):
 
 
 def generate(
-    agent: Knowing, folder: Path, work: Sequence[Instance] = WORK, **how: str
+    agent: Knowing, folder: Path, work: Sequence[Instance] = WORK, **how: Any
 ) -> list[Prediction]:
-    with writing(folder, replace(SETTINGS, **how)) as writer:  # type: ignore[arg-type]
+    with writing(folder, replace(SETTINGS, **how)) as writer:
         predict_after(agent, work, writer, lambda done: None, size=5)
     return read_predictions(folder)
 
@@ -186,7 +194,30 @@ def test_a_drawn_history_keeps_the_words_and_draws_each_photo_once(tmp_path: Pat
         assert list(found[key].history) == [k for k, r in enumerate(context) if r.photos]
     again = Knowing()
     generate(again, tmp_path, history="drawn")
-    assert again.drawn == [] and again.asked == {}
+    assert again.drawn == [] and again.asked == {} and agent.best_of == {1}
+
+
+def test_the_drawing_that_was_chosen_is_what_stands_in_the_context(tmp_path: Path) -> None:
+    """What the agent's `draw` gives, which is told how many to choose from."""
+    agent = Knowing()
+    generate(agent, tmp_path, history="drawn", best_of=4)
+    assert agent.best_of == {4}
+    for instance in WORK:
+        for before, now in zip(
+            instance.question.responses, agent.asked[instance.question.key], strict=True
+        ):
+            shown = [(len(p.caption or ""), 0, 0) for p in before.photos]
+            assert [p.open().getpixel((0, 0)) for p in now.photos] == shown
+
+
+def test_nothing_is_begun_by_an_agent_that_cannot_choose(tmp_path: Path) -> None:
+    class Blind(Knowing):
+        def draw(self, *args: Any, **how: Any) -> list[Photo]:
+            raise ConfigError("sees no photos", "")
+
+    with pytest.raises(ConfigError, match="sees no photos"):
+        generate(Blind(), tmp_path / "new", history="drawn", best_of=4)
+    assert not (tmp_path / "new").exists()
 
 
 def test_gold_captions_are_asked_for_where_a_photo_is_due(tmp_path: Path) -> None:

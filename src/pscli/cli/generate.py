@@ -75,6 +75,15 @@ def generate(
             "it plays either speaker (--dataset)."
         ),
     ] = "gold",
+    best_of: Annotated[
+        int,
+        typer.Option(
+            "--best-of",
+            min=1,
+            metavar="N",
+            help="Drawings of each caption; the agent's own eyes choose the one that it keeps.",
+        ),
+    ] = 1,
     overwrite: Overwrite = False,
     use: Annotated[
         list[str] | None,
@@ -106,11 +115,11 @@ def generate(
     if context is not None and first():
         out = out or Path("replies")
         loaded = partial(load, agent, device)
-        _reply(context, loaded, out, speaker, seed, temperature, as_json)
+        _reply(context, loaded, out, speaker, seed, temperature, best_of, as_json)
     elif dataset is not None:
         _predict(
             dataset, split, agent, load, device, biases, out, count, photos, batch, seed,
-            temperature, captions, history, overwrite,
+            temperature, captions, history, best_of, overwrite,
         )  # fmt: skip
 
 
@@ -137,13 +146,15 @@ def _reply(
     speaker: str | None,
     seed: int,
     temperature: float,
+    best_of: int,
     as_json: bool,
 ) -> None:
     from pscli.dialogue.schema import Photo
     from pscli.predictions.generate import read_dialogue, save_photos
 
     dialogue = read_dialogue(context)
-    reply = load().respond(dialogue, speaker, seed=seed, temperature=temperature)
+    how = {"seed": seed, "temperature": temperature, "best_of": best_of}
+    reply = load().respond(dialogue, speaker, **how)
     files = save_photos(reply, out)
     if as_json:
         pairs = {"text": reply.text, "captions": reply.captions, "photos": list(map(str, files))}
@@ -178,6 +189,7 @@ def _predict(
     temperature: float,
     captions: str,
     history: str,
+    best_of: int,
     overwrite: bool,
 ) -> None:
     from pscli.datasets.base import load as dialogues
@@ -208,6 +220,7 @@ def _predict(
         photos=photos,
         captions=captions,
         history=history,
+        best_of=best_of,
         **biases,
     )
     origin = agent.parent if agent and agent.name == "agent" else agent

@@ -14,13 +14,15 @@ from pscli.dialogue.schema import Dialogue, Photo, Reply, Response
 from pscli.errors import DataError
 from pscli.files import locked, read_json, write_png
 from pscli.predictions.folder import Writer
+from pscli.predictions.settings import Settings
 from pscli.systems.base import Question
 
 PHOTO_LENGTH = 100  # characters that a photo counts for when prompts are sorted
 
 
 class Answerer(Protocol):
-    """What is asked of an agent here; `captions` only if gold ones are to be drawn."""
+    """What is asked of an agent here; `captions` only if gold ones are to be drawn, `best_of` only
+    if it is to choose among several drawings."""
 
     def respond_all(
         self,
@@ -29,10 +31,16 @@ class Answerer(Protocol):
         seed: int = 0,
         temperature: float = 0.0,
         captions: Sequence[Sequence[str]] | None = None,
+        best_of: int = 1,
     ) -> list[Reply]: ...
 
     def draw(
-        self, captions: Sequence[str], keys: Sequence[tuple[str, int]], *, seed: int = 0
+        self,
+        captions: Sequence[str],
+        keys: Sequence[tuple[str, int]],
+        *,
+        seed: int = 0,
+        best_of: int = 1,
     ) -> list[Photo]:
         """Asked only if the context is to hold drawn photos."""
         ...
@@ -141,7 +149,7 @@ def predict(
             # A batch that was cut short is answered whole again: padding changes the last bits of
             # a sum, and a resumed run is to write what an uninterrupted one does.
             questions = [instance.question for instance in batch]
-            how: dict[str, Any] = {"seed": settings.seed, "temperature": settings.temperature}
+            how = {"temperature": settings.temperature, **drawing(settings)}
             if settings.captions == "gold":
                 how["captions"] = [
                     [described(photo, instance.question.key) for photo in instance.gold.photos]
@@ -156,6 +164,12 @@ def predict(
                     key, gold = instance.question.key, instance.gold
                     writer.add(key, gold, reply, filled, told, instance.history)
         progress(len(batch))
+
+
+def drawing(settings: Settings) -> dict[str, Any]:
+    """How an agent is to draw."""
+    several = {"best_of": settings.best_of} if settings.best_of > 1 else {}
+    return {"seed": settings.seed, **several}
 
 
 def _photos(instance: Instance) -> list[Photo]:

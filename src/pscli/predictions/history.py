@@ -22,7 +22,7 @@ from itertools import groupby
 
 from pscli.dialogue.schema import Dialogue, Photo, Response, Turn
 from pscli.predictions.folder import Prediction, Side, Writer, read_predictions
-from pscli.predictions.generate import Answerer, Instance, described
+from pscli.predictions.generate import Answerer, Instance, described, drawing
 from pscli.predictions.names import CONTEXT, file_stem
 from pscli.predictions.together import predict_together
 from pscli.processes import first, here, number
@@ -77,13 +77,13 @@ def redrawn(
         question = replace(instance.question, responses=responses)
         changed.append(replace(instance, question=question, history=history))
     if first():
-        writer.begin()
         left = [name for name in wanted if not (writer.folder / name).is_file()]
         for start in range(0, len(left), size):
             names = left[start : start + size]
             captions = [described(wanted[name][0], wanted[name][1][0]) for name in names]
             keys = [wanted[name][1] for name in names]
-            drawn = agent.draw(captions, keys, seed=writer.settings.seed)
+            drawn = agent.draw(captions, keys, **drawing(writer.settings))
+            writer.begin()
             for name, photo in zip(names, drawn, strict=True):
                 writer.save(name, photo.open())
     _wait()

@@ -27,6 +27,7 @@ class Settings:
         captions: Whose are drawn: those that are `predicted`, or the `gold` ones.
         history: What the context held: `gold` words and photos, gold words with `drawn` photos, or
             the agent's `own` of either.
+        best_of: Drawings of each caption, of which the agent's own eyes chose.
     """
 
     agent: str
@@ -40,6 +41,7 @@ class Settings:
     end_bias: float | None = None
     captions: str = "predicted"
     history: str = "gold"
+    best_of: int = 1
 
 
 def read_settings(folder: Path) -> Settings | None:

@@ -7,20 +7,19 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import file_digest
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from safetensors.torch import save_file
 
 from pscli.components.device import device_named, dtype_named
 from pscli.components.load import WEIGHTS, Load
-from pscli.components.noise import seeded
 from pscli.config import Config, ModelConfig
 from pscli.dialogue.schema import Dialogue, Photo, Reply
 from pscli.errors import CheckpointError, ConfigError, DataError
 from pscli.files import new_folder, read_json, write_json, write_text
 from pscli.registry import find
 from pscli.systems import card
-from pscli.systems.base import Question, System, answer
+from pscli.systems.base import Question, System, answer, draw_best
 from pscli.systems.place import CONFIG, agent_folder
 
 INDEX = "index.json"
@@ -102,12 +101,17 @@ class Agent:
         *,
         seed: int = 0,
         temperature: float = 0.0,
+        best_of: int = 1,
     ) -> Reply:
         """What comes next in a dialogue.
 
         Args:
             speaker: Who is to speak; by default who did not speak last.
             seed: Seeds the photos, and the words if `temperature` is above 0.
+            best_of: How often each caption is drawn; the agent's own eyes choose.
+
+        Raises:
+            ConfigError: if the dialogue is empty, or the agent is to choose and sees no photos.
         """
         responses = dialogue.responses
         if not responses:
@@ -116,7 +120,8 @@ class Agent:
             others = [r.speaker for r in responses if r.speaker != responses[-1].speaker]
             speaker = others[-1] if others else "B" if responses[-1].speaker != "B" else "A"
         question = Question(responses, speaker, dialogue.id)
-        return self.respond_all([question], seed=seed, temperature=temperature)[0]
+        how: dict[str, Any] = {"seed": seed, "temperature": temperature, "best_of": best_of}
+        return self.respond_all([question], **how)[0]
 
     def respond_all(
         self,
@@ -125,26 +130,34 @@ class Agent:
         seed: int = 0,
         temperature: float = 0.0,
         captions: Sequence[Sequence[str]] | None = None,
+        best_of: int = 1,
     ) -> list[Reply]:
         """Replies to several questions at once.
 
         Args:
             captions: For each question those to draw, in place of the predicted ones.
+            best_of: As in `respond`.
         """
         if not questions:
             return []
-        how = dataclasses.asdict(self.config.sequence) | {"captions": captions}
+        how = dataclasses.asdict(self.config.sequence) | {"captions": captions, "best_of": best_of}
         return answer(self.system, questions, temperature=temperature, seed=seed, **how)
 
     def draw(
-        self, captions: Sequence[str], keys: Sequence[tuple[str, int]], *, seed: int = 0
+        self,
+        captions: Sequence[str],
+        keys: Sequence[tuple[str, int]],
+        *,
+        seed: int = 0,
+        best_of: int = 1,
     ) -> list[Photo]:
         """A photo of each caption, as a reply would send it.
 
         Args:
             keys: Of each: the key of a question, and which part of the reply to it the photo is.
+            best_of: As in `respond`.
         """
-        drawn = self.system.draw(captions, [seeded(seed, *key) for key in keys])
+        drawn = draw_best(self.system, captions, keys, seed, best_of)
         return [Photo(image, caption) for image, caption in zip(drawn, captions, strict=True)]
 
 

@@ -29,6 +29,9 @@ from pscli.dialogue.schema import Photo, Reply, Response
 from pscli.dialogue.sequence import IGNORE, IMG, Template, token_id
 from pscli.errors import ConfigError
 
+SEEN_AT_ONCE = 64  # drawings of which a system says how well their captions fit
+ALIKE = 1e-3  # nats that rounding may make of one photo seen twice
+
 
 class Losses(NamedTuple):  # torch finds the tensors in a tuple, where it shares weights out
     """Sums over a micro-batch, so that micro-batches of any size add up to the same batch.
@@ -121,6 +124,18 @@ class System(nn.Module):
         """One photo a caption, drawn together; seeded by one generator a photo."""
         return self.generator.draw(captions, generators)
 
+    def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
+        """[P] log p(caption | photo), the sum over the caption's tokens in nats, as the system
+        itself sees: by this it chooses among several drawings of a caption.
+
+        Raises:
+            ConfigError: if it sees no photos; asked with none, too.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} sees no photos, so it cannot choose among drawings.",
+            "Draw each caption once; a system of your own chooses by a method `likelihoods`.",
+        )
+
     def train(self, mode: bool = True) -> Self:
         """Training mode where something trains: a frozen part sees as it always did."""
         super().train(mode)
@@ -200,6 +215,7 @@ def answer(
     temperature: float = 0.0,
     seed: int = 0,
     captions: Sequence[Sequence[str]] | None = None,
+    best_of: int = 1,
 ) -> list[Reply]:
     """Replies to several questions at once: words first, then all their photos together (§2.5).
 
@@ -207,6 +223,7 @@ def answer(
         max_length, max_new_tokens, share_bias, end_bias: As in `SequenceConfig`.
         temperature: 0 takes the likeliest token; above 0 samples.
         captions: For each question those to draw, in place of the predicted ones.
+        best_of: How often each is drawn: see `draw_best`.
     """
     tokenizer = system.llm.tokenizer
     prompts = system.prompts(questions, max_length)
@@ -224,12 +241,13 @@ def answer(
     if captions is not None:
         parsed = [(_told(p, c), notes) for (p, notes), c in zip(parsed, captions, strict=True)]
     wanted = [
-        (part.words, seeded(seed, question.key, number))
+        (part.words, (question.key, number))
         for question, (parts, _) in zip(questions, parsed, strict=True)
         for number, part in enumerate(parts)
         if isinstance(part, Caption)
     ]
-    photos = iter(system.draw([w for w, _ in wanted], [g for _, g in wanted]))
+    words, keys = [w for w, _ in wanted], [k for _, k in wanted]
+    photos = iter(draw_best(system, words, keys, seed, best_of))
     replies = []
     for (parts, notes), ids, prompt in zip(parsed, generated, prompts, strict=True):
         if prompt.dropped:
@@ -238,6 +256,44 @@ def answer(
         raw = str(system.llm.tokenizer.decode(ids))
         replies.append(Reply(tuple(drawn), raw, tuple(notes)))
     return replies
+
+
+def draw_best(
+    system: System,
+    captions: Sequence[str],
+    keys: Sequence[tuple[str, int]],
+    seed: int = 0,
+    best_of: int = 1,
+) -> list[Image]:
+    """A photo of each caption: the one of its drawings that fits it best, as the system sees it.
+
+    Only drawings of the same caption are compared, so that log p(caption | photo) needs no
+    normalising by length. Of those alike the first is taken, and the first is what would be drawn
+    alone.
+
+    Args:
+        keys: Of each: the key of a question, and which part of the reply to it the photo is.
+        best_of: Drawings of each caption, >= 1.
+
+    Raises:
+        ConfigError: if the system is to choose, and cannot.
+    """
+    if best_of > 1:
+        system.likelihoods([], [])  # refused before anything is drawn
+    photos = system.draw(captions, [seeded(seed, *key) for key in keys])
+    if best_of < 2 or not captions:
+        return photos
+    # Apart from the first drawings: in a larger batch their last bits might be others.
+    again = [seeded(seed, *key, k) for k in range(1, best_of) for key in keys]
+    photos = [*photos, *system.draw([*captions] * (best_of - 1), again)]
+    fits = []
+    for start in range(0, len(photos), SEEN_AT_ONCE):
+        some = range(start, min(start + SEEN_AT_ONCE, len(photos)))
+        words = [captions[n % len(captions)] for n in some]
+        fits.append(system.likelihoods(words, [Photo(photos[n]) for n in some]))
+    fit = torch.cat(fits).view(best_of, len(captions))
+    chosen = (fit >= fit.amax(dim=0) - ALIKE).int().argmax(dim=0)  # the first of equals
+    return [photos[k * len(captions) + n] for n, k in enumerate(chosen.tolist())]
 
 
 def _told(parts: Sequence[str | Caption], captions: Sequence[str]) -> list[str | Caption]:

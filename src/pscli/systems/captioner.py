@@ -3,6 +3,9 @@
 The paper does not say which one feeds it. Ours is BLIP-2's: its own captioning model where the
 perceptron is BLIP-2's, and else the same way at small scale, the perceptron and the LLM as they
 were pre-trained on captioning. All are frozen.
+
+What writes captions of photos can also tell how well one fits a photo, log p(caption | photo): by
+this a system chooses among several drawings of a caption (`draw_best` in `systems/base.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from pscli.components.llm import LanguageModel
@@ -22,7 +27,7 @@ from pscli.components.vision import Pixels, config_of
 from pscli.components.weights import DTYPES, whole
 from pscli.config import ModelConfig, PartConfig
 from pscli.dialogue.schema import Photo
-from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, token_id
+from pscli.dialogue.sequence import END_IMG, IGNORE, IMG, PHOTO, plain_ids, token_id
 from pscli.errors import ConfigError
 from pscli.registry import TABLES
 from pscli.systems.base import fitting
@@ -36,6 +41,9 @@ class Describes(Protocol):
 
     def describe(self, photos: Sequence[Photo]) -> list[str]:
         """Words for each photo."""
+
+    def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
+        """[P] log p(caption | photo); asked only if the pipeline is to choose among drawings."""
 
 
 class Captioner(nn.Module):
@@ -71,6 +79,24 @@ class Captioner(nn.Module):
         decode = self.llm.tokenizer.decode
         return [str(decode(row, skip_special_tokens=True)).strip() for row in generated]
 
+    @torch.no_grad()
+    def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
+        """[P] log p(caption | photo), in the form in which captions were learnt, its end included.
+
+        It is asked for a caption, whatever `task` it describes photos by.
+        """
+        if not photos:
+            return torch.zeros(0)
+        tokenizer, end = self.llm.tokenizer, self.llm.tokenizer.eos_token_id
+        asked = self.prompt_ids(CAPTION)
+        rows = [[*plain_ids(tokenizer, words), end] for words in captions]
+        ids = padded([[*asked, *row] for row in rows], end).to(self.llm.device)
+        visual = self.perceptron(self.perceptron.look([p.open() for p in photos]))
+        embeddings = in_place(self.llm.embed(ids), ids == token_id(tokenizer, PHOTO), visual)
+        places = torch.arange(ids.shape[1], device=ids.device)[None]
+        hidden = self.llm.hidden(embeddings, None, places)  # causal: what pads a row is never seen
+        return log_likelihoods(self.llm.logits(hidden[:, len(asked) - 1 : -1]), rows)
+
 
 class Blip2Captioner(nn.Module):
     """BLIP-2 as it was published (Li et al. 2023): vision model, Q-Former and its own LLM."""
@@ -91,6 +117,39 @@ class Blip2Captioner(nn.Module):
         )  # fmt: skip
         words = self.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [str(caption).strip() for caption in words]
+
+    @torch.no_grad()
+    def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
+        """[P] log p(caption | photo) after what `describe` begins with, without the end, which is
+        another one in each LLM."""
+        if not photos:
+            return torch.zeros(0)
+        config, tokenizer = self.model.config, self.processor.tokenizer
+        how = {"add_special_tokens": False, "split_special_tokens": True}
+        rows: list[list[int]] = tokenizer(list(captions), **how).input_ids
+        begun = [config.image_token_index] * config.num_query_tokens
+        begun.append(config.text_config.bos_token_id)
+        pixels = Pixels(0, self.processor.image_processor)([photo.open() for photo in photos])
+        seen = {"pixel_values": pixels.to(self.model.device, self.model.dtype)}
+        if config.use_decoder_only_language_model:
+            ids = padded([[*begun, *row] for row in rows], tokenizer.eos_token_id)
+            logits = self.model(input_ids=ids.to(self.model.device), **seen).logits
+            return log_likelihoods(logits[:, len(begun) - 1 : -1], rows)
+        asked, wanted = padded([begun] * len(rows), 0), padded(rows, IGNORE)
+        read = {"input_ids": asked.to(self.model.device), "labels": wanted.to(self.model.device)}
+        return log_likelihoods(self.model(**read, **seen).logits, rows)
+
+
+def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+    """[P, T] token ids, filled up at their ends."""
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
+
+
+def log_likelihoods(logits: Tensor, rows: Sequence[Sequence[int]]) -> Tensor:
+    """[P] Σ log p(token), of logits [P, T, V] that predict P rows of up to T tokens."""
+    wanted = padded(rows, IGNORE).to(logits.device)
+    lost = F.cross_entropy(logits.float().transpose(1, 2), wanted, reduction="none")
+    return -lost.sum(dim=1).cpu()
 
 
 def learnt_together(config: ModelConfig) -> ModelConfig:

@@ -27,6 +27,7 @@ from pscli.dialogue.schema import Photo
 from pscli.dialogue.sequence import PHOTO, Template, seen, token_id
 from pscli.errors import ConfigError
 from pscli.systems.base import Losses, Part, Prompt, Question, System, fitting, text_loss
+from pscli.systems.captioner import Captioner
 
 # B sequences, L tokens, D LLM width, V LLM vocabulary; C captions of M LLM and N CLIP tokens
 
@@ -174,6 +175,9 @@ class EndToEnd(System):
             str(self.llm.tokenizer.decode(row[keep], skip_special_tokens=True)).strip()
             for row, keep in zip(ids, mask, strict=True)
         ]
+
+    def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
+        return Captioner(self.perceptron, self.llm).likelihoods(captions, photos)
 
     def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
         """What the LLM reads of each dialogue, its photos seen: each once, however often read."""

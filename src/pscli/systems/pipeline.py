@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
+from torch import Tensor
+
 from pscli.components.generator import Generator
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load
 from pscli.components.noise import seeded
 from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
+from pscli.dialogue.schema import Photo
 from pscli.dialogue.sequence import Template, told
 from pscli.systems.base import Losses, Part, Prompt, Question, System, text_loss
 from pscli.systems.captioner import Describes, load_captioner
@@ -58,6 +61,10 @@ class Pipeline(System):
         )
         assert batch.drawn is not None  # `prepare` made them
         return Losses(text, self.generator.losses(ids, batch.drawn, noise).sum())  # Eq. 12
+
+    def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
+        """By the captioner: the eyes of a pipeline, which its LLM has none of."""
+        return self.captioner.likelihoods(captions, photos)
 
     def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
         """What the LLM reads of each dialogue, its photos told by the captioner."""
