@@ -31,7 +31,12 @@ from pscli.systems.base import Question, System, answer, draw_best
 from pscli.systems.captioner import Blip2Captioner
 from test_systems import config
 
-CAPTIONS = ["A red dog on the beach", "A boat", "Red [IMG] dog", "A blue boat at the kitchen"]
+CAPTIONS = [
+    "A red dog on the beach",
+    "A boat",
+    "Red [IMG] dog <image>",
+    "A blue boat at the kitchen",
+]
 KEYS = [(f"d/{n}", n % 2) for n in range(len(CAPTIONS))]
 
 
@@ -47,6 +52,12 @@ def eyes(system: Any) -> tuple[Any, Any]:
     return of.perceptron, of.llm
 
 
+def words(tokenizer: Any, text: str) -> list[int]:
+    """Token ids; marks that somebody wrote are plain characters."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    return ids
+
+
 @torch.no_grad()
 def literal(system: Any, caption: str, photo: Photo) -> float:
     """Σ log p(next token | photo, asked for a caption, all tokens before it), one at a time."""
@@ -57,9 +68,8 @@ def literal(system: Any, caption: str, photo: Photo) -> float:
     marks = {t: table[token_id(tokenizer, t)][None] for t in (IMG, END_IMG)}
     begun = table[tokenizer.bos_token_id][None]
     read = torch.cat([begun, marks[IMG], visual, marks[END_IMG], table[asked]])
-    words = tokenizer(" " + caption, add_special_tokens=False, split_special_tokens=True).input_ids
     total = 0.0
-    for token in [*words, tokenizer.eos_token_id]:
+    for token in [*words(tokenizer, " " + caption), tokenizer.eos_token_id]:
         logits = llm.model(inputs_embeds=read[None]).logits[0, -1]
         total += float(logits.log_softmax(0)[token])
         read = torch.cat([read, table[token][None]])
@@ -117,7 +127,7 @@ def test_blip_2_s_own_captioner_asks_its_own_llm(
         pixels = processor.image_processor(photo.open(), return_tensors="pt").pixel_values
         said: list[int] = []
         total = 0.0
-        for token in processor.tokenizer(caption, add_special_tokens=False).input_ids:
+        for token in words(processor.tokenizer, caption):
             if decoder_only:
                 read = {"input_ids": torch.tensor([begun + said])}
             else:

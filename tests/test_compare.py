@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from pscli.metrics.base import Score, Scored
-from pscli.metrics.compare import Difference, differences, holm, shared
+from pscli.metrics.compare import Difference, differences, holm, place_shown, shared
 from pscli.metrics.frechet import frechet_resampled
 from pscli.metrics.resample import Array, Sums
 from pscli.metrics.score import Valued
 from pscli.predictions.folder import Prediction, Side
+from pscli.report.table import number
 from test_frechet import fid
 
 R = np.random.default_rng
@@ -69,6 +70,41 @@ def test_a_p_value_by_hand() -> None:
     assert found.p == pytest.approx(2 * (1 + comb(6, 1)) / 2**6, abs=0.01)
     same = compared(one, one)
     assert (same.value, same.p) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "apart", "told"),
+    [
+        (22.13, 1e-6, False),  # what rounding leaves of a FID
+        (22.13, 0.0049, False),
+        (22.13, 0.0051, True),
+        (0.1, 0.0049, False),
+        (0.012, 0.0004, False),  # of a CMMD two digits are shown
+        (0.012, 0.0006, True),
+        (-3.0, 0.0049, False),
+        (0.0, 1e-6, True),  # against a figure of 0
+    ],
+)
+def test_of_figures_that_look_alike_no_difference_is_told(
+    size: float, apart: float, told: bool
+) -> None:
+    """All dialogues say the same, so that any test of them would."""
+    one, other = [size] * 12, [size + apart] * 12
+    for metric in (Mean(), Slow()):
+        found = compared(run(one), run(other), metric, draws=1000)
+        assert found.value == pytest.approx(apart)
+        assert (found.p is not None and found.p < 0.05) is told
+        assert ("p:below-rounding" in found.by) is not told
+        assert told or found.p == 1
+
+
+def test_a_step_of_the_last_digit_is_that_of_what_is_shown() -> None:
+    """Against the digits that the table prints."""
+    for value in (0.0, 3.0, 123.456, 0.1, 0.099, 0.0123, 0.00051, 1.2e-5, 9.94e-4):
+        text = number(value)
+        digits, _, power = text.partition("e")
+        step = 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
+        assert place_shown(value) == pytest.approx(step), text
 
 
 def test_only_what_all_have_is_compared() -> None:

@@ -148,7 +148,10 @@ def test_report_draws_photos_with_their_marks(preds: str) -> None:
         (["p", "--out", "x"], "photos draws those of one folder"),
         (["p", "p", "--out", "x.png"], "photos draws those of one folder"),
         (["--group", "g=p", "--out", "x.png"], "photos draws those of one folder"),
-        (["p", "--kind", "vary", "--out", "x.png"], "No drawn photo is marked right or wrong"),
+        (
+            ["p", "--kind", "vary", "--out", "x.png"],
+            "No prediction is of the type 'vary'. Known: share.",
+        ),
         (["gone", "--out", "x.png"], "gone has no predictions.jsonl"),
     ],
 )

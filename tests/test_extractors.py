@@ -20,6 +20,7 @@ from pscli.errors import ConfigError, PscliError
 from pscli.files import SharedRows
 from pscli.metrics import extractor as extractors
 from pscli.metrics import features
+from pscli.metrics.clip import ClipScores
 from pscli.metrics.extractor import load, pixels, told
 from pscli.metrics.features import Eyes
 from pscli.metrics.image import Images
@@ -208,6 +209,13 @@ def test_dinov2_of_a_folder_is_transformers(dinov2: Path, tmp_path: Path) -> Non
             r"The extractor 'clip' has no weights of its own. Name their folder or hub id: cl",
         ),
         ("clip:/nowhere/at-all", r"/nowhere/at-all"),
+        ("clip:GONE", r"GONE is not on this disk.* such as clip:FOLDER\.$"),
+        ("dinov2:GONE/GONE", r"GONE/GONE is not on this disk.* such as dinov2:FOLDER\.$"),
+        (
+            "photoworld:xyz",
+            r"The extractor 'photoworld' has weights of its own, so it has no 'xyz'",
+        ),
+        ("dinov2-small:x", r"Leave out ':x'; a place is for inception, clip, dinov2\.$"),
         ("dinov2:{empty}", r"The dinov2 in .* cannot be loaded"),
         ("clip:{dinov2}", r"The clip in .* cannot be loaded: \d+ of its weights are not there"),
         ("inception:{empty}/none.pth", r"none.pth does not exist. Check --inception-weights."),
@@ -228,6 +236,13 @@ def test_weights_that_cannot_be_had_are_told(
     torch.save({"a": os.system}, places["code"])
     with pytest.raises(PscliError, match=problem):
         load(name.format(dinov2=dinov2, **places), CPU)
+
+
+def test_a_device_that_is_not_there_is_refused_before_a_photo_is_seen() -> None:
+    for metric in (Images, ClipScores):
+        with pytest.raises(ConfigError, match=r"Unknown device 'mars'\. Known: auto, cpu, cuda"):
+            metric("clip", device="mars")
+    assert ClipScores(device="mars").values([]) == []  # nothing is to be computed at all
 
 
 # -- features that are kept --------------------------------------------------------------------

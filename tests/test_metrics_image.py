@@ -22,7 +22,7 @@ from pscli.errors import ConfigError, DataError
 from pscli.metrics import extractor as extractors
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.extractor import pixels
-from pscli.metrics.image import Images, warnings
+from pscli.metrics.image import Images
 from pscli.metrics.photos import COSINES, PRC
 from pscli.predictions.folder import Prediction, Side
 
@@ -303,7 +303,7 @@ def test_figures_say_what_they_depend_on(tmp_path: Path, drawn: int, splits: str
         n = 4 if "cosine" in name else drawn
         assert score == Score(
             f"{name}-Stranger", score.value, n, f"{own}|{how}", better,  # type: ignore[arg-type]
-            score.deviation, count=f"{drawn}/4",
+            score.deviation, count=f"{drawn}/4", warning=score.warning,
         )  # fmt: skip
         spread = name == "IS" or (name.startswith("KID") and drawn != 4)
         assert (score.deviation is not None) == spread
@@ -312,10 +312,11 @@ def test_figures_say_what_they_depend_on(tmp_path: Path, drawn: int, splits: str
 
 def test_a_covariance_of_too_few_photos_is_told(tmp_path: Path) -> None:
     files = draw(tmp_path, 6, seed=11)
-    (line,) = warnings(paired(files[:5], files))
-    assert line.startswith("FID-Stranger: 5/6 photos are no more than the extractor's 5 features,")
-    assert line.endswith("KID and CMMD are unbiased at any n.")
-    assert not warnings(paired(files, files))
+    (few,) = (score for score in paired(files[:5], files).scores if score.warning)
+    assert few.name == "FID-Stranger" and few.how.startswith("singular:n<=5|")
+    assert few.warning.startswith("5/6 photos are no more than the extractor's 5 features,")
+    assert few.warning.endswith("KID and CMMD are unbiased at any n.")
+    assert not any(score.warning for score in paired(files, files).scores)
     assert "singular" not in paired(files, files)["FID-Stranger"].how
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
@@ -276,7 +277,11 @@ def test_steps_of_one_agent_are_a_ladder_and_rollouts_go_by_turn() -> None:
     assert re.findall(r"value.>([^<]+)", row) == ["100.00", "100.00", "100.00", "0.00"]
     heads = re.findall(r"<th scope=.col.>([^<]+)", html[html.index("own, step by step") :])
     assert heads[:3] == ["gold captions", "its own captions", "rollout"]
+    assert "predictions of fed |captions:gold" in shown
     assert 'id="ladders"' not in page_of("own")
+    settings = Settings("r", "0", "photoworld", "test", 0, 0.0, history="own", best_of=4)
+    write_json(Path("rolled/config.json"), asdict(settings))
+    assert 'id="ladders"' not in page_of("own", "rolled")  # they differ in more than the step
 
 
 def test_figures_of_a_row_are_drawn_on_one_scale() -> None:
@@ -379,6 +384,34 @@ def test_the_page_says_how_many_it_shows_and_takes_types(monkeypatch: pytest.Mon
     assert data["total"] == 40 and data["kinds"] == ["chat"]
     assert 4 <= len(data["instances"]) <= 16
     assert f"(seed 0): {len(data['instances'])} of 40 responses" in Parsed(html).shown()
+
+
+def test_a_type_that_there_is_none_of_is_refused_before_anything_is_scored() -> None:
+    predictions("a", {"d/1": "x"}, kind="look")
+    predictions("b", {"d/1": "x"}, kind="chat")
+    predictions("c", {"d/1": "x"})
+    for out in ("r", "x.png"):
+        result = report("a", "b", "--kind", "look", "--kind", "nope", "--out", out)
+        assert (result.exit_code, result.stdout) == (2, "")
+        said = " ".join(result.stderr.split())
+        assert "No prediction is of the type 'nope'. Known: chat, look." in said
+        assert not Path(out).exists()
+    result = report("c", "--kind", "look", "--out", "x.png")
+    assert result.exit_code == 2 and "None has a type: leave out --kind." in result.stderr
+
+
+@pytest.mark.parametrize("out", ["file/r", "file/deep/x.png", "shut/r", "shut/deep/x.png"])
+def test_what_cannot_be_written_is_refused_before_anything_is_read(
+    out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("file").touch()
+    Path("shut").mkdir()
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place).name != "shut")
+    result = report("gone", "--out", out)
+    assert (result.exit_code, result.stdout) == (2, "")
+    said = " ".join(result.stderr.split())
+    assert f"{out} cannot be written: " in said and "Name another --out." in said
+    assert ("is no folder" in said) is out.startswith("file")
 
 
 def test_systems_without_a_common_instance_have_no_gallery() -> None:

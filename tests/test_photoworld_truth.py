@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -215,11 +216,26 @@ def test_answers_are_judged_by_the_photo_that_the_context_held(
     gold, own = p.truth.answer, {fact.photo: (path,)}
     found = accuracy(gold, {})["answer accuracy"]
     assert found.value == 100 and "as-judged" not in found.how
+    assert "answer accuracy, dataset photos" not in accuracy(gold, {})  # where all are
     assert accuracy(gold, own)["answer accuracy"].value == 0
-    found = accuracy(seen, own)["answer accuracy"]
+    both = accuracy(seen, own)
+    found = both["answer accuracy"]
     assert found.value == 100 and "|of-drawn-photos:as-judged" in found.how
+    assert both["answer accuracy, drawn photos"].value == 100
+    assert "answer accuracy, dataset photos" not in both
     assert accuracy(seen, {fact.photo: ()}) == Scored()  # it was never sent
     assert accuracy(gold, {fact.photo + 20: (path,)})["answer accuracy"].value == 100
+
+
+def test_answers_about_drawn_photos_stand_beside_those_about_others() -> None:
+    """By hand: two of three right of drawn photos, one of four of the dataset's."""
+    values = [Asked("side", "left", right, True) for right in (True, True, False)]
+    values += [Asked("size", "big", right) for right in (True, False, False, False)]
+    found = Answers().scores(values)
+    for name, value, n in (("drawn photos", 200 / 3, 3), ("dataset photos", 25, 4)):
+        score = found[f"answer accuracy, {name}"]
+        assert (score.value, score.n) == (pytest.approx(value), n)
+    assert found["answer accuracy"].value == pytest.approx(300 / 7)
 
 
 def test_in_a_rollout_what_the_agent_itself_has_named_counts() -> None:
@@ -271,8 +287,13 @@ def test_what_is_to_be_like_a_photo_of_its_own_choice_is_left_open() -> None:
     raise AssertionError
 
 
-@pytest.mark.parametrize("metric", [Faithfulness(), Answers()])
-def test_resamples_are_scores_of_repeated_values(metric: Faithfulness | Answers) -> None:
+@pytest.mark.parametrize(
+    ("metric", "drawn_of"),
+    [(Faithfulness(), ()), (Answers(), ()), (Answers(), (3, 14)), (Answers(), range(40))],
+)
+def test_resamples_are_scores_of_repeated_values(
+    metric: Faithfulness | Answers, drawn_of: Sequence[int]
+) -> None:
     """Oracle: `scores` of the values, each as often as it is drawn."""
     rng = random.Random(1)
     flags = (True, False)
@@ -283,8 +304,10 @@ def test_resamples_are_scores_of_repeated_values(metric: Faithfulness | Answers)
             rng.choice(flags),
         )
         if isinstance(metric, Faithfulness)
-        else Asked(*rng.choice((("side", "left"), ("size", "big"))), rng.choice(flags))
-        for _ in range(40)
+        else Asked(
+            *rng.choice((("side", "left"), ("size", "big"))), rng.choice(flags), number in drawn_of
+        )
+        for number in range(40)
     ]
     counts = np.array([[rng.randrange(4) for _ in values] for _ in range(5)], dtype=float)
     found = metric.resampled(values, counts)

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from pscli.cli import app
-from pscli.files import append_line
+from pscli.files import append_line, write_json
 from pscli.predictions.folder import FILE_NAME
+from pscli.predictions.settings import Settings
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
@@ -69,6 +71,27 @@ def test_two_systems_have_a_difference_and_a_p_value() -> None:
     assert 30 < low < 35 < high < 40 and "draws:" in first["signature"]
     assert "of:dialogues" in first["signature"]
     assert kept["kinds"]["chat"]["scores"][0]["interval"]
+
+
+def made_by(folder: str, **how: Any) -> None:
+    settings = Settings("bundled", "0", "photoworld", "test", 0, 0.0, **how)
+    write_json(Path(folder, "config.json"), asdict(settings))
+
+
+def test_how_predictions_were_made_is_told_where_it_is_not_as_usual() -> None:
+    a, b, c = predictions("a", 3), predictions("b", 5), predictions("c", 5)
+    made_by(a)
+    made_by(b, best_of=4, history="own")
+    shown = score(a, b, c, "--draws", "0")
+    told = [line for line in shown.splitlines() if line.startswith("predictions of ")]
+    assert told == ["predictions of b |history:own|best-of:4"]
+    made_by(c, share_bias=-0.5)
+    shown = score("--group", f"x={a},{b},{c}", "--format", "markdown", "--draws", "0")
+    assert "    predictions of x |history:own|best-of:4 or share-bias:-0.5\n" in shown
+
+
+def test_a_device_that_is_not_there_is_refused_though_there_are_no_photos() -> None:
+    assert "Unknown device 'mars'." in refused(predictions("a", 3), "--device", "mars")
 
 
 def test_no_draws_no_intervals() -> None:

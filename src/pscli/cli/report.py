@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,6 +75,7 @@ def report(
     named = list(folders or [])
     if not named and not together:
         raise typer.BadParameter("name at least one folder of predictions, a run, or a --group.")
+    _refuse_unwritable(out)
     if photos is not None:
         console.quiet_libraries()
         from pscli.metrics.extractor import extractors
@@ -110,6 +112,15 @@ def report(
     console.result(str(out))
 
 
+def _refuse_unwritable(out: Path) -> None:
+    """Before anything is scored. Raises ConfigError if nothing can be written there."""
+    place = next(folder for folder in out.absolute().parents if folder.exists())
+    why = "no folder" if not place.is_dir() else ""
+    why = why or ("" if os.access(place, os.W_OK | os.X_OK) else "a folder where you may not write")
+    if why:
+        raise ConfigError(f"{out} cannot be written: {place} is {why}.", "Name another --out.")
+
+
 def _picture(
     folders: list[Path], together: list[str], out: Path, count: int, kinds: list[str],
     use: list[str],
@@ -133,7 +144,10 @@ def _photos(
 ) -> None:
     """Drawn photos and what the metrics say of each, as a PNG."""
     from pscli.predictions.folder import read_predictions
+    from pscli.report.columns import refuse_unknown
     from pscli.report.contact import contact_sheet
 
-    some = [p for p in read_predictions(folder) if not kinds or p.kind in kinds]
+    found = read_predictions(folder)
+    refuse_unknown(kinds, found)
+    some = [p for p in found if not kinds or p.kind in kinds]
     write_png(out, contact_sheet(some, list(judges.values()), count, seed=seed))

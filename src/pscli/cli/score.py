@@ -117,9 +117,9 @@ def score(
     from pscli.metrics.compare import differences, shared
     from pscli.metrics.extractor import extractors
     from pscli.metrics.group import grouped
-    from pscli.metrics.image import warnings
     from pscli.metrics.score import metrics, scored, valued
     from pscli.predictions.folder import read_predictions
+    from pscli.report.columns import provenance
     from pscli.report.formats import FORMATS, WRITERS
     from pscli.report.table import shown, tables
 
@@ -136,8 +136,9 @@ def score(
             values[folder] = valued(read.pop(folder), chosen)
             scores[folder] = scored(values[folder], chosen, draws=draws)
             _keep(folder, scores[folder])
-            for line in warnings(scores[folder].overall):
-                console.note(f"{folder}: {line}")
+            for found in scores[folder].overall.scores:
+                if found.warning:
+                    console.note(f"{folder}: {found.name}: {found.warning}")
             advance(1)
     alone = list(dict.fromkeys(preds or []))
     systems = [(str(folder), scores[folder]) for folder in alone]
@@ -154,7 +155,8 @@ def score(
         console.show_json(pairs | {"differences": found})
         return
     common = len(shared(sides)) if compared else None
-    report = tables(systems + means, apart, by_type, common)
+    told = provenance({str(folder): [folder] for folder in alone} | together)
+    report = tables(systems + means, apart, by_type, common, told)
     if form in WRITERS:
         console.result(WRITERS[form](report))
         return

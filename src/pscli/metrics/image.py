@@ -141,15 +141,3 @@ class Images:
 
 def _formats(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(map(file_format, paths))
-
-
-def warnings(scored: Scored) -> list[str]:
-    """What must be known of image scores before they are believed, a line each."""
-    few = [s for s in scored.scores if f"|{photos.SINGULAR}" in f"|{s.how}"]
-    return [
-        f"{s.name}: {s.count} photos are no more than the extractor's "
-        f"{s.how.split(photos.SINGULAR)[1].split('|')[0]} features, so that the covariance is "
-        "singular and the figure depends on n more than on the photos. "
-        "KID and CMMD are unbiased at any n."
-        for s in few
-    ]

@@ -34,7 +34,6 @@ SPLITS = 10  # of IS: the released code's isc_splits
 SPLIT_SEED = 2020  # torch-fidelity's, by which it shuffles photos before it splits them
 NEIGHBOURS = 3  # of precision and recall: torch-fidelity's prc_neighborhood
 MOST = 6000  # photos of a side whose kernels are kept whole for resamples, 290 MB each
-SINGULAR = "singular:n<="  # in the signature of a Fréchet distance of too few photos
 Indices = NDArray[np.intp]
 
 
@@ -156,9 +155,16 @@ def frechet(photos: Photos) -> Scored:
     """FID, or the Fréchet distance over whichever features."""
     if photos.fewest < 2:
         return photos.lacking([FID], 2)
-    few = photos.fewest <= photos.width
-    how = f"{SINGULAR}{photos.width}" if few else ""
-    return Scored((Score(FID, photos.distance, len(photos.drawn), how, "lower"),))
+    n, m, width = len(photos.drawn), len(photos.gold), photos.width
+    how = warning = ""
+    if photos.fewest <= width:
+        how = f"singular:n<={width}"
+        warning = (
+            f"{n}/{m} photos are no more than the extractor's {width} features, so that the "
+            "covariance is singular and the figure depends on n more than on the photos. KID and "
+            "CMMD are unbiased at any n."
+        )
+    return Scored((Score(FID, photos.distance, n, how, "lower", warning=warning),))
 
 
 def kernel(photos: Photos) -> Scored:

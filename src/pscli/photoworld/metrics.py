@@ -25,7 +25,8 @@ from pscli.photoworld.view import View, look
 from pscli.predictions.folder import Prediction
 
 ANSWERS = ("answer accuracy", "answer chance", "answer majority")
-_DETAILS = (*ANSWERS[:2], *(f"{ANSWERS[0]}, {about}" for about in ANSWER_WORDS))
+WHOSE = {True: f"{ANSWERS[0]}, drawn photos", False: f"{ANSWERS[0]}, dataset photos"}
+_DETAILS = (*ANSWERS[:2], *(f"{ANSWERS[0]}, {about}" for about in ANSWER_WORDS), *WHOSE.values())
 THINGS, SEEN = "exact-colours-and-kinds", "extractor:photoworld|resize:64"
 PHOTO = f"{THINGS}+number-fixed-by-talk|{SEEN}"
 HOW = {
@@ -65,6 +66,7 @@ class Asked(NamedTuple):
             ANSWERS[0]: self.right,
             ANSWERS[1]: chance,
             f"{ANSWERS[0]}, {self.about}": self.right,
+            WHOSE[self.drawn]: self.right,
         }
 
 
@@ -77,7 +79,8 @@ class Answers(Sums):
     are scored; of the test split, all are asked in words that training has never shown.
 
     Where the context held drawn photos in place of the dataset's, the right answer is what the
-    judge sees in the one that is asked about. A question about a photo that was never sent, or
+    judge sees in the one that is asked about, and the accuracy of questions about drawn photos
+    stands beside that of the others. A question about a photo that was never sent, or
     about a thing that it does not show, has none and is left out.
     """
 
@@ -114,16 +117,16 @@ class Answers(Sums):
         if not values:
             return Scored()
         right: dict[str, list[bool]] = {about: [] for about in ANSWER_WORDS}
+        whose: dict[bool, list[bool]] = {drawn: [] for drawn in WHOSE}
         for value in values:
             right[value.about].append(value.right)
+            whose[value.drawn].append(value.right)
         majority: dict[str, int] = {}
         for (about, _), count in Counter((v.about, v.answer) for v in values).items():
             majority[about] = max(majority.get(about, 0), count)
         chance = sum(len(some) / len(ANSWER_WORDS[about]) for about, some in right.items())
         n, most = len(values), sum(majority.values())
-        how = "stated-value" + (
-            "|of-drawn-photos:as-judged" if any(v.drawn for v in values) else ""
-        )
+        how = "stated-value" + ("|of-drawn-photos:as-judged" if whose[True] else "")
         return Scored(
             (
                 rate(ANSWERS[0], sum(map(sum, right.values())), n, how),
@@ -134,6 +137,11 @@ class Answers(Sums):
                     for about, some in right.items()
                     if some
                 ),
+                *(
+                    rate(WHOSE[drawn], sum(some), len(some), how)
+                    for drawn, some in whose.items()
+                    if some and whose[True]
+                ),
             )
         )
 
@@ -141,7 +149,10 @@ class Answers(Sums):
         return _counts([v.hits for v in values], _DETAILS)
 
     def figures(self, sums: Array) -> dict[str, Array]:
-        return _shares(sums, _DETAILS)
+        found = _shares(sums, _DETAILS)
+        drawn, others = WHOSE.values()
+        found[others] = np.where(np.isnan(found[drawn]), np.nan, found[others])  # beside it only
+        return found
 
 
 def _drawn(p: Prediction, more: Known | None) -> Path | str | None:

@@ -18,7 +18,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
+from pathlib import Path
 
 from pscli.dialogue.schema import Dialogue, Photo, Response, Turn
 from pscli.predictions.folder import Prediction, Side, Writer, read_predictions
@@ -41,12 +43,11 @@ def predict_after(
         DataError: if a photo is to be drawn and has no caption.
     """
     history = writer.settings.history
+    predict = partial(predict_together, agent, writer=writer, progress=progress, size=size)
     if history == "own":
-        roll(agent, work, writer, progress, size)
-        return
-    if history == "drawn":
-        work = redrawn(agent, work, writer, size)
-    predict_together(agent, work, writer, progress, size)
+        roll(predict, work, writer.folder)
+    else:
+        predict(redrawn(agent, work, writer, size) if history == "drawn" else work)
 
 
 # -- drawn photos ----------------------------------------------------------------------------
@@ -117,23 +118,22 @@ def _turns(speaker: str, parts: Sequence[str | Photo]) -> list[Turn]:
 
 
 def roll(
-    agent: Answerer,
-    work: Sequence[Instance],
-    writer: Writer,
-    progress: Callable[[int], None],
-    size: int = 64,
+    predict: Callable[[Sequence[Instance]], None], work: Sequence[Instance], folder: Path
 ) -> None:
     """Whole dialogues with a partner that follows the script: all their first replies together,
     then all second ones, and so on.
 
     The folder is the memory, so that an interrupted rollout goes on as if it had not been.
+
+    Args:
+        predict: Answers instances, and adds them to the folder.
     """
     said: dict[str, Prediction] = {}
     for _, turn in groupby(sorted(work, key=_number), key=_number):
         now = [in_own_words(instance, said) for instance in turn]
-        predict_together(agent, now, writer, progress, size)
+        predict(now)
         _wait()
-        said = {prediction.id: prediction for prediction in read_predictions(writer.folder)}
+        said = {prediction.id: prediction for prediction in read_predictions(folder)}
 
 
 def in_own_words(instance: Instance, said: Mapping[str, Prediction]) -> Instance:

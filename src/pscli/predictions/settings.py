@@ -12,6 +12,7 @@ from pscli.files import read_json
 
 SETTINGS = "config.json"
 CAPTIONS, HISTORIES = ("predicted", "gold"), ("gold", "drawn", "own")
+SAID = ("share_bias", "end_bias", "captions", "history", "best_of")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ class Settings:
     captions: str = "predicted"
     history: str = "gold"
     best_of: int = 1
+
+    @property
+    def how(self) -> str:
+        """What is not as `generate` does it by itself, as in a signature: `history:own|best-of:4`;
+        figures of two folders that differ here are of different things."""
+        named = [name for name in SAID if getattr(self, name) != getattr(Settings, name)]
+        told = [f"{name.replace('_', '-')}:{getattr(self, name)}" for name in named]
+        return "|".join([*([f"temperature:{self.temperature}"] if self.temperature else []), *told])
 
 
 def read_settings(folder: Path) -> Settings | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pscli.errors import DataError
+from pscli.errors import ConfigError, DataError
+from pscli.predictions.folder import Prediction
 from pscli.predictions.names import FILE_NAME
 from pscli.predictions.settings import read_settings
 from pscli.runs import Run, is_run
@@ -115,6 +116,31 @@ def run_of(preds: Path) -> Path | None:
 def _alone(folder: Path) -> bool:
     """Whether a folder is a run, and holds no predictions of its own."""
     return is_run(folder) and not (folder / FILE_NAME).is_file()
+
+
+def provenance(systems: Mapping[str, Sequence[Path]]) -> list[str]:
+    """How predictions were made, a line for each system, of those that were not made as usual.
+
+    Args:
+        systems: Folders of each.
+    """
+    found = []
+    for name, folders in systems.items():
+        hows = dict.fromkeys(s.how for folder in folders if (s := read_settings(folder)))
+        if told := " or ".join(filter(None, hows)):
+            found.append(f"predictions of {name} |{told}")
+    return found
+
+
+def refuse_unknown(kinds: Sequence[str], predictions: Iterable[Prediction]) -> None:
+    """Raises ConfigError at an instance type that no prediction has."""
+    known = sorted({p.kind for p in predictions if p.kind}) if kinds else []
+    for kind in kinds:
+        if kind not in known:
+            raise ConfigError(
+                f"No prediction is of the type '{kind}'.",
+                f"Known: {', '.join(known)}." if known else "None has a type: leave out --kind.",
+            )
 
 
 def names(folders: Sequence[Path]) -> list[str]:

@@ -26,7 +26,7 @@ from pscli.metrics.score import METHODS, Scores, Valued, metrics, scored, valued
 from pscli.predictions.folder import Prediction, read_predictions
 from pscli.predictions.settings import Settings, read_settings
 from pscli.report import page_gallery
-from pscli.report.columns import Column, Contents
+from pscli.report.columns import Column, Contents, provenance, refuse_unknown
 from pscli.report.page_curves import Curves, curves
 from pscli.report.page_ladder import ladders
 from pscli.report.page_tables import headline, sections
@@ -71,7 +71,7 @@ def write_page(out: Path, found: Contents, options: Options, overwrite: bool = F
     Raises:
         CheckpointError: if the folder holds something else, or a report that may not be replaced.
         DataError: if predictions, photos or metrics of a run are broken.
-        ConfigError: if a metric or an extractor cannot be had.
+        ConfigError: if a metric or an extractor cannot be had, or no prediction is of a type.
     """
     claim(out, INDEX, overwrite, CheckpointError)
     drawn = curves(found.runs, _order(found)) if found.runs else None
@@ -92,6 +92,7 @@ def page(found: Contents, options: Options, drawn: Curves | None) -> str:
     columns = found.columns
     names = [column.name for column in columns]
     read = {folder: read_predictions(folder) for column in columns for folder in column.folders}
+    refuse_unknown(options.kinds, (p for some in read.values() for p in some))
     chosen = metrics(options.extractors, options.own, device=options.device, clip=options.clip)
     text = made("metric", "text", METHODS, "authors")
     values = _valued(read, chosen)
@@ -221,11 +222,12 @@ def _compared(
 ) -> Tables:
     """All scores, and where the systems differ."""
     sides = [[values[folder] for folder in column.folders] for column in columns]
+    told = provenance({column.name: column.folders for column in columns})
     if len(sides) < 2 or not draws:
-        return tables(systems, by_type=True)
+        return tables(systems, by_type=True, provenance=told)
     kinds = dict.fromkeys(kind for _, scores in systems for kind in scores.by_kind)
     apart = differences(sides, chosen, draws, kinds)
-    return tables(systems, apart, by_type=True, shared=len(shared(sides)))
+    return tables(systems, apart, by_type=True, shared=len(shared(sides)), provenance=told)
 
 
 def _gallery(

@@ -24,7 +24,7 @@ STEPS = {  # captions and history of the settings
 }
 MORE = (
     "caption faithfulness", "photo faithfulness", "number faithfulness", "setting faithfulness",
-    "answer accuracy",
+    "answer accuracy", "answer accuracy, drawn photos",
 )  # fmt: skip
 TURNS = {"1–2": (1, 2), "3–4": (3, 4), "5–6": (5, 6), "7 and on": (7, 10**9)}  # responses
 BY_TURN = ("BLEU-2", "sharing F1", "photo faithfulness", "answer accuracy")
@@ -57,7 +57,7 @@ def ladders(
     for place, column in enumerate(columns):
         s = known[column.folders[0]]
         if s and (step := STEPS.get((s.captions, s.history))):
-            agents.setdefault(f"{s.agent} {s.weights}", {}).setdefault(step, place)
+            agents.setdefault(f"{s.agent} {s.weights} {s.best_of}", {}).setdefault(step, place)
     found = []
     for places in agents.values():
         if len(places) < 2:

@@ -15,7 +15,7 @@ from pscli.errors import DataError, PscliError
 from pscli.predictions.folder import Prediction, Side, open_photo, read_predictions
 from pscli.predictions.settings import Settings, read_settings
 from pscli.registry import TABLES
-from pscli.report.columns import logged, names
+from pscli.report.columns import logged, names, refuse_unknown
 from pscli.report.pictures import Parts, contact_sheet, conversation, loss_plot
 from pscli.runs import Run
 
@@ -35,8 +35,10 @@ def sheet(
 
     Raises:
         DataError: if there are no predictions, or none that all folders share.
+        ConfigError: if none is of one of the types.
     """
     systems = [{p.id: p for p in read_predictions(folder)} for folder in folders]
+    refuse_unknown(kinds, (p for system in systems for p in system.values()))
     shared = [p for p in systems[0].values() if all(p.id in system for system in systems)]
     settings = next(filter(None, map(read_settings, folders)), None)
     chosen = choose(shared, count, kinds, ours=settings is not None)

@@ -104,6 +104,7 @@ def tables(
     differences: Sequence[Difference] = (),
     by_type: bool = False,
     shared: int | None = None,
+    provenance: Sequence[str] = (),
 ) -> Tables:
     """The systems' scores as they are shown.
 
@@ -112,6 +113,7 @@ def tables(
         differences: Between them, as `compare.differences` gives them.
         by_type: Whether each instance type has a block.
         shared: Instances that all have answered; None if they were not compared.
+        provenance: How predictions were made, as `columns.provenance` tells it.
     """
     blocks = []
     for kind in _kinds(systems) if by_type else [""]:
@@ -128,7 +130,7 @@ def tables(
         tuple(name for name, _ in systems),
         tuple(blocks),
         tuple(_notes(systems, shared)),
-        (*signatures(systems, by_type), *_tests(differences)),
+        (*provenance, *signatures(systems, by_type), *_tests(differences)),
         tuple(left_out(systems, by_type)),
     )
 

@@ -45,7 +45,7 @@ class _Placed:
         from pscli.components.weights import whole
         from pscli.config import PartConfig
 
-        ask_for(self.family, PartConfig(self.family, place))
+        ask_for(self.family, PartConfig(self.family, place), f"{self.family}:FOLDER")
         with loading(self.family, place):
             self.network: Any = whole(self._kind(), place).requires_grad_(False).eval()
             self._pixels = Pixels.from_pretrained(place)
