@@ -16,6 +16,11 @@ from typing import Any
 
 from pscli.errors import ConfigError
 
+# photoworld with wrong captions, with other photos to be drawn, and with both.
+_WRONG = [
+    f"{kind}-{n}" for kind in ("next-colour", "shuffled-captions", "no-colour") for n in (60, 100)
+]
+NOISE = [*_WRONG, "shuffled-photos", *(f"{name}-shuffled-photos" for name in _WRONG)]
 TABLES: dict[str, dict[str, str]] = {
     "perceptron": {
         "qformer": "pscli.components.perceptron:QFormerPerceptron",
@@ -42,6 +47,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "dataset": {
         "photoworld": "pscli.photoworld.dataset:Photoworld",
+        **{f"photoworld-{name}": f"pscli.photoworld.noise:{name}" for name in NOISE},
         "photochat": "pscli.datasets.photochat:photochat",
         "dialogcc": "pscli.datasets.dialogcc:dialogcc",
         "mmdialog": "pscli.datasets.mmdialog:mmdialog",

@@ -56,6 +56,11 @@ class Photo:
         if self.caption is not None:
             object.__setattr__(self, "caption", whole(self.caption))
 
+    @property
+    def target(self) -> Photo:
+        """What is to be drawn where this photo is sent: itself, but in the control of a study."""
+        return self
+
     def open(self) -> Image:
         """The pixels as an RGB image.
 

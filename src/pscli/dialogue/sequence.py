@@ -177,7 +177,9 @@ class Template:
             start = len(ids) + 1
             ids += [self.id(IMG), *caption, self.id(END_IMG)]
             if not part.missing:
-                spans.append(CaptionSpan(part, start, start + len(caption), f"{key}/{len(spans)}"))
+                spans.append(
+                    CaptionSpan(part.target, start, start + len(caption), f"{key}/{len(spans)}")
+                )
         return [*ids, self.tokenizer.eos_token_id], spans
 
     def said(self, response: Response, name: list[int], key: str) -> Said:
