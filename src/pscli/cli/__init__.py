@@ -2,11 +2,12 @@
 
 # isort: off
 from pscli.cli.app import app, main
-from pscli.cli import data, plan, train, generate, score, report, push, foundations
+from pscli.cli import data, caption, plan, train, generate, score, report, push, foundations
 
 # isort: on
 __all__ = [
     "app",
+    "caption",
     "data",
     "foundations",
     "generate",

@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import signal
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +75,25 @@ def _drawn(drawings: Iterable[Drawing], workers: int) -> Iterator[list[Entry]]:
 
 
 def _draw(drawing: Drawing) -> list[Entry]:
-    entries = []
-    for folder, name, photo in drawing:
-        data = io.BytesIO()
-        photo.open().save(data, "PNG")
-        png = data.getvalue()
-        with replacing(folder / name, sync=False) as file:
-            file.write(png)
-        sha256 = hashlib.sha256(png).hexdigest()
-        entries.append(Entry(name, "ok", "", "drawn", "", sha256, len(png), "PNG"))
-    return entries
+    return [drawn(folder, name, photo) for folder, name, photo in drawing]
+
+
+def drawn(folder: Path, name: str, photo: Photo) -> Entry:
+    """Writes a photo as PNG, and returns what the manifest says of it.
+
+    Raises:
+        DataError: if it cannot be opened.
+    """
+    data = io.BytesIO()
+    photo.open().save(data, "PNG")
+    return kept(folder, Entry(name, "ok", "", "drawn", format="PNG"), data.getvalue())
+
+
+def kept(folder: Path, entry: Entry, data: bytes) -> Entry:
+    """Writes the file of an entry, which then tells its size and checksum."""
+    with replacing(folder / entry.path, sync=False) as file:
+        file.write(data)
+    return replace(entry, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
 
 def read_all(

@@ -40,6 +40,8 @@ class Entry:
         source: The address that it came from.
         size: In bytes.
         urls: All addresses that are known.
+        captioner: Who has written its caption in this copy of a dataset; else empty.
+        caption: What that one has written.
     """
 
     path: str
@@ -51,6 +53,8 @@ class Entry:
     size: int = 0
     format: str = ""
     urls: tuple[str, ...] = ()
+    captioner: str = ""
+    caption: str = ""
 
 
 def read_manifest(folder: Path) -> dict[str, Entry]:
@@ -93,12 +97,18 @@ def _entry(pairs: dict[str, Any], at: str) -> Entry:
         ) from error
 
 
+def _pairs(entry: Entry) -> dict[str, Any]:
+    pairs = dataclasses.asdict(entry)
+    rewritten = ("captioner", "caption") if not entry.captioner else ()  # of few datasets
+    return {name: value for name, value in pairs.items() if name not in rewritten}
+
+
 def note_entry(folder: Path, entry: Entry) -> None:
     """Adds a line to the journal."""
-    append_line(folder / JOURNAL, dataclasses.asdict(entry))
+    append_line(folder / JOURNAL, _pairs(entry))
 
 
 def write_manifest(folder: Path, entries: dict[str, Entry]) -> None:
     """Writes the manifest, sorted by path, and removes the journal."""
-    write_lines(folder / MANIFEST, (dataclasses.asdict(entries[path]) for path in sorted(entries)))
+    write_lines(folder / MANIFEST, (_pairs(entries[path]) for path in sorted(entries)))
     (folder / JOURNAL).unlink(missing_ok=True)

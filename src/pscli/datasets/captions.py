@@ -1,0 +1,185 @@
+"""A copy of a dataset whose captions a captioner has written, in our own form (see `folder`).
+
+What people say, and the truth, stays. The manifest tells of each photo who has written its caption,
+and what; of those that keep the dataset's own it tells no captioner, and why.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pscli.console import Progress
+from pscli.datasets.base import MARKER, Dataset, data_folder, identity, load
+from pscli.datasets.folder import drawn, kept
+from pscli.datasets.manifest import Entry, note_entry, read_manifest, write_manifest
+from pscli.dialogue.schema import Dialogue, Photo, Turn
+from pscli.errors import DataError, PscliError
+from pscli.files import claim, locked, read_json, write_json, write_lines
+
+TOGETHER = 64  # photos that are described at once
+
+Describe = Callable[[Sequence[Photo]], list[str]]
+
+
+@dataclass
+class Rewritten:
+    """What was copied: dialogues by split, photos with new captions, and why others keep theirs."""
+
+    dialogues: dict[str, int] = field(default_factory=dict)
+    written: int = 0
+    kept: dict[str, str] = field(default_factory=dict)
+
+
+def rewrite(
+    dataset: Dataset,
+    folder: Path,
+    splits: Sequence[str],
+    describe: Describe,
+    captioner: str,
+    progress: Progress,
+    count: int | None = None,
+    overwrite: bool = False,
+) -> Rewritten:
+    """Copies splits of a dataset, with captions that `describe` gives; an interrupted copy goes on.
+
+    A photo that cannot be seen, that was filled in, or of which the captioner has nothing to say,
+    keeps its caption. A split's JSON-lines file appears when all its captions are there.
+
+    Args:
+        describe: Words for each of several photos.
+        captioner: Its name, for the manifest.
+        count: Only the first dialogues of each split.
+
+    Raises:
+        DataError: if the folder holds something else, or a copy by another captioner.
+    """
+    about = {"name": dataset.name, "licence": dataset.licence, "citation": dataset.citation}
+    about |= {"captioner": captioner}
+    found = Rewritten()
+    with locked(folder, "writing captions", DataError):
+        _begin(folder, about, overwrite)
+        entries = read_manifest(folder)
+        home = data_folder(dataset.name)
+        before = {home / path: entry for path, entry in read_manifest(home).items()}
+        for split in splits:
+            dialogues = load(dataset, split, count)
+            photos = _names(split, dialogues)
+            with progress(f"{dataset.name} {split}", len(photos)) as advance:
+                for start in range(0, len(photos), TOGETHER):
+                    some = list(photos.values())[start : start + TOGETHER]
+                    if any(name not in entries for name, _ in some):
+                        # All again, for the same words as without an interruption.
+                        for entry in _described(folder, some, describe, captioner, before):
+                            if entry.path not in entries:
+                                note_entry(folder, entry)
+                                entries[entry.path] = entry
+                    advance(len(some))
+            lines = (_line(dialogue, photos, entries) for dialogue in dialogues)
+            write_lines(folder / f"{split}.jsonl", lines)
+            found.dialogues[split] = len(dialogues)
+            for name, _ in photos.values():
+                if entries[name].captioner:
+                    found.written += 1
+                else:
+                    found.kept[name] = entries[name].reason
+        write_manifest(folder, entries)
+    return found
+
+
+def _begin(folder: Path, about: dict[str, Any], overwrite: bool) -> None:
+    if overwrite:
+        claim(folder, MARKER, True, DataError)
+        shutil.rmtree(folder, ignore_errors=True)
+    if not (folder / MARKER).is_file():
+        claim(folder, MARKER, False, DataError)
+        write_json(folder / MARKER, about)
+    elif read_json(folder / MARKER) != about:
+        raise DataError(
+            f"{folder} holds another dataset, or captions by another captioner.",
+            "Name another folder, or replace it: --overwrite.",
+        )
+
+
+def _names(split: str, dialogues: Sequence[Dialogue]) -> dict[Hashable, tuple[str, Photo]]:
+    """The distinct photos, each with the name that it gets."""
+    found: dict[Hashable, tuple[str, Photo]] = {}
+    for number, dialogue in enumerate(dialogues):
+        for index, photo in enumerate(dialogue.photos):
+            source = photo.source
+            suffix = source.suffix.lower() if isinstance(source, Path) else ".png"
+            name = f"photos/{split}/{number:05d}-{index}{suffix}"
+            found.setdefault(identity(photo), (name, photo))
+    return found
+
+
+def _described(
+    folder: Path,
+    photos: Sequence[tuple[str, Photo]],
+    describe: Describe,
+    captioner: str,
+    before: Mapping[Path, Entry],
+) -> Iterator[Entry]:
+    """Entries of photos that are copied and described.
+
+    Args:
+        before: What the dataset's own manifest says, by file.
+    """
+    copied = [_copied(folder, name, photo, before) for name, photo in photos]
+    seen = [entry.path for entry in copied if entry.status == "ok"]
+    words = dict(zip(seen, _words(describe, [Photo(folder / path) for path in seen]), strict=True))
+    for entry in copied:
+        said, fault = words.get(entry.path, ("", entry.reason))
+        yield (
+            replace(entry, captioner=captioner, caption=said)
+            if said
+            else replace(entry, reason=fault)
+        )
+
+
+def _copied(folder: Path, name: str, photo: Photo, before: Mapping[Path, Entry]) -> Entry:
+    """The entry of a photo whose file, if it can be seen, is copied byte for byte."""
+    if not isinstance(photo.source, Path):
+        try:
+            return drawn(folder, name, photo)
+        except (PscliError, OSError) as error:
+            return Entry(name, "broken", str(error))
+    path = photo.source
+    entry = replace(before.get(path, Entry("", "ok", "", "mirror", str(path))), path=name)
+    if photo.missing and entry.status == "ok":
+        return replace(entry, status="missing", reason="it is not on disk, or no photo")
+    try:
+        photo.open()
+        return kept(folder, entry, path.read_bytes())
+    except (PscliError, OSError) as error:
+        return replace(entry, status="broken", reason=str(error))
+
+
+def _words(describe: Describe, photos: Sequence[Photo]) -> list[tuple[str, str]]:
+    """Words for each photo, or none and why: a photo that nobody can describe is alone in that."""
+    try:
+        return [(words, "the captioner says nothing") for words in describe(photos)]
+    except (PscliError, ValueError, RuntimeError) as error:
+        if len(photos) == 1:
+            return [("", f"the captioner fails at it: {error}")]
+        return [one for photo in photos for one in _words(describe, [photo])]
+
+
+def _line(
+    dialogue: Dialogue,
+    photos: Mapping[Hashable, tuple[str, Photo]],
+    entries: Mapping[str, Entry],
+) -> dict[str, Any]:
+    names = [photos[identity(photo)][0] for photo in dialogue.photos]
+    left = iter(names)
+
+    def told(turn: Turn) -> Turn:
+        if turn.photo is None:
+            return turn
+        caption = entries[next(left)].caption or turn.photo.caption
+        return replace(turn, photo=replace(turn.photo, caption=caption))
+
+    return replace(dialogue, turns=tuple(map(told, dialogue.turns))).to_json(iter(names))
