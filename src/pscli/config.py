@@ -60,6 +60,9 @@ class ModelConfig:
             `score-function` and `gumbel-rao`.
         caption_source: What the text encoder reads in training: the `sampled` caption (§2.4.1) or
             the `gold` one.
+        linearisation: How a dialogue becomes one text for systems that draw from it (`hashes`,
+            `spaces`, `persons` or `letters`).
+        turns: How many of the newest turns that text holds; None for all that fit.
         captions: What photoworld's captioner tells a pipeline of a photo: a `caption`, or all that
             it can `describe`.
         frozen: Prefixes of parameters that do not train; None leaves it to the system. The paper
@@ -76,6 +79,8 @@ class ModelConfig:
     bridge_samples: int = within(4, 1, 1000)
     caption_source: str = "sampled"
     captions: str = "caption"
+    linearisation: str = "hashes"
+    turns: int | None = within(None, 1, 1_000_000)
     frozen: tuple[str, ...] | None = None
     guidance: float = within(3.0, 0.0, 100.0)
     draw_steps: int = within(20, 1, 1000)
@@ -118,6 +123,7 @@ class TrainConfig:
 
     lr: float = within(5e-5, 0.0, 10.0)  # §3.1.2
     weight_decay: float = within(0.01, 0.0, 10.0)  # §3.1.2
+    beta2: float = within(0.999, 0.0, 0.999_999)  # of AdamW; β₁ is 0.9
     batch: int = within(32, 1, 1 << 20)  # §3.1.2; in packed dialogues, not in single responses
     micro_batch: int = within(32, 1, 1 << 20)
     warmup: int = within(1000, 0, 1 << 40)  # §3.1.2 "first 1,000 steps"; constant afterwards
@@ -172,6 +178,7 @@ class Config:
             "system": ("system", self.system),
             "dataset": ("dataset", self.dataset),
             "model.bridge": ("bridge", model.bridge),
+            "model.linearisation": ("linearisation", model.linearisation),
             "train.extractor": ("extractor", self.train.extractor),
             **{f"model.{part}.kind": (part, kind) for part, kind in parts.items()},
         }

@@ -44,6 +44,14 @@ TABLES: dict[str, dict[str, str]] = {
     "system": {
         "e2e": "pscli.systems.end_to_end:EndToEnd",
         "pipeline": "pscli.systems.pipeline:Pipeline",
+        "dialog2image": "pscli.systems.dialog2image:Dialog2Image",
+        "zero-shot": "pscli.systems.dialog2image:ZeroShot",
+    },
+    "linearisation": {
+        "hashes": "pscli.components.linearise:hashes",
+        "spaces": "pscli.components.linearise:spaces",
+        "persons": "pscli.components.linearise:persons",
+        "letters": "pscli.components.linearise:letters",
     },
     "dataset": {
         "photoworld": "pscli.photoworld.dataset:Photoworld",
@@ -59,6 +67,7 @@ TABLES: dict[str, dict[str, str]] = {
         "small": "pscli.config:small",
         "lora-24gb": "pscli.config:lora_24gb",
         "paper": "pscli.config:paper",
+        "sun2023": "pscli.systems.dialog2image:sun2023",
     },
     "extractor": {
         "photoworld": "pscli.photoworld.judge:load_extractor",

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pscli import console
 from pscli.cli.app import Device, Overwrite, app
-from pscli.config import changed
+from pscli.cli.train import Preset, Set, configured, setting
+from pscli.config import Config, changed
 from pscli.errors import ConfigError, DataError
 from pscli.processes import first, here, number
+from pscli.registry import find, plain
 from pscli.systems.place import agent_folder
+
+if TYPE_CHECKING:
+    from pscli.predictions.generate import Instance
 
 BIAS: dict[str, Any] = {
     "min": -1000.0, "max": 1000.0, "metavar": "B", "show_default": "the agent's own"
@@ -36,6 +42,16 @@ def generate(
             help="Folder of an agent or run, or a hub id.", show_default="the bundled one"
         ),
     ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            help="In place of an agent: a system as its pre-trained parts make it, such as "
+            "zero-shot.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Preset = None,
+    settings: Set = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write.", show_default="replies, or preds/AGENT"),
@@ -106,33 +122,84 @@ def generate(
     """
     if (context is None) == (dataset is None):
         raise typer.BadParameter("give either --context FILE or --dataset NAME.")
+    if system and agent:
+        raise typer.BadParameter("give either --agent or --system.")
+    if not system and (preset or settings):
+        raise typer.BadParameter("--preset and --set go with --system NAME.")
     console.quiet_libraries()
     biases = {"share_bias": share_bias, "end_bias": end_bias}
-    # Whoever names a dataset lets its code run; so an agent that learnt from it may name it, too.
-    load = partial(_agent, use=[*(use or []), *filter(None, [dataset])], biases=biases, dtype=dtype)
-    if agent is None:
-        console.note("Using the bundled agent; --agent names another.")
+    if system:
+        wanted = dict(map(setting, settings or [])) | ({"dataset": dataset} if dataset else {})
+        who = _untrained(configured(system, preset, wanted), dtype)
+    else:
+        # Whoever names a dataset lets its code run; so may an agent that learnt from it.
+        who = _trained(agent, [*(use or []), *filter(None, [dataset])], dtype)
     if context is not None and first():
         out = out or Path("replies")
-        loaded = partial(load, agent, device)
+        loaded = partial(_biased, who, biases, device)
         _reply(context, loaded, out, speaker, seed, temperature, best_of, as_json)
     elif dataset is not None:
         _predict(
-            dataset, split, agent, load, device, biases, out, count, photos, batch, seed,
-            temperature, captions, history, best_of, overwrite,
+            dataset, split, who, device, biases, out, count, photos, batch, seed, temperature,
+            captions, history, best_of, overwrite,
         )  # fmt: skip
 
 
-def _agent(
-    folder: Path | None,
-    device: str,
-    use: list[str],
-    biases: Mapping[str, float | None],
-    dtype: str | None,
-) -> Any:
-    from pscli.systems.agent import Agent
+@dataclass(frozen=True)
+class Who:
+    """Who answers.
 
-    agent = Agent.from_pretrained(folder, device=device, dtype=dtype, use=use)
+    Args:
+        name: As the settings of the predictions have it.
+        short: Name of their folder.
+        weights: Gives a fingerprint.
+        load: Gives the agent on a device.
+    """
+
+    name: str
+    short: str
+    weights: Callable[[], str]
+    load: Callable[[str], Any]
+
+
+def _trained(agent: Path | None, use: list[str], dtype: str | None) -> Who:
+    """The agent of a folder, a run or a hub id; without one the bundled agent."""
+
+    def load(device: str) -> Any:
+        from pscli.systems.agent import Agent
+
+        return Agent.from_pretrained(agent_folder(agent), device=device, dtype=dtype, use=use)
+
+    def weights() -> str:
+        from pscli.predictions.generate import fingerprint
+
+        return fingerprint(agent_folder(agent))
+
+    if agent is None:
+        console.note("Using the bundled agent; --agent names another.")
+        return Who("bundled", "bundled", weights, load)
+    origin = agent.parent if agent.name == "agent" else agent
+    return Who(str(agent), origin.resolve().name, weights, load)
+
+
+def _untrained(config: Config, dtype: str | None) -> Who:
+    """A system that was never trained."""
+
+    def load(device: str) -> Any:
+        from pscli.systems.agent import Agent
+
+        return Agent.untrained(config, device=device, dtype=dtype)
+
+    def weights() -> str:
+        from pscli.predictions.generate import untrained_fingerprint
+
+        return untrained_fingerprint(config.model, find("system", config.system).uses)
+
+    return Who(config.system, plain(config.system), weights, load)
+
+
+def _biased(who: Who, biases: Mapping[str, float | None], device: str) -> Any:
+    agent = who.load(device)
     for name, bias in biases.items():
         if bias is not None:
             agent.config = changed(agent.config, f"sequence.{name}", bias)
@@ -177,8 +244,7 @@ def _reply(
 def _predict(
     dataset: str,
     split: str,
-    agent: Path | None,
-    load: Callable[[Path, str], Any],
+    who: Who,
     device: str,
     biases: Mapping[str, float | None],
     out: Path | None,
@@ -194,7 +260,7 @@ def _predict(
 ) -> None:
     from pscli.datasets.base import load as dialogues
     from pscli.datasets.base import named
-    from pscli.predictions.generate import fingerprint, instances
+    from pscli.predictions.generate import instances
     from pscli.predictions.history import predict_after
     from pscli.predictions.settings import CAPTIONS, HISTORIES, Settings
     from pscli.predictions.together import writing_together
@@ -209,10 +275,9 @@ def _predict(
         raise DataError(
             f"No dialogue of {dataset} {split} has two responses.", "Try another split."
         )
-    folder = agent_folder(agent)
     settings = Settings(
-        agent=str(agent) if agent else "bundled",
-        weights=fingerprint(folder),
+        agent=who.name,
+        weights=who.weights(),
         dataset=dataset,
         split=split,
         seed=seed,
@@ -223,18 +288,36 @@ def _predict(
         best_of=best_of,
         **biases,
     )
-    origin = agent.parent if agent and agent.name == "agent" else agent
-    out = out or Path("preds") / (origin.resolve().name if origin else "bundled")
+    out = out or Path("preds") / who.short
     try:
         with writing_together(out, settings, overwrite) as writer:
             if writer.done:
                 console.note(
                     f"Going on with {out}: {len(writer.done):,} instances are there already."
                 )
-            loaded = load(folder, str(here().device) if number() > 1 else device)
+            loaded = _biased(who, biases, str(here().device) if number() > 1 else device)
+            work = _asked(loaded, work, history)
             with console.progress("Replying", len(work)) as advance:
                 predict_after(loaded, work, writer, advance, batch)
     except KeyboardInterrupt:
         console.note("Stopped. Give the same command again to go on.")
         raise
     console.result(f"{out}: {len(work):,} instances")
+
+
+def _asked(agent: Any, work: list[Instance], history: str) -> list[Instance]:
+    """What this agent is asked, of all instances."""
+    from pscli.predictions.generate import due
+
+    asked = due(agent, work)
+    if len(asked) == len(work):
+        return asked
+    if history != "gold":
+        raise ConfigError(
+            f"--history {history} is for agents that speak; this one only draws.",
+            "It reads the words of the dataset: --history gold.",
+        )
+    if not asked:
+        raise DataError("No photo is shared there, and this agent only draws.", "Try more.")
+    console.note(f"It only draws: asked where a photo was shared, {len(asked):,} of {len(work):,}.")
+    return asked

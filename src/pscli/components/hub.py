@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,18 @@ def is_id(place: str) -> bool:
     return not ours and not place.startswith((".", "/", "~"))
 
 
-def reachable(model: ModelConfig) -> None:
+def reachable(
+    model: ModelConfig, parts: Sequence[str] = ("perceptron", "llm", "generator")
+) -> None:
     """Asks the hub for the parts that it holds, before anything large is fetched.
+
+    Args:
+        parts: Those that a system uses.
 
     Raises:
         CheckpointError: if one is not there or gated, or is neither on disk nor within reach.
     """
-    for name in ("llm", "perceptron", "generator"):
+    for name in parts:
         ask_for(name, getattr(model, name))
 
 

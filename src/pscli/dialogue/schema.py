@@ -24,6 +24,7 @@ from pscli.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+ONLY_DRAWS = "This system only draws."  # a note on every reply of one that has no words
 # Instance types (of photoworld), in the order in which their figures are shown.
 INSTANCE_TYPES = ("chat", "look", "share", "vary", "recall")
 Drop = Callable[[str, str], None]  # told of what is left out: where it is, and why

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from string import ascii_uppercase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pscli.dialogue.schema import Dialogue, Drop, Photo, Response
 from pscli.errors import ConfigError
@@ -101,6 +101,24 @@ class Said:
     def hidden(self) -> bool:
         """Whether what follows sees something else than what was predicted."""
         return self.target != self.context
+
+
+class Packs(Protocol):
+    """What training needs of a template.
+
+    Args:
+        tokenizer: Whose `pad_token_id` fills sequences up.
+        max_length: Longest sequence in tokens.
+    """
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+    @property
+    def max_length(self) -> int: ...
+
+    def pack(self, dialogue: Dialogue, drop: Drop = ...) -> list[Packed]:
+        """As `Template.pack`."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pscli.dialogue.schema import INSTANCE_TYPES
+from pscli.dialogue.schema import INSTANCE_TYPES, ONLY_DRAWS
 from pscli.errors import ConfigError
 from pscli.metrics.base import Metric, Score, Scored, made
 from pscli.metrics.resample import interval, sampled, units
@@ -17,6 +17,10 @@ from pscli.registry import TABLES
 REAL, SEEN = "without filled-in photos", "without photos that are only told"
 WITHOUT = {"filled": REAL, "described": SEEN}  # sections without the instances of a mark
 METHODS = ("values", "scores")
+SPOKEN = {  # metrics of what a system that only draws does not do
+    "text": "no words: this system only draws",
+    "sharing": "no decision: this system only draws, and was asked where a photo is due",
+}
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,15 @@ def valued(predictions: Sequence[Prediction], metrics: dict[str, Metric]) -> Val
         ConfigError: if a metric does not give a value for each.
     """
     predictions = sorted(predictions, key=lambda prediction: prediction.id)
-    columns = {name: _values(name, metric, predictions) for name, metric in metrics.items()}
+    kept = [name for name in metrics if not (name in SPOKEN and only_drawn(predictions))]
+    columns: dict[str, Sequence[Any]] = {name: [None] * len(predictions) for name in metrics}
+    columns |= {name: _values(name, metrics[name], predictions) for name in kept}
     return Valued(predictions, columns)
+
+
+def only_drawn(predictions: Sequence[Prediction]) -> bool:
+    """Whether they are all of a system that only draws."""
+    return all(ONLY_DRAWS in prediction.prediction.notes for prediction in predictions)
 
 
 def scored(
@@ -154,6 +165,7 @@ def scored(
         ConfigError: if a metric gives no scores.
     """
     ids = [prediction.id for prediction in values.predictions]
+    mute = only_drawn(values.predictions)
 
     def section(rows: Iterable[int], whole: bool = False) -> Scored:
         found = Scored()
@@ -161,6 +173,8 @@ def scored(
             kept, some = values.of(name, rows)
             if some or whole:
                 more = metric.scores(some)
+                if mute and name in SPOKEN:
+                    more = Scored(reasons=dict.fromkeys(more.reasons, SPOKEN[name]))
                 found = _added(found, name, more)
                 if draws and some and more.scores:
                     found = _spread(found, metric, some, [ids[row] for row in kept], draws)

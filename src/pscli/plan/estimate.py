@@ -128,6 +128,7 @@ def estimate(
     system = imagined(config.system, config.model)
     trained = [p for p in system.parameters() if p.requires_grad]
     size, length = min(t.micro_batch, t.batch), config.sequence.max_length
+    length = min(length, system.template(length).max_length)
     work = measured(system, dialogues, size, length) if dialogues else longest(size, length)
     parts = tuple(components(system, config.model))
     weights = sum(part.weights for part in parts)
@@ -166,14 +167,15 @@ def traced(fixed: Estimate, system: System, config: Config, memory: float) -> Es
     if t.checkpointing:
         system.recompute()
     batch = batch_of(work, system)
-    for parameter in system.parameters():
-        if parameter.requires_grad:  # as in the second micro-batch
-            parameter.grad = torch.empty_like(parameter)
+    trained = [p for p in system.parameters() if p.requires_grad]
+    for parameter in trained:  # as in the second micro-batch
+        parameter.grad = torch.empty_like(parameter)
     trace = watching(system)
     with trace:
         with torch.autocast("cpu", torch.bfloat16, enabled=t.precision == "bf16"):
             losses = system(batch, 1.0, "plan")
-        (losses.text + losses.image).backward()
+        if trained:
+            (losses.text + losses.image).backward()
     caches = cache_bytes(system, config, work, memory / 8)
     share = t.batch / work.sequences * work.mean / max(1, work.length)
     return dataclasses.replace(
@@ -184,7 +186,7 @@ def traced(fixed: Estimate, system: System, config: Config, memory: float) -> Es
 
 def watching(system: System) -> Trace:
     """A trace that leaves out weights and gradients."""
-    trace = Trace(system.llm.vocabulary)
+    trace = Trace(system.llm.vocabulary) if system.speaks else Trace()
     for parameter in system.parameters():
         trace.know(parameter)
         if parameter.grad is not None:
@@ -198,6 +200,8 @@ def cache_bytes(system: System, config: Config, work: Work, room: float) -> floa
     Args:
         room: Bytes that they may take, but for a single reply; a cache that grows is copied.
     """
+    if not system.speaks:
+        return 0
     llm: Any = system.llm.model.config.get_text_config()
     heads = getattr(llm, "num_key_value_heads", None) or llm.num_attention_heads
     width = getattr(llm, "head_dim", None) or llm.hidden_size // llm.num_attention_heads

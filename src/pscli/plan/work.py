@@ -65,7 +65,7 @@ def measured(system: System, dialogues: Sequence[Dialogue], size: int, length: i
     packed = [p for dialogue in dialogues[:SAMPLE] for p in template.pack(dialogue)]
     if not packed:
         return longest(size, length)
-    scale = SUBWORDS if stands_in(system.llm.tokenizer) else 1.0
+    scale = SUBWORDS if stands_in(template.tokenizer) else 1.0
     tokens = [min(length, math.ceil(scale * len(p))) for p in packed]
     spans = [span for p in packed for span in p.captions]
     answers = sum(len(d.responses) - 1 for d in dialogues[:SAMPLE])
@@ -77,7 +77,7 @@ def measured(system: System, dialogues: Sequence[Dialogue], size: int, length: i
         drawn=busy([len(p.captions) for p in packed], size),
         caption=math.ceil(scale * max((s.end - s.start for s in spans), default=1)),
         mean=sum(tokens) / len(tokens),
-        sharing=len(spans) / max(1, answers),
+        sharing=len(spans) / max(1, answers) if system.speaks else 1.0,
         counted=True,
     )
 
@@ -97,9 +97,9 @@ def batch_of(work: Work, system: System) -> Batch:
     """Such a micro-batch, all words the same, with what frozen parts make of its photos."""
     image = Image.new("RGB", (64, 64))
     photo = Photo(image, "")
-    length = max(work.length, work.caption + 2)
+    length = max(work.length, work.caption + 2) if system.speaks else work.length
     seer: Any = getattr(system, "perceptron", None)
-    marks = [token_id(system.llm.tokenizer, PHOTO)] * (seer.length if seer else 0)
+    marks = [token_id(system.llm.tokenizer, PHOTO)] * seer.length if seer else []
     room = work.sequences * ((length - 1) // len(marks)) if marks else 0
     seen = min(work.seen, room)
     rows = []

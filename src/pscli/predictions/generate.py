@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
+from pscli.components.load import located
+from pscli.config import ModelConfig
 from pscli.datasets.formats import parse
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Response
 from pscli.errors import DataError
@@ -105,6 +109,13 @@ def instances(dialogues: Iterable[Dialogue]) -> list[Instance]:
     return list(found.values())
 
 
+def due(agent: Answerer, work: Sequence[Instance]) -> list[Instance]:
+    """What an agent is asked: all of it, or, of one that only draws, where a photo was shared."""
+    if getattr(agent, "speaks", True):
+        return list(work)
+    return [instance for instance in work if instance.gold.photos]
+
+
 def batches(work: Sequence[Instance], size: int) -> list[list[Instance]]:
     """All the work, with prompts of about the same length together.
 
@@ -198,4 +209,16 @@ def fingerprint(folder: Path) -> str:
             digest.update(file.read(1 << 16))
             file.seek(-min(1 << 16, path.stat().st_size), 2)
             digest.update(file.read())
+    return digest.hexdigest()
+
+
+def untrained_fingerprint(model: ModelConfig, parts: Sequence[str]) -> str:
+    """The same for a system that was never trained: of its settings, and of the parts that it uses
+    where those lie on disk."""
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(json.dumps(dataclasses.asdict(model), sort_keys=True).encode())
+    for part in parts:
+        place = Path(located(getattr(model, part).weights, part))
+        if place.is_dir():
+            digest.update(fingerprint(place).encode())
     return digest.hexdigest()

@@ -19,7 +19,7 @@ from pscli.errors import CheckpointError, ConfigError, DataError
 from pscli.files import new_folder, read_json, write_json, write_text
 from pscli.registry import find
 from pscli.systems import card
-from pscli.systems.base import Question, System, answer, draw_best
+from pscli.systems.base import Question, System, draw_best
 from pscli.systems.place import CONFIG, agent_folder
 
 INDEX = "index.json"
@@ -71,6 +71,19 @@ class Agent:
         system = build(config.system, config.model, folder)
         system.eval().to(place, dtype_named(dtype) if dtype else None)
         return cls(system, config)
+
+    @classmethod
+    def untrained(cls, config: Config, *, device: str = "auto", dtype: str | None = None) -> Self:
+        """A system as its pre-trained parts make it. Args: as in `from_pretrained`."""
+        place = device_named(device)
+        system = build(config.system, config.model)
+        system.eval().to(place, dtype_named(dtype) if dtype else None)
+        return cls(system, config)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it answers in words at all."""
+        return self.system.speaks
 
     def save_pretrained(
         self, folder: Path, half: bool = False, scores: Mapping[str, float] | None = None
@@ -141,7 +154,7 @@ class Agent:
         if not questions:
             return []
         how = dataclasses.asdict(self.config.sequence) | {"captions": captions, "best_of": best_of}
-        return answer(self.system, questions, temperature=temperature, seed=seed, **how)
+        return self.system.reply(questions, temperature=temperature, seed=seed, **how)
 
     def draw(
         self,

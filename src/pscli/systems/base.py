@@ -26,7 +26,7 @@ from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.reply import Caption, parse
 from pscli.dialogue.schema import Photo, Reply, Response
-from pscli.dialogue.sequence import IGNORE, IMG, Template, token_id
+from pscli.dialogue.sequence import IGNORE, IMG, Packs, token_id
 from pscli.errors import ConfigError
 
 SEEN_AT_ONCE = 64  # drawings of which a system says how well their captions fit
@@ -83,8 +83,14 @@ class System(nn.Module):
 
     A system is one file and a line in the registry. It says how it is built, which parts it has,
     what its losses are and what its LLM reads; the loop, the agent and the commands know no more.
+
+    Args:
+        speaks: Whether it has an LLM; if not, all its replies are photos (`Dialog2Image`).
+        uses: The parts that it loads by the names of a configuration.
     """
 
+    speaks = True
+    uses: tuple[str, ...] = ("perceptron", "llm", "generator")
     llm: LanguageModel
     generator: Generator
     cache: Cache
@@ -102,7 +108,7 @@ class System(nn.Module):
         """Parts by name, which is also that of their subfolder in an agent's folder."""
         raise NotImplementedError
 
-    def template(self, max_length: int) -> Template:
+    def template(self, max_length: int) -> Packs:
         """How dialogues become token sequences in training."""
         raise NotImplementedError
 
@@ -119,6 +125,10 @@ class System(nn.Module):
         gold = [span.photo for _, span in batch.captions]
         drawn = self.cache(self.generator.encoder, gold, self.generator.latents) if gold else None
         return dataclasses.replace(batch, drawn=drawn)
+
+    def reply(self, questions: Sequence[Question], **how: Any) -> list[Reply]:
+        """Replies to several questions at once. Args: how: As in `answer`."""
+        return answer(self, questions, **how)
 
     def draw(self, captions: Sequence[str], generators: Sequence[torch.Generator]) -> list[Image]:
         """One photo a caption, drawn together; seeded by one generator a photo."""
@@ -139,7 +149,7 @@ class System(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Training mode where something trains: a frozen part sees as it always did."""
         super().train(mode)
-        for module in self.modules():
+        for module in list(self.modules())[1:]:  # all but itself
             weights = list(module.parameters())
             if weights and not any(weight.requires_grad for weight in weights):
                 module.eval()

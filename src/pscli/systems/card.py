@@ -9,6 +9,7 @@ from typing import Any
 from pscli.config import Config, PartConfig
 from pscli.datasets.base import named
 from pscli.errors import PscliError
+from pscli.registry import find
 
 NAME = "README.md"
 TITLES = {"e2e": "end-to-end", "pipeline": "pipeline"}
@@ -28,7 +29,8 @@ def card(config: Config, scores: Mapping[str, float] | None = None) -> str:
     except PscliError:  # someone's own dataset, which is not here
         licence, citation = "unknown", "unknown"
     m, t = config.model, config.train
-    parts = {"perceptron": m.perceptron, "LLM": m.llm, "generator": m.generator}
+    uses = find("system", config.system).uses
+    parts = {"LLM" if name == "llm" else name: getattr(m, name) for name in uses}
     header = [
         f"license: {LICENCES.get(licence, 'other')}",
         "library_name: pscli",

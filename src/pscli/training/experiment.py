@@ -16,14 +16,15 @@ from pscli.config import Config
 from pscli.datasets.base import load, named
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import learnable
-from pscli.errors import DataError
+from pscli.errors import ConfigError, DataError
 from pscli.metrics import extractor
 from pscli.metrics.score import score_folder
 from pscli.plan.advice import refuse_too_large
-from pscli.predictions.generate import instances
+from pscli.predictions.generate import due, instances
 from pscli.predictions.settings import Settings
 from pscli.predictions.together import predict_together, writing_together
 from pscli.processes import first, here
+from pscli.registry import find
 from pscli.report.sheet import curves, sheet
 from pscli.runs import Run
 from pscli.systems.agent import Agent, build
@@ -66,9 +67,10 @@ def run_training(
     if first():
         console.note(f"Licence of {dataset.name}: {dataset.licence}.")
     refuse_too_large(config, dialogues)
-    reachable(config.model)
+    reachable(config.model, find("system", config.system).uses)
     extractor.load(config.train.extractor, torch.device("cpu"))
     system = build(config.system, config.model)
+    refuse_untrainable(system, config.system)
     process = here()
     run = Run(folder)
     if not resume and process.is_main_process:
@@ -99,6 +101,15 @@ def refuse_unlearnable(dialogues: Sequence[Dialogue], name: str) -> None:
         console.note(f"{mute:,} responses have a photo without a caption: context only.")
 
 
+def refuse_untrainable(system: System, name: str) -> None:
+    """Raises ConfigError if nothing of a system trains."""
+    if not any(parameter.requires_grad for parameter in system.parameters()):
+        raise ConfigError(
+            f"Nothing of '{name}' is to train.",
+            f"It answers as it is: pscli generate --system {name} --dataset …",
+        )
+
+
 class Evaluation:
     """Answers the dev split, scores it, draws a sheet, and keeps the best agent.
 
@@ -118,14 +129,15 @@ class Evaluation:
             str(run.folder), f"step {step}", config.dataset, "dev", 0, 0.0, config.photos
         )
         with writing_together(folder, settings, overwrite=True) as writer:
-            predict_together(agent, self.work, writer, lambda count: None)
+            predict_together(agent, due(agent, self.work), writer, lambda count: None)
         if not first():
             return {}
         found = score_folder(folder, config.train.extractor, by_kind=False).overall.scores
         scores = {score.name: score.value for score in found}
         sheet([folder], count=SAMPLES, use=[config.dataset]).save(folder / "conversations.png")
         curves(run.folder, run.folder / "loss.png")
-        watched = next(iter(config.train.monitor), "")
+        # A system that only draws has no scores of its words.
+        watched = next((m for m in config.train.monitor if m.removeprefix("-") in scores), "")
         before = max((worth(line, watched) for line in run.metrics), default=-math.inf)
         if worth(scores, watched) >= before or not run.agent.is_dir():
             agent.save_pretrained(run.agent, scores=scores)

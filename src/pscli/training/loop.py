@@ -132,7 +132,8 @@ def train(
             mine = share(whole, accelerator.process_index, accelerator.num_processes, t.micro_batch)
 
             seed = f"{config.seed}/{step // per_epoch}"
-            looks = step % GRADIENT_EVERY == 0  # first, and apart, at what L^v brings to the LLM
+            # First, and apart, at what L^v brings to the LLM
+            looks = system.speaks and step % GRADIENT_EVERY == 0
             for alone in (True, False) if looks else (False,):
                 optimizer.zero_grad()
                 sums = torch.zeros(2)
@@ -232,7 +233,9 @@ def optimizer_of(system: nn.Module, t: TrainConfig) -> torch.optim.Optimizer:
                 "--set train.optimizer=adamw, which takes four times its memory.",
             ) from error
     trained = [p for p in system.parameters() if p.requires_grad]
-    optimizer: torch.optim.Optimizer = kind(trained, lr=t.lr, weight_decay=t.weight_decay)
+    optimizer: torch.optim.Optimizer = kind(
+        trained, lr=t.lr, weight_decay=t.weight_decay, betas=(0.9, t.beta2)
+    )
     return optimizer
 
 

@@ -47,6 +47,11 @@ def share_out(accelerator: Accelerator, system: System) -> System | None:
     plugin = _plugin(accelerator)
     if plugin is None:
         return None
+    if not system.speaks:
+        raise ConfigError(
+            "The weights of a system without an LLM are not shared out.",
+            "Launch it with --multi_gpu.",
+        )
     whole = _whole(system)
     # Processes load all weights themselves, and only what we know how to share out is.
     plugin.cpu_ram_efficient_loading = plugin.activation_checkpointing = False
