@@ -157,11 +157,11 @@ def test_rows_of_the_matrix_by_hand() -> None:
     assert table(torch.empty(0, 2).long(), e, 2).tolist() == [[0.0, 0.0]] * 2
 
 
-@pytest.mark.parametrize(("bridge", "scale"), [(vtm_all, 3 / 16), (reinmax, 3 / 32)])
-def test_the_gradient_of_a_caption_by_hand(bridge: Bridge, scale: float) -> None:
+@pytest.mark.parametrize(("bridge", "slope"), [(vtm_all, 3 / 16), (reinmax, 1 / 8)])
+def test_the_gradient_of_a_caption_by_hand(bridge: Bridge, slope: float) -> None:
     """One token of two, τ = 1, p = (1/4, 3/4), E = (7, 10): (10 - 7) p_0 p_1.
 
-    ReinMax: π_1 = (1/8, 7/8) and 2 · 1/8 · 7/8 - 1/2 · 1/4 · 3/4 = 1/8; see the next test for τ.
+    ReinMax: π_1 = (1/8, 7/8), and 2 · 1/8 · 7/8 - 1/2 · 1/4 · 3/4 in the place of p_0 p_1.
     """
     logits = torch.tensor([[[0.0, math.log(3.0)]]], requires_grad=True)
     one = torch.ones(1, 1, dtype=torch.bool)
@@ -174,8 +174,7 @@ def test_the_gradient_of_a_caption_by_hand(bridge: Bridge, scale: float) -> None
     residual = bridge(captions, torch.tensor([[7.0], [10.0]]), 1.0)
     assert residual is not None
     residual.sum().backward()
-    expected = 3 * (3 / 16 if bridge is vtm_all else 1 / 8)
-    torch.testing.assert_close(logits.grad, torch.tensor([[[-expected, expected]]]))
+    torch.testing.assert_close(logits.grad, torch.tensor([[[-3 * slope, 3 * slope]]]))
 
 
 @pytest.mark.parametrize("bridge", ACROSS)

@@ -156,7 +156,7 @@ class _GumbelSoftmaxAt(torch.autograd.Function):
         return slope.div_(ctx.tau), None, None, None
 
 
-def tempered(logits: Tensor, noise: Tensor, tau: float) -> Tensor:
+def tempered(logits: Tensor, noise: Tensor | float, tau: float) -> Tensor:
     """[B, M, V] x = (o + g) / τ, new and in float32 at least."""
     # Deviation, Eqs. 5-6: the paper writes /τ outside the exponential in the denominator; there
     # p would not sum to one. We divide inside, as Jang et al. (2017) do.
