@@ -136,9 +136,9 @@ def score(
             values[folder] = valued(read.pop(folder), chosen)
             scores[folder] = scored(values[folder], chosen, draws=draws)
             _keep(folder, scores[folder])
-            for found in scores[folder].overall.scores:
-                if found.warning:
-                    console.note(f"{folder}: {found.name}: {found.warning}")
+            for figure in scores[folder].overall.scores:
+                if figure.warning:
+                    console.note(f"{folder}: {figure.name}: {figure.warning}")
             advance(1)
     alone = list(dict.fromkeys(preds or []))
     systems = [(str(folder), scores[folder]) for folder in alone]
