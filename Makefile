@@ -14,7 +14,7 @@ COUNT ?= 500
 LADDER ?= bundled=bundled
 MODULES ?= all
 
-.PHONY: demo results paper-table ladder ablation test floors mutants foundations clean
+.PHONY: demo results paper-table attribution ladder ablation test floors mutants foundations clean
 
 demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten minutes on two cores
 	$(BIN)/pscli train-e2e --dataset photoworld --preset demo --run $(DEMO)/e2e --overwrite
@@ -30,6 +30,9 @@ results: $(VENV)/installed  ## the table of the README: both systems, three seed
 paper-table: $(VENV)/installed  ## the paper's protocol on DATASET: train, generate, score, report; resumes where it stopped
 	$(BIN)/python benchmarks/paper_table.py $(DATASET) --out $(TABLE)/$(DATASET) --seeds $(SEEDS) --systems $(SYSTEMS) \
 	  $(if $(PRESET),--preset $(PRESET)) $(if $(DIALOGUES),--count $(DIALOGUES)) $(if $(EXTRACTOR),--extractor $(EXTRACTOR))
+
+attribution: $(VENV)/installed  ## where its figures come from: no joint training, either system, --best-of 4; after `make results`
+	$(BIN)/python benchmarks/attribution.py photoworld --out $(RESULTS) --preset tiny --seeds $(SEEDS) --count $(COUNT)
 
 ladder: $(VENV)/installed  ## how errors propagate (docs/scores.md), LADDER="NAME=AGENT ..."; resumes where it stopped
 	$(BIN)/python benchmarks/ladder.py $(LADDER) --count $(COUNT) --out runs/ladder

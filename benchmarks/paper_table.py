@@ -38,24 +38,42 @@ def commands(
     for seed in seeds:
         for system in systems:
             run, preds = folder / f"{system}-{seed}", folder / "preds" / f"{system}-{seed}"
-            begun = (run / "config.json").is_file()
-            how = ["--resume"] if begun else [*_option("preset", preset), "--seed", str(seed)]
-            where = ["--agent", str(run), "--out", str(preds), *_option("count", count)]
+            how = [*option("preset", preset), "--seed", str(seed)]
+            where = ["--agent", str(run), "--out", str(preds), *option("count", count)]
             found += [
-                ["train", system, "--dataset", dataset, "--run", str(run), *how],
+                training(system, dataset, run, how),
                 ["generate", "--dataset", dataset, "--split", "test", *where],
             ]
-    groups = []
-    for system in systems:
-        folders = ",".join(str(folder / "preds" / f"{system}-{seed}") for seed in seeds)
-        groups += ["--group", f"{system}={folders}"]
-    rest = [*groups, *_option("extractor", extractor)]
-    found.append(["score", *rest])
-    return [*found, ["report", *rest, "--out", str(folder / "report"), "--overwrite"]]
+    preds = folder / "preds"
+    groups = {system: [preds / f"{system}-{seed}" for seed in seeds] for system in systems}
+    return [*found, *comparing(groups, folder / "report", option("extractor", extractor))]
 
 
-def _option(name: str, value: object) -> list[str]:
+def training(system: str, dataset: str, run: Path, how: list[str]) -> list[str]:
+    """Trains a system, or goes on with a run that has begun. Args: how: Options of a new run."""
+    begun = (run / "config.json").is_file()
+    rest = ["--resume"] if begun else how
+    return ["train", system, "--dataset", dataset, "--run", str(run), *rest]
+
+
+def comparing(groups: dict[str, list[Path]], report: Path, how: list[str]) -> list[list[str]]:
+    """Scores groups of predictions by name, and writes a report of them."""
+    named = [f"{name}={','.join(map(str, folders))}" for name, folders in groups.items()]
+    rest = [*(part for group in named for part in ("--group", group)), *how]
+    return [["score", *rest], ["report", *rest, "--out", str(report), "--overwrite"]]
+
+
+def option(name: str, value: object) -> list[str]:
     return [] if value is None else [f"--{name}", str(value)]
+
+
+def carry_out(commands: list[list[str]]) -> None:
+    """One after the other; the first that fails ends it."""
+    for command in commands:
+        print("pscli", shlex.join(command), file=sys.stderr, flush=True)
+        done = subprocess.run([sys.executable, "-m", "pscli", *command])
+        if done.returncode:
+            sys.exit(done.returncode)
 
 
 def main() -> None:
@@ -69,13 +87,8 @@ def main() -> None:
     parser.add_argument("--extractor")
     args = parser.parse_args()
     folder = args.out or Path("runs/paper-table") / args.dataset
-    for command in commands(
-        args.dataset, folder, args.seeds, args.systems, args.preset, args.count, args.extractor
-    ):
-        print("pscli", shlex.join(command), file=sys.stderr, flush=True)
-        done = subprocess.run([sys.executable, "-m", "pscli", *command])
-        if done.returncode:
-            sys.exit(done.returncode)
+    how = args.preset, args.count, args.extractor
+    carry_out(commands(args.dataset, folder, args.seeds, args.systems, *how))
 
 
 if __name__ == "__main__":

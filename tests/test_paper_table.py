@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attribution
 import paper_table
 import pytest
 from typer.main import get_command
@@ -84,8 +85,35 @@ def test_pscli_knows_every_command_and_option(tmp_path: Path, begun: bool) -> No
 
 def test_the_makefile_calls_it_with_options_that_it_has() -> None:
     text = MAKEFILE.read_text(encoding="utf-8")
-    for target in ("results", "paper-table"):
+    scripts = {"results": SCRIPT, "paper-table": SCRIPT, "attribution": Path(attribution.__file__)}
+    for target, script in scripts.items():
         (recipe,) = re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", text, re.MULTILINE)
-        assert "benchmarks/paper_table.py" in recipe
+        assert f"benchmarks/{script.name}" in recipe
         options = set(re.findall(r"--[a-z]+", recipe))
-        assert options and all(f'"{option}"' in SCRIPT.read_text() for option in options)
+        assert options and all(f'"{option}"' in script.read_text() for option in options)
+
+
+def test_the_rows_of_an_attribution_are_trained_once_and_drawn_twice(tmp_path: Path) -> None:
+    (tmp_path / "e2e-0").mkdir()
+    (tmp_path / "e2e-0" / "config.json").touch()  # by `make results`
+    rows = ["foundations", "e2e", "described"]
+    found = attribution.commands("photoworld", tmp_path, [0, 1], rows, "tiny", 5, 3)
+    known = get_command(app).commands  # type: ignore[attr-defined]
+    for name, *args in found:
+        assert known[name].make_context(name, list(args))
+    runs = [Path(c[c.index("--run") + 1]).name for c in found if c[0] == "train"]
+    assert runs == ["foundations", "e2e-0", "described-0", "e2e-1", "described-1"]
+    assert ["--resume" in c for c in found if c[0] == "train"] == [False, True, *[False] * 3]
+    (told,) = {tuple(c[c.index("--set") :]) for c in found if "described" in " ".join(c[:6])
+               and c[0] == "train"}  # fmt: skip
+    assert told == ("--set", "model.captions=describe")
+    drawn = {
+        Path(c[c.index("--out") + 1]).name: (Path(c[c.index("--agent") + 1]).name, c[-1], c[-5])
+        for c in found
+        if c[0] == "generate"
+    }
+    assert len(drawn) == 12
+    assert drawn["foundations-1"] == ("foundations", "1", "1")
+    assert drawn["e2e-best-of-3-0"] == ("e2e-0", "3", "0")
+    names = [part.partition("=")[0] for part in found[-2][2::2]]
+    assert names == [n for row in rows for n in (row, f"{row}-best-of-3")]

@@ -1,0 +1,82 @@
+"""What of an agent's figures comes from where: `make attribution`.
+
+    python benchmarks/attribution.py photoworld --out runs/results --preset tiny --count 500
+
+Rows: the foundations, which no joint training has touched; the end-to-end system; the pipeline; and
+the pipeline whose captioner describes photos in full. Each draws every caption once, and then four
+times, of which its own eyes choose (`generate --best-of`). Seeds are those of training and of
+drawing; of the foundations there is one agent, so that its spread is that of drawing alone.
+
+Every step is one command of `pscli`, printed before it runs. Given again, it goes on where it
+stopped, and runs of `benchmarks/paper_table.py` in the same folder are not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from paper_table import carry_out, comparing, option, training
+
+# A step at a rate of 0 changes no weight: the agent is the foundations, put together.
+UNTRAINED = "train.lr=0", "train.epochs=1e-6", "train.eval_dialogues=1"
+ROWS: dict[str, tuple[str, tuple[str, ...]]] = {  # name → system, settings of its runs
+    "foundations": ("e2e", UNTRAINED),
+    "e2e": ("e2e", ()),
+    "pipeline": ("pipeline", ()),
+    "described": ("pipeline", ("model.captions=describe",)),
+}
+
+
+def commands(
+    dataset: str,
+    folder: Path,
+    seeds: list[int],
+    rows: list[str],
+    preset: str | None = None,
+    count: int | None = None,
+    best_of: int = 4,
+) -> list[list[str]]:
+    """What is left to be done, as arguments of `pscli`, in order.
+
+    Args:
+        preset: Of the runs; None leaves it to the dataset.
+        count: Dialogues of the test split; None takes all.
+        best_of: Drawings of a caption, in the second half of the rows.
+    """
+    found: list[list[str]] = []
+    groups: dict[str, list[Path]] = {}
+    for seed in seeds:
+        for row in rows:
+            system, settings = ROWS[row]
+            run = folder / (row if settings == UNTRAINED else f"{row}-{seed}")
+            how = [*option("preset", preset), "--seed", str(seed)]
+            how += [part for setting in settings for part in ("--set", setting)]
+            train = training(system, dataset, run, how)
+            found += [] if settings == UNTRAINED and seed != seeds[0] else [train]
+            for drawings in (1, best_of):
+                name = row if drawings == 1 else f"{row}-best-of-{drawings}"
+                out = folder / "attribution" / f"{name}-{seed}"
+                groups.setdefault(name, []).append(out)
+                where = ["--agent", str(run), "--out", str(out), "--seed", str(seed)]
+                where += [*option("count", count), "--best-of", str(drawings)]
+                found.append(["generate", "--dataset", dataset, "--split", "test", *where])
+    return [*found, *comparing(groups, folder / "attribution" / "report", [])]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", nargs="?", default="photoworld")
+    parser.add_argument("--out", type=Path, default=Path("runs/results"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--preset")
+    parser.add_argument("--count", type=int, help="dialogues of the test split; default: all")
+    parser.add_argument("--best-of", type=int, default=4)
+    args = parser.parse_args()
+    how = args.preset, args.count, args.best_of
+    carry_out(commands(args.dataset, args.out, args.seeds, args.rows, *how))
+
+
+if __name__ == "__main__":
+    main()
