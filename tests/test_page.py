@@ -414,6 +414,14 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(
     assert ("is no folder" in said) is out.startswith("file")
 
 
+def test_the_root_is_no_place_for_a_report() -> None:
+    """It has no folder above it that could be looked at."""
+    predictions("a", {"d/1": "x"})
+    result = report("a", "--out", "/")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "/ exists already." in result.stderr
+
+
 def test_systems_without_a_common_instance_have_no_gallery() -> None:
     predictions("a", {"d/1": "x"})
     predictions("b", {"d/2": "x"})

@@ -114,7 +114,8 @@ def report(
 
 def _refuse_unwritable(out: Path) -> None:
     """Before anything is scored. Raises ConfigError if nothing can be written there."""
-    place = next(folder for folder in out.absolute().parents if folder.exists())
+    whole = out.absolute()
+    place = next((folder for folder in whole.parents if folder.exists()), whole)
     why = "no folder" if not place.is_dir() else ""
     why = why or ("" if os.access(place, os.W_OK | os.X_OK) else "a folder where you may not write")
     if why:
