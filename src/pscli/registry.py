@@ -27,7 +27,12 @@ TABLES: dict[str, dict[str, str]] = {
         "linear": "pscli.components.perceptron:LinearPerceptron",
     },
     "llm": {"causal": "pscli.components.llm:LanguageModel"},
-    "generator": {"stable-diffusion": "pscli.components.generator:StableDiffusion"},
+    "generator": {
+        "stable-diffusion": "pscli.components.generator:StableDiffusion",
+        "uvit": "pscli.components.uvit:UViTGenerator",
+        "uvit-small": "pscli.components.uvit:UViTSmall",
+        "uvit-small-deep": "pscli.components.uvit:UViTSmallDeep",
+    },
     "bridge": {
         "dvtm": "pscli.components.bridge:dvtm",
         "dvtm-word": "pscli.components.bridge:dvtm_word",

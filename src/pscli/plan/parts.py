@@ -36,19 +36,21 @@ from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load, located
 from pscli.components.perceptron import LinearPerceptron, QFormerPerceptron
+from pscli.components.uvit import UViT, UViTGenerator
 from pscli.components.vision import TOWERS
 from pscli.components.weights import DTYPES
 from pscli.config import ModelConfig, PartConfig
 from pscli.dialogue.sequence import END_IMG, IMG, PHOTO
 from pscli.errors import ConfigError
-from pscli.plan.files import settings
-from pscli.registry import find
+from pscli.plan.files import published, settings
+from pscli.registry import TABLES, find
 from pscli.systems.base import System
 from pscli.systems.captioner import Blip2Captioner, Captioner, learnt_together
 from pscli.systems.pipeline import Pipeline
 
 MARKS = (IMG, END_IMG, PHOTO)
-KINDS = ("causal", "qformer", "linear", "stable-diffusion")
+UVITS = ("uvit", "uvit-small", "uvit-small-deep")
+KINDS = ("causal", "qformer", "linear", "stable-diffusion", *UVITS)
 
 
 def imagined(name: str, model: ModelConfig) -> System:
@@ -97,7 +99,10 @@ class Imagined(Load):
                 "Only parts of the package can be planned.",
             )
         kinds = {"llm": language_model, "perceptron": perceptron, "generator": generator}
-        made: Any = kinds[part](self.config, named, located(named.weights, part))
+        # Of the sizes that the registry names, no weights are needed to know them.
+        ours = named.weights in TABLES["weights"] and named.kind in published()
+        place = named.kind if ours else located(named.weights, part)
+        made: Any = kinds[part](self.config, named, place)
         return made
 
     def pretrained(self, part: str, **options: Any) -> Any:
@@ -179,7 +184,10 @@ def tower(pairs: dict[str, Any], dtype: str) -> Any:
 
 
 def generator(model: ModelConfig, part: PartConfig, place: str) -> StableDiffusion:
-    """A Stable Diffusion pipeline."""
+    """A Stable Diffusion pipeline, or one with a U-ViT."""
+    uvit = part.kind in UVITS
+    kind: Any = UViTGenerator if uvit else StableDiffusion
+    denoiser: Any = UViT if uvit else UNet2DConditionModel
 
     def of(name: str) -> dict[str, Any]:
         file = "scheduler_config" if name == "scheduler" else "config"
@@ -190,12 +198,12 @@ def generator(model: ModelConfig, part: PartConfig, place: str) -> StableDiffusi
         vae=AutoencoderKL.from_config(of("vae")).eval(),
         text_encoder=CLIPTextModel(text),
         tokenizer=stand_in(text.max_position_embeddings),
-        unet=UNet2DConditionModel.from_config(of("unet")),
+        unet=denoiser.from_config(of("unet")),
         scheduler=DDPMScheduler.from_config(of("scheduler")),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     with torch.device("cpu"):  # where its scheduler's tables are
-        made = StableDiffusion(pipeline, snr_gamma=model.snr_gamma, steps=model.draw_steps)
+        made = kind(pipeline, snr_gamma=model.snr_gamma, steps=model.draw_steps)
     if part.lora:
         adapt_attention(made.to(DTYPES[part.dtype]).unet, part.lora)
     return made
