@@ -32,6 +32,7 @@ TABLES: dict[str, dict[str, str]] = {
         "uvit": "pscli.components.uvit:UViTGenerator",
         "uvit-small": "pscli.components.uvit:UViTSmall",
         "uvit-small-deep": "pscli.components.uvit:UViTSmallDeep",
+        "unidiffuser-v1": "pscli.components.unidiffuser:UniDiffuser",
     },
     "bridge": {
         "dvtm": "pscli.components.bridge:dvtm",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pscli.components.adapters import adapted
+from pscli.components.unidiffuser import UniDiffuser
 from pscli.config import Config, ModelConfig, PartConfig
 from pscli.dialogue.schema import Dialogue
 from pscli.plan.parts import imagined
@@ -222,8 +223,13 @@ def drawing(system: System, work: Work) -> float:
     with trace, torch.no_grad():
         noise = torch.zeros(2 * photos, c.in_channels, c.sample_size, c.sample_size)
         ids = torch.zeros(2 * photos, generator.tokenizer.model_max_length, dtype=torch.long)
-        text = generator.text_encoder(ids)[0]
-        latents = generator.unet(noise.to(text.dtype), torch.zeros(()), text).sample[:photos]
+        if isinstance(generator, UniDiffuser):  # with and without words in turn
+            seen = torch.zeros(photos, 1, c.clip_img_dim)
+            words = generator.words(ids[:photos])
+            latents = generator.unet(noise[:photos], seen, words, 1, 0)[0]
+        else:
+            text = generator.text_encoder(ids)[0]
+            latents = generator.unet(noise.to(text.dtype), torch.zeros(()), text).sample[:photos]
         generator.vae.decode(latents)
     return sum(trace.peak.values())
 

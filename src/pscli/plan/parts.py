@@ -8,12 +8,20 @@ system of them runs forward and backward as the real one does, in seconds at any
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+    UniDiffuserModel,
+    UniDiffuserTextDecoder,
+)
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -25,8 +33,11 @@ from transformers import (
     Blip2ForConditionalGeneration,
     Blip2QFormerConfig,
     Blip2QFormerModel,
+    CLIPImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
     PreTrainedTokenizerFast,
 )
 from transformers.initialization import no_init_weights
@@ -36,6 +47,7 @@ from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load, located
 from pscli.components.perceptron import LinearPerceptron, QFormerPerceptron
+from pscli.components.unidiffuser import UniDiffuser
 from pscli.components.uvit import UViT, UViTGenerator
 from pscli.components.vision import TOWERS
 from pscli.components.weights import DTYPES
@@ -50,7 +62,7 @@ from pscli.systems.pipeline import Pipeline
 
 MARKS = (IMG, END_IMG, PHOTO)
 UVITS = ("uvit", "uvit-small", "uvit-small-deep")
-KINDS = ("causal", "qformer", "linear", "stable-diffusion", *UVITS)
+KINDS = ("causal", "qformer", "linear", "stable-diffusion", *UVITS, "unidiffuser-v1")
 
 
 def imagined(name: str, model: ModelConfig) -> System:
@@ -193,6 +205,8 @@ def generator(model: ModelConfig, part: PartConfig, place: str) -> StableDiffusi
         file = "scheduler_config" if name == "scheduler" else "config"
         return settings(place, f"{name}/{file}.json", part.revision)
 
+    if part.kind == "unidiffuser-v1":
+        return unidiffuser(model, of)
     text = CLIPTextConfig(**of("text_encoder"))
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL.from_config(of("vae")).eval(),
@@ -203,10 +217,31 @@ def generator(model: ModelConfig, part: PartConfig, place: str) -> StableDiffusi
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     with torch.device("cpu"):  # where its scheduler's tables are
-        made = kind(pipeline, snr_gamma=model.snr_gamma, steps=model.draw_steps)
+        made: StableDiffusion = kind(pipeline, snr_gamma=model.snr_gamma, steps=model.draw_steps)
     if part.lora:
         adapt_attention(made.to(DTYPES[part.dtype]).unet, part.lora)
     return made
+
+
+def unidiffuser(model: ModelConfig, of: Callable[[str], dict[str, Any]]) -> UniDiffuser:
+    """UniDiffuser. Args: of: Gives the configuration of a part."""
+    text = CLIPTextConfig(**of("text_encoder"))
+    seer = CLIPVisionConfig(**of("image_encoder"))
+    decoder = UniDiffuserTextDecoder.from_config(of("text_decoder"))
+    decoder.transformer.tie_weights()  # no_init_weights leaves that out
+    parts = {
+        "vae": AutoencoderKL.from_config(of("vae")).eval(),
+        "text_encoder": CLIPTextModel(text),
+        "image_encoder": CLIPVisionModelWithProjection(seer),
+        "clip_image_processor": CLIPImageProcessor(size=seer.image_size, crop_size=seer.image_size),
+        "clip_tokenizer": stand_in(text.max_position_embeddings),
+        "text_decoder": decoder,
+        "text_tokenizer": stand_in(),
+        "unet": UniDiffuserModel.from_config(of("unet")),
+        "scheduler": DDPMScheduler.from_config(of("scheduler")),
+    }
+    with torch.device("cpu"):  # where its scheduler's tables are
+        return UniDiffuser(parts, snr_gamma=model.snr_gamma, steps=model.draw_steps)
 
 
 def stand_in(length: int = 1_000_000) -> PreTrainedTokenizerFast:
