@@ -14,7 +14,7 @@ COUNT ?= 500
 LADDER ?= bundled=bundled
 MODULES ?= all
 
-.PHONY: demo results paper-table attribution ladder ablation test floors mutants foundations clean
+.PHONY: demo results paper-table attribution ladder linearisations categories ablation test floors mutants foundations clean
 
 demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten minutes on two cores
 	$(BIN)/pscli train-e2e --dataset photoworld --preset demo --run $(DEMO)/e2e --overwrite
@@ -36,6 +36,13 @@ attribution: $(VENV)/installed  ## where its figures come from: no joint trainin
 
 ladder: $(VENV)/installed  ## how errors propagate (docs/scores.md), LADDER="NAME=AGENT ..."; resumes where it stopped
 	$(BIN)/python benchmarks/ladder.py $(LADDER) --count $(COUNT) --out runs/ladder
+
+linearisations: $(VENV)/installed  ## Table 3 of Sun et al. (2023): four ways to write a dialogue as one text; resumes where it stopped
+	$(BIN)/python benchmarks/linearisations.py $(DATASET) --seeds $(SEEDS) $(if $(PRESET),--preset $(PRESET)) $(if $(DIALOGUES),--count $(DIALOGUES)) \
+	  $(if $(EXTRACTOR),--extractor $(EXTRACTOR))
+
+categories: $(VENV)/installed  ## their Figure 5: FID and IS of people, food and animals in PREDS
+	$(BIN)/python benchmarks/categories.py $(PREDS) $(if $(EXTRACTOR),--extractor $(EXTRACTOR))
 
 ablation: $(VENV)/installed  ## the bridges of docs/bridge.md, three seeds each; resumes where it stopped
 	for seed in $(SEEDS); do for bridge in none dvtm dvtm-word vtm soft; do \

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from conftest import CLIP_LENGTH
+from hub import serving
 from pscli.components import unidiffuser
 from pscli.components.linearise import hashes
 from pscli.components.load import Load
@@ -39,6 +40,7 @@ from pscli.plan.work import longest
 from pscli.runs import Run
 from pscli.systems.dialog2image import Dialog2Image
 from pscli.training.loop import train
+from test_hub import endpoint
 from test_training import curve, scores
 
 LEVELS = 20  # T
@@ -288,3 +290,18 @@ def test_joint_noise_is_seeded_by_photo(made: UniDiffuser) -> None:
 def test_drawing_it_is_counted() -> None:
     model = ModelConfig(generator=PartConfig("unidiffuser-v1", "thu-ml/unidiffuser-v1"))
     assert drawing(imagined("dialog2image", model), longest(1, 77)) > 1e9
+
+
+def test_it_comes_by_id_from_a_hub(
+    made: UniDiffuser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the folder that the hub serves."""
+    made.save_pretrained(tmp_path / "hub/me/uni")
+    asked: list[str] = []
+    with serving(tmp_path / "hub", asked) as address:
+        endpoint(monkeypatch, tmp_path, int(address.rpartition(":")[2]))
+        part = PartConfig("unidiffuser-v1", "me/uni")
+        found = Load(ModelConfig(generator=part, draw_steps=3, guidance=1.0))("generator")
+    photos = [g.draw(["a dog"], [seeded(1)])[0].tobytes() for g in (made, found)]
+    assert photos[0] == photos[1]
+    assert any("unet/diffusion_pytorch_model.safetensors" in name for name in asked)

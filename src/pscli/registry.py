@@ -92,7 +92,10 @@ TABLES: dict[str, dict[str, str]] = {
         "faithfulness": "pscli.photoworld.metrics:Faithfulness",
         "zero-shot": "pscli.photoworld.outside:ZeroShot",
     },
-    "weights": {"photoworld": "pscli.photoworld.shipped:part"},
+    "weights": {
+        "photoworld": "pscli.photoworld.shipped:part",
+        "photoworld-uvit": "pscli.photoworld.members:uvit",
+    },
     "agent": {"bundled": "pscli.photoworld.shipped:agent"},
     "foundations": {"photoworld": "pscli.photoworld.foundations.build:build_all"},
 }

@@ -1,0 +1,107 @@
+"""`make linearisations` and `make categories`: every command in order, and which photos count; and
+the tiny member that a command makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import categories
+import linearisations
+import pytest
+import torch
+from typer.main import get_command
+
+from pscli.cli import app
+from pscli.components.load import Load
+from pscli.components.noise import seeded
+from pscli.config import ModelConfig, PartConfig
+from pscli.errors import CheckpointError
+from pscli.photoworld.foundations import uvit
+from pscli.predictions.folder import Prediction, Side
+
+WAYS = ["hashes", "spaces", "persons", "letters"]
+
+
+def test_each_way_trains_answers_and_is_compared(tmp_path: Path) -> None:
+    """Oracle: written by hand for two seeds; a run that was begun goes on."""
+    asked = linearisations.commands("photoworld", tmp_path, [0, 1], count=9, settings=["a.b=1"])
+    assert [words[0] for words in asked] == ["train", "generate"] * 8 + ["score"]
+    trained = [words for words in asked if words[0] == "train"]
+    ways = [w for words in trained for w in words if w.startswith("model.linearisation=")]
+    assert ways == [f"model.linearisation={way}" for way in WAYS] * 2
+    run, preds = tmp_path / "hashes-0", tmp_path / "preds/hashes-0"
+    assert trained[0] == [
+        "train", "dialog2image", "--dataset", "photoworld", "--run", str(run), "--seed", "0",
+        "--set", "model.linearisation=hashes", "--set", "a.b=1",
+    ]  # fmt: skip
+    assert asked[1] == [
+        "generate", "--dataset", "photoworld", "--split", "test", "--agent", str(run), "--out",
+        str(preds), "--count", "9",
+    ]  # fmt: skip
+    both = f"hashes={preds},{tmp_path / 'preds/hashes-1'}"
+    assert asked[-1][:3] == ["score", "--group", both] and asked[-1].count("--group") == 4
+    run.mkdir()
+    (run / "config.json").touch()
+    again = linearisations.commands("photoworld", tmp_path, [0])
+    assert again[0][-3:] == ["--run", str(run), "--resume"]
+
+
+def test_pscli_knows_every_option(tmp_path: Path) -> None:
+    known = get_command(app).commands  # type: ignore[attr-defined]
+    for words in linearisations.commands("photoworld", tmp_path, [0], "tiny", 3, "photoworld"):
+        options = {option for p in known[words[0]].params for option in p.opts}
+        assert {word for word in words if word.startswith("--")} <= options
+
+
+def test_photos_are_told_apart_by_their_captions() -> None:
+    """Oracle: by hand, on captions of PhotoChat's form and of photoworld's."""
+
+    def told(caption: str) -> str | None:
+        return categories.category(Prediction("d/1", None, Side(captions=(caption,)), Side()))
+
+    assert told("Objects in the photo: Dress, Man") == "people"
+    assert told("Objects in the photo: Baked goods, Cake, Person") == "people"
+    assert told("Objects in the photo: Dessert, Baked goods, Snack") == "food"
+    assert told("A red snail and a white boat at the beach.") == "animals"
+    assert told("Objects in the photo: Teapot, Kettle") is None
+    assert told("A manual of doggerel.") is None  # words, not parts of them
+
+
+def test_as_many_are_drawn_of_each() -> None:
+    photo = (Path("x.png"),)
+    sides = [
+        Side(captions=(words,), photos=photo)
+        for words in ("a man", "a cake", "a dog")
+        for _ in "123"
+    ]
+    some = [Prediction(f"d/{i}", None, side, Side(photos=photo)) for i, side in enumerate(sides)]
+    some.append(Prediction("d/9", None, sides[0], Side()))  # nothing was drawn
+    found = categories.chosen(some, 2, seed=0)
+    assert {name: len(part) for name, part in found.items()} == {
+        "people": 2, "food": 2, "animals": 2,
+    }  # fmt: skip
+    assert all(p.prediction.photos for part in found.values() for p in part)
+    assert found == categories.chosen(some, 2, seed=0) != categories.chosen(some, 2, seed=4)
+
+
+# -- the tiny U-ViT ------------------------------------------------------------------------------
+
+
+def test_the_tiny_member_is_made_by_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then it is told; what is made already is not made again."""
+    monkeypatch.chdir(tmp_path)
+    named = ModelConfig(generator=PartConfig("uvit", "photoworld-uvit"), draw_steps=2)
+    with pytest.raises(CheckpointError, match="not shipped") as told:
+        Load(named)("generator")
+    assert "python -m pscli.photoworld.foundations.uvit" in told.value.hint
+    before = {n: w.clone() for n, w in uvit.untrained().state_dict().items()}
+    weights = uvit.make(steps=2, scenes=20) / "unet/diffusion_pytorch_model.safetensors"
+    generator = Load(named)("generator")
+    moved = {n for n, w in generator.state_dict().items() if not torch.equal(w, before[n])}
+    assert moved and all(name.startswith("unet.") for name in moved)
+    assert generator.draw(["a red car"], [seeded(1)])[0].size == (64, 64)
+    made = weights.read_bytes()
+    uvit.make(steps=2, scenes=20)
+    assert weights.read_bytes() == made
