@@ -21,6 +21,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from diffusers.utils.logging import disable_progress_bar
 from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import CLIPTextModel, PreTrainedModel
@@ -147,6 +148,7 @@ class StableDiffusion(nn.Module):
             lora: Rank of adapters of the U-Net's attention.
             adapters: Folder of adapters that were trained.
         """
+        disable_progress_bar()  # one for each part would bury ours
         kept = DTYPES[dtype] if lora else torch.float32
         at: dict[str, Any] = {"revision": revision, "variant": variant, "dtype": kept}
         kinds = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": AutoencoderKL}

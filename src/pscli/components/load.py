@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import nn
 
 from pscli.components.bridge import Bridge, Sizes
 from pscli.components.hub import ask_for
+from pscli.components.late import Late
 from pscli.components.weights import seeded
 from pscli.config import ModelConfig, PartConfig
 from pscli.errors import CheckpointError
@@ -32,10 +33,12 @@ class Load:
     Args:
         config: Names of the parts.
         folder: Of an agent; the parts that it holds are loaded from there.
+        late: Parts that are loaded only when they are needed.
     """
 
     config: ModelConfig
     folder: Path | None = None
+    late: Collection[str] = ()
 
     def __call__(self, part: str, **options: Any) -> Any:
         """`perceptron`, `llm` or `generator`, as the agent has it.
@@ -43,6 +46,8 @@ class Load:
         Args:
             options: More that the part's `from_pretrained` takes.
         """
+        if part in self.late:
+            return Late(lambda: replace(self, late=())(part, **options))
         here = self.folder / part if self.folder else None
         if here is None or not here.is_dir():
             return self.pretrained(part, **options)
@@ -71,14 +76,18 @@ class Load:
         with loading(part, place):
             return kind.from_pretrained(place, named.revision, **options)
 
-    def bridge(self, sizes: Sizes) -> Bridge:
-        """The bridge: a function, or a module, made for `sizes` and with the agent's weights."""
+    def bridge(self, sizes: Callable[[], Sizes]) -> Bridge:
+        """The bridge: a function, or a module, made for `sizes` and with the agent's weights.
+
+        Args:
+            sizes: Asked only for a module.
+        """
         found = find("bridge", self.config.bridge)
         if not (inspect.isclass(found) and issubclass(found, nn.Module)):
             function: Bridge = found
             return function
         with seeded():
-            bridge = found(sizes)
+            bridge = found(sizes())
         weights = self.folder / "bridge" / WEIGHTS if self.folder else None
         try:
             if weights and weights.is_file():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pscli.components.alignment import exact_matches, pieces, word_numbers
 from pscli.components.bridge import Bridge, Captions, Scoring, Sizes, gumbel_argmax
-from pscli.components.generator import Generator
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load
 from pscli.components.noise import gumbel, seeded
@@ -28,6 +27,9 @@ from pscli.dialogue.sequence import PHOTO, Template, seen, token_id
 from pscli.errors import ConfigError
 from pscli.systems.base import Losses, Part, Prompt, Question, System, fitting, text_loss
 from pscli.systems.captioner import Captioner
+
+if TYPE_CHECKING:
+    from pscli.components.generator import Generator
 
 # B sequences, L tokens, D LLM width, V LLM vocabulary; C captions of M LLM and N CLIP tokens
 
@@ -63,8 +65,7 @@ class EndToEnd(System):
     @classmethod
     def build(cls, config: ModelConfig, load: Load) -> Self:
         llm, generator = load("llm"), load("generator")
-        clip_vocabulary, clip_width = generator.embeddings.shape
-        bridge = load.bridge(Sizes(llm.vocabulary, clip_vocabulary, clip_width, llm.width))
+        bridge = load.bridge(lambda: Sizes(llm.vocabulary, *generator.embeddings.shape, llm.width))
         perceptron = load("perceptron", width=llm.width)
         return cls(perceptron, llm, bridge, generator, config.caption_source, config.bridge_samples)
 

@@ -7,11 +7,10 @@ model's. The paper does not say which captioner feeds it; see `captioner`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
 
-from pscli.components.generator import Generator
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load
 from pscli.components.noise import seeded
@@ -21,6 +20,9 @@ from pscli.dialogue.schema import Photo
 from pscli.dialogue.sequence import Template, told
 from pscli.systems.base import Losses, Part, Prompt, Question, System, text_loss
 from pscli.systems.captioner import Describes, load_captioner
+
+if TYPE_CHECKING:
+    from pscli.components.generator import Generator
 
 
 class Pipeline(System):
