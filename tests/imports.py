@@ -26,6 +26,7 @@ LAYERS = [  # from the ground up; a module imports its own layer and those below
     ["metrics"],
     ["report"],
     ["training"],
+    ["chat"],
     ["cli"],
 ]
 GUEST = "photoworld"  # imports whatever it needs, and is named by strings of the registry alone

@@ -245,3 +245,14 @@ def test_photoworld_is_answered_as_if_one_by_one(system: System, dialogues: int)
         assert together == one_by_one(system.llm, prompts, limit)
         count += len(asked)
     assert count == len(work)
+
+
+@pytest.mark.parametrize("name", ["llama", "mamba"])
+def test_every_token_is_heard_once_in_its_order(name: str, tokenizer: Any) -> None:
+    llm = model(name, tokenizer)
+    end = tokenizer.eos_token_id
+    prompts, heard = contexts(llm)[:6], [[] for _ in range(6)]
+    options: Any = {"max_new_tokens": 9, "processors": [Impatience(end)]}
+    found = llm.respond(prompts, hear=lambda n, token: heard[n].append(token), **options)
+    assert [[token for token in row if token != end] for row in heard] == found
+    assert llm.respond(prompts, **options) == found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pscli.dialogue.reply import Caption, parse
+from pscli.dialogue.reply import Caption, Speech, parse
 
 EMPTY = "An [IMG] span was empty; no photo was drawn for it."
 UNCLOSED = "An [IMG] span was not closed; its caption ends with the response."
@@ -50,7 +51,8 @@ def test_replies_by_hand(tokenizer: Any, raw: str, parts: list[Any], notes: list
     assert parse(encode(tokenizer, raw), tokenizer) == (parts, notes)
 
 
-pieces = st.sampled_from(["[IMG]", "[/IMG]", "<photo>", " dog", " boat", " red", " é", "!"])
+PIECES = ["[IMG]", "[/IMG]", "<photo>", " dog", " boat", " red", " é", "!"]
+pieces = st.sampled_from(PIECES)
 
 
 @given(st.lists(pieces, max_size=12))
@@ -73,3 +75,46 @@ def test_every_word_arrives_in_order(tokenizer: Any, chosen: list[str]) -> None:
 def test_any_tokens_can_be_parsed(tokenizer: Any, ids: list[int]) -> None:
     parts, _ = parse([i for i in ids if i < len(tokenizer)], tokenizer)
     assert all(isinstance(part, str | Caption) for part in parts)
+
+
+# ---------------------------------------------------------------------------- word by word
+
+
+def told(tokenizer: Any, raw: str) -> list[list[str | Caption]]:
+    """What is told after each token of a reply, and at its end."""
+    found: list[list[str | Caption]] = []
+    speech = Speech(tokenizer, lambda part: found[-1].append(part))
+    for token in encode(tokenizer, raw):
+        found.append([])
+        speech.hear(token)
+    found.append([])
+    speech.end()
+    return found
+
+
+def merged(parts: Iterable[str | Caption]) -> list[str | Caption]:
+    """Pieces of text next to one another as one."""
+    found: list[str | Caption] = []
+    for part in parts:
+        if isinstance(part, str) and found and isinstance(found[-1], str):
+            found[-1] += part
+        else:
+            found.append(part)
+    return found
+
+
+@given(st.lists(st.sampled_from([*PIECES, " don", "'t", ".", " .", "\n"]), max_size=12))
+def test_what_is_told_is_what_is_parsed(tokenizer: Any, chosen: list[str]) -> None:
+    raw = "".join(chosen)
+    parts = parse(encode(tokenizer, raw), tokenizer)[0]
+    assert merged(part for heard in told(tokenizer, raw) for part in heard) == merged(parts)
+
+
+def test_words_are_told_when_the_next_begins_and_captions_when_they_end(tokenizer: Any) -> None:
+    heard = told(tokenizer, " Look at it[IMG] A red dog[/IMG] on the beach")
+    words = [part for parts in heard for part in parts]
+    assert words == ["Look", " at", " it", Caption("A red dog"), "on", " the", " beach"]
+    tokens = encode(tokenizer, " Look at it[IMG] A red dog[/IMG]")
+    assert heard[len(tokens) - 1] == [Caption("A red dog")]  # not before, and not later
+    assert not any(isinstance(part, Caption) for part in heard[len(tokens) - 2])
+    assert "Look" not in heard[0] and heard[-1] == [" beach"]

@@ -2,12 +2,13 @@
 
 # isort: off
 from pscli.cli.app import app, main
-from pscli.cli import data, caption, plan, train, generate, score, report, push, foundations
+from pscli.cli import data, caption, plan, train, generate, chat, score, report, push, foundations
 
 # isort: on
 __all__ = [
     "app",
     "caption",
+    "chat",
     "data",
     "foundations",
     "generate",

@@ -168,7 +168,8 @@ def _trained(agent: Path | None, use: list[str], dtype: str | None) -> Who:
     def load(device: str) -> Any:
         from pscli.systems.agent import Agent
 
-        return Agent.from_pretrained(agent_folder(agent), device=device, dtype=dtype, use=use)
+        how: Any = {"device": device, "dtype": dtype, "use": use, "words_first": True}
+        return Agent.from_pretrained(agent_folder(agent), **how)
 
     def weights() -> str:
         from pscli.predictions.generate import fingerprint
@@ -216,7 +217,8 @@ def _reply(
     best_of: int,
     as_json: bool,
 ) -> None:
-    from pscli.dialogue.schema import Photo
+    from pscli.chat.saved import listed
+    from pscli.chat.screen import show_reply
     from pscli.predictions.generate import read_dialogue, save_photos
 
     dialogue = read_dialogue(context)
@@ -225,20 +227,12 @@ def _reply(
     files = save_photos(reply, out)
     if as_json:
         pairs = {"text": reply.text, "captions": reply.captions, "photos": list(map(str, files))}
-        console.show_json(pairs | {"raw": reply.raw, "notes": list(reply.notes)})
+        said = listed(dialogue.said(reply, speaker), files)  # a context of the next command
+        console.show_json(
+            pairs | {"raw": reply.raw, "notes": list(reply.notes), "id": dialogue.id, "turns": said}
+        )
         return
-    left = iter(files)
-    for part in reply.parts:
-        if isinstance(part, Photo):
-            console.result(f"[photo] {part.caption} → {next(left)}")
-            if console.shows_pictures():
-                console.show(console.half_blocks(part.open(), min(64, console.stdout.width)))
-        else:
-            console.result(part)
-    if not reply.parts:
-        console.note("The agent has nothing to say.")
-    for note in reply.notes:
-        console.note(f"Note: {note}")
+    show_reply(reply, files)
 
 
 def _predict(

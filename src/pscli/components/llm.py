@@ -6,7 +6,7 @@ Guo et al. (2024), §2.2; "Eq. n" refers to it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, cast
@@ -207,6 +207,7 @@ class LanguageModel(nn.Module):
         temperature: float = 0.0,
         generators: Sequence[torch.Generator] = (),
         processors: Sequence[LogitsProcessor] = (),
+        hear: Callable[[int, int], object] | None = None,
     ) -> list[list[int]]:
         """Token ids that follow each prompt, up to and without the end token.
 
@@ -217,6 +218,8 @@ class LanguageModel(nn.Module):
             temperature: 0 takes the likeliest token; above 0 samples.
             generators: One seeded generator a prompt, for sampling.
             processors: Change logits [R, V], given the tokens [R, t] of the replies so far.
+            hear: Called with the number of a prompt and each token that follows it, at once where
+                the LLM can be read token by token here.
         """
         end = self.tokenizer.eos_token_id
         written = torch.full((len(prompts), max_new_tokens), end, device=self.device)
@@ -229,15 +232,26 @@ class LanguageModel(nn.Module):
 
         def choose(numbers: list[int], step: int, logits: Tensor) -> Tensor:
             so_far: Any = written[numbers, :step]  # typed as a LongTensor by transformers
-            return chain(numbers)(so_far, logits).argmax(dim=-1)
+            tokens = chain(numbers)(so_far, logits).argmax(dim=-1)
+            if hear:
+                for number, token in zip(numbers, tokens.tolist(), strict=True):
+                    hear(number, token)
+            return tokens
 
-        if sees_all(self.model.base_model, max(map(len, prompts), default=0) + max_new_tokens):
+        longest = max(map(len, prompts), default=0) + max_new_tokens
+        together = sees_all(self.model.base_model, longest)
+        if together:
             for batch in batches(trunks(prompts), max_new_tokens, room(self.model)):
                 grow(self, batch, written, end, choose)
         else:
             written = self._apart(prompts, max_new_tokens, chain(range(len(prompts))))
         rows = written.tolist()
-        return [row[: row.index(end)] if end in row else row for row in rows]
+        rows = [row[: row.index(end)] if end in row else row for row in rows]
+        if hear and not together:
+            for number, row in enumerate(rows):
+                for token in row:
+                    hear(number, token)
+        return rows
 
     def _apart(
         self, prompts: Sequence[Tensor], max_new_tokens: int, processors: LogitsProcessorList

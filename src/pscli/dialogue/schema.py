@@ -201,6 +201,28 @@ class Dialogue:
     def photos(self) -> list[Photo]:
         return [turn.photo for turn in self.turns if turn.photo is not None]
 
+    @property
+    def answering(self) -> str:
+        """Who is to answer: of those who did not speak last, who spoke last; else B, or A."""
+        speakers = [response.speaker for response in self.responses]
+        others = [speaker for speaker in speakers if speaker != speakers[-1]]
+        return others[-1] if others else "A" if speakers[-1:] == ["B"] else "B"
+
+    def said(self, reply: Reply, speaker: str | None = None) -> Dialogue:
+        """The dialogue with a reply at its end: turn by turn, each photo with the text before it.
+
+        Args:
+            speaker: Whose reply it is; by default of who was to answer.
+        """
+        name, turns, text = speaker or self.answering, list(self.turns), ""
+        for part in reply.parts:
+            if isinstance(part, Photo):
+                turns.append(Turn(name, text, part))
+                text = ""
+            else:
+                text = f"{text} {part}".strip()
+        return replace(self, turns=(*turns, Turn(name, text)) if text else tuple(turns))
+
     def to_json(self, photo_names: Iterator[str]) -> dict[str, Any]:
         """Our JSON form. Args: photo_names: a relative file name for each photo, in order."""
         turns = []

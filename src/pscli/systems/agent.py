@@ -14,12 +14,14 @@ from safetensors.torch import save_file
 from pscli.components.device import device_named, dtype_named
 from pscli.components.load import WEIGHTS, Load
 from pscli.config import Config, ModelConfig
+from pscli.dialogue.reply import Tell
 from pscli.dialogue.schema import Dialogue, Photo, Reply
 from pscli.errors import CheckpointError, ConfigError, DataError
 from pscli.files import new_folder, read_json, write_json, write_text
 from pscli.registry import find
 from pscli.systems import card
 from pscli.systems.base import Question, System, draw_best
+from pscli.systems.chat import Chat
 from pscli.systems.place import CONFIG, agent_folder
 
 INDEX = "index.json"
@@ -46,6 +48,7 @@ class Agent:
         device: str = "auto",
         dtype: str | None = None,
         use: Collection[str] = (),
+        words_first: bool = False,
     ) -> Self:
         """Loads the agent of a folder, a run or a hub id; without one, the bundled agent.
 
@@ -54,6 +57,8 @@ class Agent:
             dtype: `float32`, `bfloat16` or `float16` for all of it; as it was trained if None.
             use: `module:object` names of code that the agent's own parts are made of; a folder
                 alone chooses no code to run.
+            words_first: Load what draws when the first photo is drawn, where checksums say that it
+                is whole: the first words come seconds sooner.
 
         Raises:
             CheckpointError: if the folder holds no agent.
@@ -67,8 +72,8 @@ class Agent:
                 "Expected a folder that `pscli train-e2e` or `pscli train-pipeline` wrote.",
             ) from error
         place = device_named(device)  # before anything is loaded
-        verify(folder)
-        system = build(config.system, config.model, folder)
+        late = ("generator",) if verify(folder) and words_first else ()
+        system = build(config.system, config.model, folder, late)
         system.eval().to(place, dtype_named(dtype) if dtype else None)
         return cls(system, config)
 
@@ -144,17 +149,33 @@ class Agent:
         temperature: float = 0.0,
         captions: Sequence[Sequence[str]] | None = None,
         best_of: int = 1,
+        tell: Tell | None = None,
     ) -> list[Reply]:
         """Replies to several questions at once.
 
         Args:
             captions: For each question those to draw, in place of the predicted ones.
             best_of: As in `respond`.
+            tell: Told of the reply to a single question while it is written.
         """
         if not questions:
             return []
         how = dataclasses.asdict(self.config.sequence) | {"captions": captions, "best_of": best_of}
-        return self.system.reply(questions, temperature=temperature, seed=seed, **how)
+        return self.system.reply(questions, temperature=temperature, seed=seed, tell=tell, **how)
+
+    def chat(self, dialogue: Dialogue | None = None, speaker: str | None = None) -> Chat:
+        """A talk with the agent, from the start or going on with a dialogue.
+
+        ```python
+        chat = agent.chat()
+        while line := input("> "):
+            print(chat.say(line).text)
+        ```
+
+        Args:
+            speaker: Who the agent is; by default the second one who speaks.
+        """
+        return Chat(self, dialogue, speaker)
 
     def draw(
         self,
@@ -183,10 +204,14 @@ def checksums(folder: Path) -> dict[str, str]:
     return sums
 
 
-def verify(folder: Path) -> None:
-    """Raises CheckpointError if weights are not those that the folder's index names."""
+def verify(folder: Path) -> bool:
+    """Whether the weights are known to be those that were saved; False where nobody can say.
+
+    Raises:
+        CheckpointError: if they are not those that the folder's index names.
+    """
     if not (folder / INDEX).is_file():
-        return  # made by hand, or by an earlier version
+        return False  # made by hand, or by an earlier version
     known, now = read_json(folder / INDEX), checksums(folder)
     kept = known.get("sha256") if isinstance(known, dict) else None
     if kept != now:
@@ -196,23 +221,27 @@ def verify(folder: Path) -> None:
             f"{folder}: {differing[0][0]} is not what was saved there.",
             f"Copy the folder again; if you changed it on purpose, delete {INDEX}.",
         )
+    return True
 
 
-def build(system: str, model: ModelConfig, folder: Path | None = None) -> System:
+def build(
+    system: str, model: ModelConfig, folder: Path | None = None, late: Collection[str] = ()
+) -> System:
     """A system by its name, with pre-trained parts or those of an agent's folder.
+
+    Args:
+        late: As in `Load`.
 
     Raises:
         ConfigError: at an unknown name.
     """
     _hide_loading_bars()
-    built: System = find("system", system).build(model, Load(model, folder))
+    built: System = find("system", system).build(model, Load(model, folder, late))
     return built.freeze(model.frozen)
 
 
 def _hide_loading_bars() -> None:
-    """The libraries' own bars, one per part, would bury ours."""
-    import diffusers.utils.logging
+    """The library's own bars, one per part, would bury ours."""
     import transformers.utils.logging
 
     transformers.utils.logging.disable_progress_bar()
-    diffusers.utils.logging.disable_progress_bar()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
-from diffusers import ModelMixin
 from PIL.Image import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +15,6 @@ from transformers import PreTrainedModel
 
 from pscli.components.adapters import adapted, is_adapter
 from pscli.components.cache import Cache
-from pscli.components.generator import Generator
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load
 from pscli.components.noise import seeded
@@ -24,10 +22,13 @@ from pscli.components.perceptron import Perceptron
 from pscli.components.readiness import EndBias, ShareBias
 from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
-from pscli.dialogue.reply import Caption, parse
+from pscli.dialogue.reply import Caption, Speech, Tell, parse
 from pscli.dialogue.schema import Photo, Reply, Response
 from pscli.dialogue.sequence import IGNORE, IMG, Packs, token_id
 from pscli.errors import ConfigError
+
+if TYPE_CHECKING:  # words need nothing that draws, and its libraries take seconds to load
+    from pscli.components.generator import Generator
 
 SEEN_AT_ONCE = 64  # drawings of which a system says how well their captions fit
 ALIKE = 1e-3  # nats that rounding may make of one photo seen twice
@@ -157,6 +158,8 @@ class System(nn.Module):
 
     def recompute(self) -> Self:
         """Computes activations again in the backward pass, where the libraries' models can."""
+        from diffusers import ModelMixin
+
         for module in self.modules():
             if not any(weight.requires_grad for weight in module.parameters()):
                 continue
@@ -226,6 +229,7 @@ def answer(
     seed: int = 0,
     captions: Sequence[Sequence[str]] | None = None,
     best_of: int = 1,
+    tell: Tell | None = None,
 ) -> list[Reply]:
     """Replies to several questions at once: words first, then all their photos together (§2.5).
 
@@ -234,8 +238,10 @@ def answer(
         temperature: 0 takes the likeliest token; above 0 samples.
         captions: For each question those to draw, in place of the predicted ones.
         best_of: How often each is drawn: see `draw_best`.
+        tell: Told of the reply to a single question while it is written, as by `Speech`.
     """
     tokenizer = system.llm.tokenizer
+    speech = Speech(tokenizer, tell) if tell else None
     prompts = system.prompts(questions, max_length)
     generated = system.llm.respond(
         [prompt.embeddings for prompt in prompts],
@@ -246,7 +252,10 @@ def answer(
             ShareBias(token_id(tokenizer, IMG), share_bias),
             EndBias(tokenizer.eos_token_id, end_bias),
         ],
+        hear=(lambda number, token: speech.hear(token)) if speech else None,
     )
+    if speech:
+        speech.end()
     parsed = [parse(ids, system.llm.tokenizer) for ids in generated]
     if captions is not None:
         parsed = [(_told(p, c), notes) for (p, notes), c in zip(parsed, captions, strict=True)]

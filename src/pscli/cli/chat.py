@@ -1,0 +1,87 @@
+"""`chat`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pscli import console
+from pscli.cli.app import Device, app
+
+
+@app.command()
+def chat(
+    photo: Annotated[
+        Path | None,
+        typer.Argument(metavar="PHOTO", help="A photo to begin with.", show_default=False),
+    ] = None,
+    context: Annotated[
+        Path | None,
+        typer.Option(help="Go on with the dialogue in this JSON file.", show_default=False),
+    ] = None,
+    agent: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of an agent or run, or a hub id.", show_default="the bundled one"
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the photos that are drawn.")] = Path(
+        "replies"
+    ),
+    speaker: Annotated[
+        str | None,
+        typer.Option(help="Who the agent is.", show_default="the second one who speaks"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the photos, and of sampling.")] = 0,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="Of sampling; 0 takes the likeliest token.")
+    ] = 0.0,
+    use: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:NAME", help="Code that the agent's own parts need; repeatable."
+        ),
+    ] = None,
+    device: Device = "auto",
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="Of all weights: float32, bfloat16 or float16.", show_default="as trained"
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the talk as JSON at its end.")
+    ] = False,
+) -> None:
+    """Talk with an agent: show it photos, and see those that it draws.
+
+    Without a terminal, every line of stdin is said, and the replies are plain lines.
+    """
+    console.quiet_libraries()
+    if agent is None:
+        console.note("Using the bundled agent; --agent names another.")
+    from pscli.chat.commands import Talk, completions
+    from pscli.chat.pictures import protocol
+    from pscli.chat.typing import Lines
+    from pscli.predictions.generate import read_dialogue
+    from pscli.systems.agent import Agent
+
+    lines = Lines(completions)
+    dialogue = read_dialogue(context) if context else None
+    loaded = Agent.from_pretrained(
+        agent, device=device, dtype=dtype, use=use or [], words_first=True
+    )
+    talking = loaded.chat(dialogue, speaker)
+    talking.seed, talking.temperature = seed, temperature
+    streams = lines.terminal and not as_json
+    talk = Talk(talking, out, line=console.note if as_json else console.result, streams=streams)
+    if streams and console.shows_pictures():
+        protocol()  # the terminal is asked before anybody types
+    talk.greet()
+    if photo:
+        talk.photo(str(photo))
+    talk.run(lines)
+    if as_json:
+        console.show_json(talk.to_json())

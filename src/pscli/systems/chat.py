@@ -1,0 +1,140 @@
+"""A talk with an agent: everything that is said or drawn is context from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from pscli.dialogue.reply import Tell
+from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
+from pscli.errors import ConfigError
+from pscli.systems.base import Question
+
+
+class Talker(Protocol):
+    """What is asked of an agent here: see `Agent`."""
+
+    def respond(self, dialogue: Dialogue, speaker: str | None = None, **how: Any) -> Reply: ...
+
+    def respond_all(self, questions: Sequence[Question], **how: Any) -> list[Reply]: ...
+
+    def draw(
+        self, captions: Sequence[str], keys: Sequence[tuple[str, int]], *, seed: int = 0
+    ) -> list[Photo]: ...
+
+
+class Chat:
+    """A talk: what was said so far, and who says it.
+
+    ```python
+    chat = agent.chat()
+    while line := input("> "):
+        reply = chat.say(line)
+        print(reply.text)
+    ```
+
+    A reply is what `agent.respond` gives for the same dialogue, seed and temperature.
+
+    Args:
+        dialogue: What was said so far.
+        speaker: Who the agent is; by default the second one who speaks.
+
+    Attributes:
+        me: Who you are.
+        seed, temperature: As of `Agent.respond`.
+    """
+
+    def __init__(
+        self, agent: Talker, dialogue: Dialogue | None = None, speaker: str | None = None
+    ) -> None:
+        self.agent = agent
+        self.seed, self.temperature = 0, 0.0
+        self._again = 0  # how often a photo was drawn anew
+        self.go_on(dialogue or Dialogue(()), speaker)
+
+    def go_on(self, dialogue: Dialogue, speaker: str | None = None) -> None:
+        """Goes on with another dialogue. Args: speaker: As above."""
+        self.dialogue = dialogue
+        speakers = [response.speaker for response in dialogue.responses]
+        others = [name for name in speakers if name not in (speakers[0], speaker)]
+        self.speaker = speaker or next(iter(others), "A" if speakers[:1] == ["B"] else "B")
+        known = [name for name in speakers if name != self.speaker]
+        self.me = next(iter(known), "B" if self.speaker == "A" else "A")
+
+    def say(self, text: str = "", photo: Photo | None = None, tell: Tell | None = None) -> Reply:
+        """The agent's reply to what you say; both are remembered.
+
+        Args:
+            photo: What you show, such as `Photo(Path("dog.jpg"))`.
+            tell: Told of the reply while it is written: words with the space before them, and each
+                `Caption` before it is drawn.
+        """
+        self.add(text, photo)
+        return self.answer(tell)
+
+    def add(self, text: str = "", photo: Photo | None = None) -> None:
+        """Says something, and leaves it without an answer for now."""
+        turn = Turn(self.me, text, photo)
+        self.dialogue = replace(self.dialogue, turns=(*self.dialogue.turns, turn))
+
+    def answer(self, tell: Tell | None = None) -> Reply:
+        """What the agent says next.
+
+        Raises:
+            ConfigError: if nothing was said yet.
+        """
+        how: dict[str, Any] = {"seed": self.seed, "temperature": self.temperature}
+        if tell is None or not self.dialogue.responses:
+            reply = self.agent.respond(self.dialogue, self.speaker, **how)
+        else:
+            question = Question(self.dialogue.responses, self.speaker, self.dialogue.id)
+            reply = self.agent.respond_all([question], tell=tell, **how)[0]
+        self.dialogue = self.dialogue.said(reply, self.speaker)
+        return reply
+
+    def redraw(self, caption: str | None = None) -> Photo:
+        """Another photo in place of the agent's last one, which is forgotten.
+
+        Args:
+            caption: What it is to show; by default the same, with new noise.
+
+        Raises:
+            ConfigError: if the agent has sent no photo, or nobody knows what it shows.
+        """
+        turns = list(self.dialogue.turns)
+        sent = [n for n, turn in enumerate(turns) if turn.speaker == self.speaker and turn.photo]
+        if not sent:
+            raise ConfigError(f"{self.speaker} has sent no photo yet.", "Ask for one.")
+        old = turns[sent[-1]].photo
+        wanted = caption or (old.caption if old else None)
+        if not wanted:
+            raise ConfigError("The photo has no caption.", "Say what it is to show.")
+        # The same noise for another caption, so that only what it says changes.
+        self._again += not caption
+        key = (self.dialogue.id, self._place(old))
+        photo = self.agent.draw([wanted], [key], seed=self.seed + self._again)[0]
+        turns[sent[-1]] = replace(turns[sent[-1]], photo=photo)
+        self.dialogue = replace(self.dialogue, turns=tuple(turns))
+        return photo
+
+    def _place(self, photo: Photo | None) -> int:
+        """Which part of its reply a photo was: with the seed, this decides about its noise."""
+        parts = [response.parts for response in self.dialogue.responses]
+        return next(n for known in parts for n, part in enumerate(known) if part is photo)
+
+    def undo(self) -> bool:
+        """Takes back what you said last, and all after it; False if there is nothing."""
+        turns = list(self.dialogue.turns)
+        while turns and turns.pop().speaker != self.me:
+            pass
+        changed = len(turns) < len(self.dialogue.turns)
+        self.dialogue = replace(self.dialogue, turns=tuple(turns))
+        return changed
+
+    def turn_to(self, speaker: str | None = None) -> None:
+        """Makes the agent another one; by default you and the agent change sides."""
+        name = speaker or self.me
+        if name == self.me:
+            self.me = self.speaker
+        self.speaker = name
