@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import os
+import platform
 import re
 import statistics
 import subprocess
@@ -34,8 +36,8 @@ from pscli.predictions.folder import FILE_NAME, Settings
 from pscli.runs import Run
 
 COMMANDS = [
-    "fetch", "stats", "plan", "train-e2e", "train-pipeline", "generate", "score", "report",
-    "foundations",
+    "fetch", "stats", "inspect", "plan", "train-e2e", "train-pipeline", "generate", "chat", "score",
+    "report", "doctor", "foundations",
 ]  # fmt: skip
 
 
@@ -110,8 +112,10 @@ def test_help_is_one_line_and_tells_every_option(command: str) -> None:
 
 
 def test_the_version() -> None:
-    assert passed(run("--version")) == "pscli 0.1.0\n"
-    assert pscli.__version__ == "0.1.0"
+    shown = dict(line.split() for line in passed(run("--version")).splitlines())
+    assert pscli.__version__ == shown.pop("pscli") == "0.1.0"
+    assert shown.pop("python") == platform.python_version()
+    assert shown == {name: importlib.metadata.version(name) for name in shown}
 
 
 def test_the_public_names_are_loaded_when_asked_for() -> None:

@@ -2,7 +2,8 @@
 
 # isort: off
 from pscli.cli.app import app, main
-from pscli.cli import data, caption, plan, train, generate, chat, score, report, push, foundations
+from pscli.cli import data, inspect, caption, plan, train, generate, chat, score, report, push
+from pscli.cli import doctor, foundations
 
 # isort: on
 __all__ = [
@@ -10,8 +11,10 @@ __all__ = [
     "caption",
     "chat",
     "data",
+    "doctor",
     "foundations",
     "generate",
+    "inspect",
     "main",
     "plan",
     "push",

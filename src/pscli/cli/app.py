@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pscli import __version__, console
+from pscli import console
+from pscli.cli.versions import versions
 from pscli.errors import PscliError
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -45,7 +46,7 @@ app = typer.Typer(
     cls=Commands,
     name="pscli",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -59,7 +60,8 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        console.result(f"pscli {__version__}")
+        for name, found in versions().items():
+            console.result(f"{name} {found}")
         raise typer.Exit
 
 
@@ -67,7 +69,7 @@ def _version(wanted: bool) -> None:
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the versions.")
     ] = False,
 ) -> None:
     """Photo-sharing dialogue, end to end: train agents that see and send photos, and score them.

@@ -134,10 +134,7 @@ class Agent:
         responses = dialogue.responses
         if not responses:
             raise ConfigError("The dialogue is empty.", "Give it at least one turn.")
-        if speaker is None:
-            others = [r.speaker for r in responses if r.speaker != responses[-1].speaker]
-            speaker = others[-1] if others else "B" if responses[-1].speaker != "B" else "A"
-        question = Question(responses, speaker, dialogue.id)
+        question = Question(responses, speaker or dialogue.answering, dialogue.id)
         how: dict[str, Any] = {"seed": seed, "temperature": temperature, "best_of": best_of}
         return self.respond_all([question], **how)[0]
 
