@@ -5,7 +5,7 @@
 Rows: the foundations, which no joint training has touched; the end-to-end system; the pipeline; and
 the pipeline whose captioner describes photos in full. Each draws every caption once, and then four
 times, of which its own eyes choose (`generate --best-of`). Seeds are those of training and of
-drawing; of the foundations there is one agent, so that its spread is that of drawing alone.
+drawing; the foundations are the same for each, so that their spread is that of drawing alone.
 
 Every step is one command of `pscli`, printed before it runs. Given again, it goes on where it
 stopped, and runs of `benchmarks/paper_table.py` in the same folder are not trained again.
@@ -18,13 +18,12 @@ from pathlib import Path
 
 from paper_table import carry_out, comparing, option, training
 
-# A step at a rate of 0 changes no weight: the agent is the foundations, put together.
-UNTRAINED = "train.lr=0", "train.epochs=1e-6", "train.eval_dialogues=1"
-ROWS: dict[str, tuple[str, tuple[str, ...]]] = {  # name → system, settings of its runs
-    "foundations": ("e2e", UNTRAINED),
-    "e2e": ("e2e", ()),
-    "pipeline": ("pipeline", ()),
-    "described": ("pipeline", ("model.captions=describe",)),
+UNTRAINED = "foundations"
+ROWS = {  # name → system, and what its runs are told
+    UNTRAINED: ("e2e", []),
+    "e2e": ("e2e", []),
+    "pipeline": ("pipeline", []),
+    "described": ("pipeline", ["--set", "model.captions=describe"]),
 }
 
 
@@ -42,25 +41,26 @@ def commands(
     Args:
         preset: Of the runs; None leaves it to the dataset.
         count: Dialogues of the test split; None takes all.
-        best_of: Drawings of a caption, in the second half of the rows.
+        best_of: Drawings of a caption, of each row a second time.
     """
     found: list[list[str]] = []
     groups: dict[str, list[Path]] = {}
     for seed in seeds:
         for row in rows:
-            system, settings = ROWS[row]
-            run = folder / (row if settings == UNTRAINED else f"{row}-{seed}")
-            how = [*option("preset", preset), "--seed", str(seed)]
-            how += [part for setting in settings for part in ("--set", setting)]
-            train = training(system, dataset, run, how)
-            found += [] if settings == UNTRAINED and seed != seeds[0] else [train]
-            for drawings in (1, best_of):
+            (system, settings), run = ROWS[row], folder / f"{row}-{seed}"
+            who = ["--agent", str(run)]
+            if row == UNTRAINED:
+                who = ["--system", system, *option("preset", preset)]
+            else:
+                how = [*option("preset", preset), "--seed", str(seed), *settings]
+                found.append(training(system, dataset, run, how))
+            for drawings in dict.fromkeys((1, best_of)):
                 name = row if drawings == 1 else f"{row}-best-of-{drawings}"
                 out = folder / "attribution" / f"{name}-{seed}"
                 groups.setdefault(name, []).append(out)
-                where = ["--agent", str(run), "--out", str(out), "--seed", str(seed)]
-                where += [*option("count", count), "--best-of", str(drawings)]
-                found.append(["generate", "--dataset", dataset, "--split", "test", *where])
+                where = ["--out", str(out), "--seed", str(seed), *option("count", count)]
+                where += ["--best-of", str(drawings)]
+                found.append(["generate", "--dataset", dataset, "--split", "test", *who, *where])
     return [*found, *comparing(groups, folder / "attribution" / "report", [])]
 
 

@@ -102,18 +102,19 @@ def test_the_rows_of_an_attribution_are_trained_once_and_drawn_twice(tmp_path: P
     for name, *args in found:
         assert known[name].make_context(name, list(args))
     runs = [Path(c[c.index("--run") + 1]).name for c in found if c[0] == "train"]
-    assert runs == ["foundations", "e2e-0", "described-0", "e2e-1", "described-1"]
-    assert ["--resume" in c for c in found if c[0] == "train"] == [False, True, *[False] * 3]
-    (told,) = {tuple(c[c.index("--set") :]) for c in found if "described" in " ".join(c[:6])
-               and c[0] == "train"}  # fmt: skip
+    assert runs == ["e2e-0", "described-0", "e2e-1", "described-1"]
+    assert ["--resume" in c for c in found if c[0] == "train"] == [True, False, False, False]
+    (told,) = {tuple(c[c.index("--set") :]) for c in found if "--set" in c}
     assert told == ("--set", "model.captions=describe")
-    drawn = {
-        Path(c[c.index("--out") + 1]).name: (Path(c[c.index("--agent") + 1]).name, c[-1], c[-5])
-        for c in found
-        if c[0] == "generate"
-    }
+    drawn = {Path(c[c.index("--out") + 1]).name: c for c in found if c[0] == "generate"}
     assert len(drawn) == 12
-    assert drawn["foundations-1"] == ("foundations", "1", "1")
-    assert drawn["e2e-best-of-3-0"] == ("e2e-0", "3", "0")
+    agent = ["--agent", str(tmp_path / "e2e-0")]
+    for name, who, seed, drawings in (
+        ("foundations-1", ["--system", "e2e", "--preset", "tiny"], "1", "1"),
+        ("e2e-best-of-3-0", agent, "0", "3"),
+    ):
+        rest = ["--seed", seed, "--count", "5", "--best-of", drawings]
+        out = str(tmp_path / "attribution" / name)
+        assert drawn[name][5:] == [*who, "--out", out, *rest]
     names = [part.partition("=")[0] for part in found[-2][2::2]]
     assert names == [n for row in rows for n in (row, f"{row}-best-of-3")]
