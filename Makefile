@@ -13,8 +13,10 @@ ABLATION ?= runs/ablation
 COUNT ?= 500
 LADDER ?= bundled=bundled
 MODULES ?= all
+BRIDGES ?= none dvtm dvtm-word vtm soft
+NOISE ?= runs/bridge-noise
 
-.PHONY: demo results paper-table attribution ladder linearisations categories ablation test floors mutants foundations clean
+.PHONY: demo results paper-table attribution ladder linearisations categories ablation bridge-noise test floors mutants foundations clean
 
 demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten minutes on two cores
 	$(BIN)/pscli train-e2e --dataset photoworld --preset demo --run $(DEMO)/e2e --overwrite
@@ -53,6 +55,9 @@ ablation: $(VENV)/installed  ## the bridges of docs/bridge.md, three seeds each;
 	  $(BIN)/pscli score $$preds || exit 1; \
 	done; done
 	$(BIN)/python benchmarks/ablation.py $(ABLATION) --seeds $(SEEDS) --plot docs/images/bridge-ablation.png
+
+bridge-noise: $(VENV)/installed  ## wrong captions, bridge by bridge, under three hours; resumes where it stopped
+	$(BIN)/python benchmarks/bridge_noise.py --bridges $(BRIDGES) --out $(NOISE) $(if $(PLOT),--plot $(PLOT))
 
 test: $(VENV)/installed  ## format, lint, types, tests
 	$(BIN)/ruff format --check .

@@ -1,0 +1,245 @@
+"""Which bridge corrects wrong captions? The study of docs/bridge-noise.md: `make bridge-noise`.
+
+    python benchmarks/bridge_noise.py --bridges none dvtm dvtm-word vtm soft
+    python benchmarks/bridge_noise.py --plan             # how many cells are left, and how long
+    python benchmarks/bridge_noise.py --plot docs/images/bridge-noise.png
+
+A cell is a process of one thread (`noise_cell.py`), two of them side by side. Its JSON is kept, and
+it is never run again: the command goes on where it stopped, and other bridges or seeds add cells.
+
+The rule by which α, τ and the best bridge are chosen was written down before the grid was run (the
+values of α, and τ = 1, are those of earlier trials on next-colour):
+
+    Whoever has wrong captions has no true ones, so the true colour and faithfulness choose nothing.
+    What such a user has are photos and talk of dev, and the generator as it was pre-trained: it
+    tells how well the captions that the trained agent writes by itself explain the photos that are
+    due, by their L^v, under noise that all cells have in common. The dataset's own captions of dev
+    take no part. L^v is averaged over the three kinds of noise at 60 %, with the generator frozen
+    and a seed that no result uses. First α of 30 and 100 at τ = 1; then τ = 0.5 beside 1 at that α.
+    The first one stays unless the other is lower by more than a standard error of their paired
+    differences, photo by photo. The best bridge is the one whose L^v is then lowest. These settings
+    serve all kinds of noise, both shares, true captions, and the generator frozen or not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import queue
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import noise_cell
+from noise_cell import RECAPTIONED, UNTRAINED, Cell, Scale
+from noise_table import figure, tables
+
+from pscli.files import read_json, write_text
+
+KINDS, SHARES = ("next-colour", "shuffled-captions", "no-colour"), (60, 100)
+NOISES = tuple(f"{kind}-{share}" for kind, share in product(KINDS, SHARES))
+ALPHAS, TAUS = (30.0, 100.0), (1.0, 0.5)
+CHOICE = 1000  # seed of the cells that choose
+SECONDS = {True: 67.0, False: 50.0}  # of a cell with and without a test, until some are done
+
+
+class Study:
+    """The grid in its folder: `cells/*.json`, one a cell."""
+
+    def __init__(self, out: Path, scale: Scale, jobs: int = 2) -> None:
+        self.out, self.scale, self.jobs = out, scale, jobs
+        self.untested = dataclasses.replace(scale, test=0)  # for cells that choose
+
+    def found(self, cell: Cell) -> dict[str, Any] | None:
+        """A finished cell of this scale."""
+        path = self.path(cell)
+        told = read_json(path) if path.is_file() else None
+        return told if told and told["scale"] == dataclasses.asdict(self.scale_of(cell)) else None
+
+    def path(self, cell: Cell) -> Path:
+        return self.out / "cells" / f"{cell.name}.json"
+
+    def scale_of(self, cell: Cell) -> Scale:
+        return self.untested if cell.seed == CHOICE else self.scale
+
+    def run(self, cells: Iterable[Cell]) -> None:
+        """Runs the cells that are not finished; one that fails does not keep others from running.
+
+        Raises:
+            SystemExit: in the end, if some have failed; it names them.
+        """
+        left = [cell for cell in dict.fromkeys(cells) if self.found(cell) is None]
+        if any(cell.noise == RECAPTIONED for cell in left):
+            self.recaption()
+        lanes: queue.Queue[int] = queue.Queue()
+        for lane in range(self.jobs):
+            lanes.put(lane)
+        with ThreadPoolExecutor(self.jobs) as pool:
+            codes = list(pool.map(lambda cell: self._run(cell, lanes), left))
+        failed = [cell.name for cell, code in zip(left, codes, strict=True) if code]
+        if failed:
+            sys.exit(f"{len(failed)} cells failed: {', '.join(failed)}. Run the command again.")
+
+    def _run(self, cell: Cell, lanes: queue.Queue[int]) -> int:
+        lane = lanes.get()
+        task = {
+            "cell": dataclasses.asdict(cell), "scale": dataclasses.asdict(self.scale_of(cell)),
+            "captions": str(self.captions), "cache": str(self.out / f"cache-{lane}"),
+        }  # fmt: skip
+        command = [sys.executable, noise_cell.__file__, json.dumps(task), str(self.path(cell))]
+        try:
+            env = os.environ | {"OMP_NUM_THREADS": "1"}
+            done = subprocess.run(command, env=env, capture_output=True, text=True)
+        finally:
+            lanes.put(lane)
+        told = f"exit {done.returncode}\n{done.stderr}" if done.returncode else "done"
+        print(f"{cell.name}: {told}", file=sys.stderr, flush=True)
+        return done.returncode
+
+    @property
+    def captions(self) -> Path:
+        return self.out / "captioned" / "jsonl"
+
+    def recaption(self) -> None:
+        """photoworld's first training dialogues with the captions of the bundled captioner."""
+        count = str(noise_cell.BATCH * self.scale.steps)
+        command = ["caption", "photoworld", "--split", "train", "--count", count]
+        command += ["--out", str(self.captions)]
+        subprocess.run([sys.executable, "-m", "pscli", *command], check=True)
+
+    # -- the rule ------------------------------------------------------------------------------
+
+    def image_loss(self, bridge: str, alpha: float, tau: float) -> list[float] | None:
+        """L^v photo by photo, of all three kinds of noise; None if a cell is not finished."""
+        cells = [self.found(cell) for cell in choosing(bridge, alpha, tau)]
+        if any(cell is None for cell in cells):
+            return None
+        return [loss for cell in cells if cell for loss in cell["image loss"]]
+
+    def chosen(self, bridge: str) -> tuple[float, float]:
+        """α and τ by the rule, as far as the cells are finished."""
+        alpha = self._better(bridge, [(a, TAUS[0]) for a in ALPHAS])[0]
+        return self._better(bridge, [(alpha, tau) for tau in TAUS])
+
+    def _better(self, bridge: str, options: Sequence[tuple[float, float]]) -> tuple[float, float]:
+        best = options[0]
+        for other in options[1:]:
+            one, two = self.image_loss(bridge, *best), self.image_loss(bridge, *other)
+            if one and two and lower(two, one):
+                best = other
+        return best
+
+    def best(self, bridges: Sequence[str]) -> str:
+        """The bridge with the lowest L^v, each with what was chosen for it."""
+
+        def loss(bridge: str) -> float:
+            found = self.image_loss(bridge, *self.chosen(bridge))
+            return statistics.mean(found) if found else float("inf")
+
+        return min(bridges, key=loss)
+
+
+def lower(losses: Sequence[float], than: Sequence[float]) -> bool:
+    """Whether losses are lower by more than a standard error of the paired differences."""
+    apart = [b - a for a, b in zip(losses, than, strict=True)]
+    return statistics.mean(apart) > statistics.stdev(apart) / len(apart) ** 0.5
+
+
+# -- the grid ----------------------------------------------------------------------------------
+
+
+def choosing(bridge: str, alpha: float, tau: float) -> list[Cell]:
+    return [Cell(f"{kind}-60", bridge, CHOICE, alpha, tau) for kind in KINDS]
+
+
+def stages(study: Study, bridges: Sequence[str], seeds: Sequence[int]) -> Iterable[list[Cell]]:
+    """What is to be run, stage by stage, as what was run before it says."""
+    others = [bridge for bridge in bridges if bridge != "none"]
+    yield [c for b, a in product(others, ALPHAS) for c in choosing(b, a, TAUS[0])]
+    alphas = {b: study.chosen(b)[0] for b in others}
+    yield [c for b, tau in product(others, TAUS) for c in choosing(b, alphas[b], tau)]
+    setting = {b: study.chosen(b) for b in others} | {"none": (ALPHAS[0], TAUS[0])}
+    best = study.best(others)
+    arms = dict.fromkeys((("none", False), ("dvtm", False), (best, False), (best, True)))
+    yield [
+        Cell(noise, bridge, seed, *setting[bridge], trains, control)
+        for noise, seed, trains, (bridge, control) in product(NOISES, seeds, (False, True), arms)
+        if bridge in setting
+    ]
+    yield [
+        *(
+            Cell("", bridge, seed, *setting[bridge], trains)
+            for seed, trains, bridge in product(seeds, (False, True), dict.fromkeys(("none", best)))
+        ),
+        *(
+            Cell(RECAPTIONED, "none", seed, *setting["none"], trains)
+            for seed, trains in product(seeds, (False, True))
+        ),
+        Cell("", UNTRAINED, 0),
+    ]
+    rest = [b for b in others if b not in ("dvtm", best)]
+    yield [Cell(noise, b, seeds[0], *setting[b]) for noise, b in product(NOISES, rest)]
+
+
+def plan(study: Study, bridges: Sequence[str], seeds: Sequence[int]) -> str:
+    """Cells of each stage, those that are left, and how long they take. Later stages are those of
+    the bridge that is best so far."""
+    lines = ["| stage | cells | left | hours |", "|---|--:|--:|--:|"]
+    names = ("α", "τ", "headline", "true and rewritten captions", "other bridges")
+    total = 0.0
+    known: set[Cell] = set()
+    for name, cells in zip(names, stages(study, bridges, seeds), strict=True):
+        new = [cell for cell in dict.fromkeys(cells) if cell not in known]
+        known |= set(new)
+        left = [cell for cell in new if study.found(cell) is None]
+        took = [told["seconds"] for cell in new if (told := study.found(cell))]
+        each = [statistics.median(took) if took else SECONDS[c.seed != CHOICE] for c in left]
+        hours = sum(each) / study.jobs / 3600
+        total += hours
+        lines.append(f"| {name} | {len(new)} | {len(left)} | {hours:.2f} |")
+    return "\n".join([*lines, f"| together | {len(known)} | | {total:.2f} |"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    defaults = ["none", "dvtm", "dvtm-word", "vtm", "soft"]
+    parser.add_argument("--bridges", nargs="+", default=defaults, metavar="NAME")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--out", type=Path, default=Path("runs/bridge-noise"))
+    parser.add_argument("--steps", type=int, default=Scale.steps, help="of 8 dialogues")
+    parser.add_argument("--dev", type=int, default=Scale.dev, help="dialogues")
+    parser.add_argument("--test", type=int, default=Scale.test, help="dialogues")
+    parser.add_argument("--jobs", type=int, default=2, help="cells side by side")
+    parser.add_argument("--plan", action="store_true", help="run nothing")
+    parser.add_argument("--plot", type=Path, help="PNG to draw as well")
+    options = parser.parse_args()
+    study = Study(options.out, Scale(options.steps, options.dev, options.test), options.jobs)
+    print(plan(study, options.bridges, options.seeds), flush=True)
+    if options.plan:
+        return
+    cells: list[Cell] = []
+    for stage in stages(study, options.bridges, options.seeds):
+        study.run(stage)
+        cells += stage
+    best = study.best([b for b in options.bridges if b != "none"])
+    rule = [f"- {b}: α = {a:g}, τ = {t:g}" for b in options.bridges if b != "none"
+            for a, t in [study.chosen(b)]]  # fmt: skip
+    results = [told for cell in dict.fromkeys(cells) if (told := study.found(cell))]
+    report = "\n".join([f"Chosen on dev, best: {best}", "", *rule, "", tables(results, best)])
+    write_text(options.out / "tables.md", report + "\n")
+    print("\n" + report)
+    if options.plot:
+        figure(results, best, options.plot)
+
+
+if __name__ == "__main__":
+    main()

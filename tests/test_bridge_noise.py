@@ -1,0 +1,280 @@
+"""`make bridge-noise`: what a cell measures, the rule, the grid, and intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import bridge_noise
+import noise_cell
+import noise_table
+import numpy as np
+import pytest
+import torch
+from bridge_noise import CHOICE, KINDS, NOISES, Study, choosing, plan, stages
+from noise_cell import Cell, Scale, colour_hits, due, image_losses, talk, with_every_colour
+from noise_table import estimate, figure, tables
+
+from pscli.dialogue.batch import collate
+from pscli.dialogue.schema import Dialogue, Turn
+from pscli.dialogue.sequence import Packed
+from pscli.photoworld.dataset import Photoworld
+from pscli.photoworld.noise import colours, next_colour, recoloured, with_photos
+from pscli.photoworld.scene import COLOURS
+from pscli.systems.base import text_loss
+
+MAKEFILE = Path(bridge_noise.__file__).parents[1] / "Makefile"
+SMALL = Scale(2, 2, 2)
+
+
+# -- cells -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_cells(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The whole of it: two steps, two dialogues to measure with."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    cache = tmp_path_factory.mktemp("cells") / "cache"
+    cells = [Cell("next-colour-100", "vtm", 0, 100.0), Cell("next-colour-100", "none", 0)]
+    found = [noise_cell.run(cell, SMALL, cache=cache) for cell in cells]
+    torch.set_num_threads(threads)
+    return json.loads(json.dumps(found))  # as it comes back from disk
+
+
+def test_cells_train_and_are_measured_on_the_same_answers(two_cells: list[dict[str, Any]]) -> None:
+    dev, test = (Photoworld().load(split, 2) for split in ("dev", "test"))
+    words = {d.id: sum(len(colours(p.caption or "")) for r in d.responses[1:] for p in r.photos[:1])
+             for d in dev}  # fmt: skip
+    for found in two_cells:
+        assert found["steps"] == 2
+        assert {id: n for id, (_, n) in found["true colour first"].items()} == words
+        assert len(found["image loss"]) == len(due(dev))
+        for name in ("caption faithfulness", "photo faithfulness"):
+            assert sum(n for _, n in found[name].values()) == len(due(test))
+        assert found["talk"] > 0
+    assert two_cells[0]["talk"] != two_cells[1]["talk"]
+    report = tables(two_cells, "vtm")
+    assert "### photo faithfulness, %" in report
+    assert "next-colour-100, frozen" in report
+
+
+def test_the_figure_is_drawn(two_cells: list[dict[str, Any]], tmp_path: Path) -> None:
+    figure(two_cells, "vtm", tmp_path / "images" / "f.png")
+    assert (tmp_path / "images" / "f.png").stat().st_size > 10_000
+
+
+def test_settings_of_a_cell() -> None:
+    config = noise_cell.settings(Cell("no-colour-60", "vtm", 3, 100.0, 0.5, control=True), Scale())
+    train = config.train
+    assert config.dataset == "photoworld-no-colour-60-shuffled-photos"
+    assert (train.alpha, train.tau_start, train.tau_end, config.seed) == (100.0, 0.5, 0.5, 3)
+    assert (train.dialogues, train.batch, train.epochs) == (480, 8, 1.0)
+    assert (config.model.bridge, config.model.caption_source) == ("vtm", "sampled")
+    assert config.model.frozen == ("perceptron.vision.", "generator.")
+    trains = noise_cell.settings(Cell("recaptioned", "none", 0, trains=True), Scale())
+    assert (trains.dataset, trains.model.frozen) == ("photoworld", None)
+
+
+def test_colours_come_first_as_in_one_sequence_each(build: SimpleNamespace) -> None:
+    """Oracle: every colour in a sequence of its own, without hidden targets."""
+    system = build.end_to_end().eval()
+    template = system.template(512)
+    dialogue = next(d for d in Photoworld().load("dev", 30) if len(d.photos) > 1)
+    packed, asked = with_every_colour(template, dialogue)
+    with torch.no_grad():
+        log_p = noise_cell.log_probabilities(system, packed, template.tokenizer.pad_token_id)
+        hits = colour_hits(system, template, dialogue)
+    names = template.names(r.speaker for r in dialogue.responses)
+    literal, right = [], 0
+    for number, response in enumerate(dialogue.responses):
+        true = colours(response.photos[0].caption or "") if response.photos and number else []
+        for place in range(len(true)):
+            sums = []
+            for colour in COLOURS:
+                words = [*true[:place], colour, *true[place + 1 :]]
+                caption = recoloured(response.photos[0].caption or "", words)
+                upto = caption[: list(re.finditer("|".join(words), caption, re.I))[place].end()]
+                photo = dataclasses.replace(response.photos[0], caption=upto)
+                said = with_photos(Dialogue(response.turns), [photo]).responses[0]
+                ids, (span,) = template.target(said, names[response.speaker], "")
+                alone = Packed()
+                alone.append([template.tokenizer.bos_token_id], [False], 0)
+                for before in dialogue.responses[:number]:
+                    context, photos = template.context(before, names[before.speaker])
+                    alone.append(context, [False] * len(context), 0)
+                    alone.photos += photos
+                start = len(alone)
+                alone.append(ids, [True] * len(ids), 0)
+                with torch.no_grad():
+                    p = noise_cell.log_probabilities(system, alone, 0)
+                sums.append(float(p[start + span.start : start + span.end].sum()))
+            literal.append(sums)
+            right += sums[list(COLOURS).index(true[place])] == max(sums)
+    found = [[float(log_p[a:b].sum()) for a, b in spans] for _, spans in asked]
+    assert np.allclose(found, literal, atol=1e-4)
+    assert [true for true, _ in asked] == [
+        c for r in dialogue.responses[1:] if r.photos for c in colours(r.photos[0].caption or "")
+    ]
+    assert hits == [right, len(literal)]
+
+
+def test_talk_is_the_text_loss_where_nothing_is_drawn(build: SimpleNamespace) -> None:
+    system = build.end_to_end().eval()
+    template = system.template(512)
+    some = [Dialogue((Turn("A", "Hi"), Turn("B", "Look at my dog"), Turn("A", "Yes")), "d")]
+    (packed,) = template.pack(some[0])
+    batch = system.prepare(collate([packed], 0))
+    with torch.no_grad():
+        hidden = system.llm.hidden(system.embed(batch.ids, None), batch.mask, batch.positions)
+        loss = float(text_loss(system.llm, hidden, batch)) / batch.tokens
+        assert talk(system, template, some) == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_image_loss_tells_true_captions_from_wrong_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the rule stands on: the shipped generator, true talk, and no caption of dev."""
+    config = noise_cell.settings(Cell("", "none", 0), Scale())
+    system = noise_cell.build("e2e", config.model).eval()
+    work = due(Photoworld().load("dev", 6))
+    true = [instance.gold.photos[0].caption or "" for instance in work]
+    losses = {}
+    for name, said in {
+        "true": true,
+        "again": true,
+        "wrong": [next_colour(c, None) for c in true],
+    }.items():  # type: ignore[arg-type]
+        monkeypatch.setattr(noise_cell, "written", lambda *_, said=said: said)
+        with torch.no_grad():
+            losses[name] = image_losses(system, config, system.generator, work)
+    assert losses["true"] == losses["again"]
+    lower = [a < b for a, b in zip(losses["true"], losses["wrong"], strict=True)]
+    assert sum(lower) >= 0.8 * len(lower)
+
+
+# -- the grid ----------------------------------------------------------------------------------
+
+# Stands in for a cell: notes what was asked, fails at one.
+FAKE = """
+import json, pathlib, sys
+task, out = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2])
+if task["cell"]["bridge"] == "broken":
+    sys.exit("no such bridge")
+out.parent.mkdir(parents=True, exist_ok=True)
+out.write_text(json.dumps({"cell": task["cell"], "scale": task["scale"], "seconds": 7.0,
+                           "cache": task["cache"]}))
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    (tmp_path / "fake.py").write_text(FAKE)
+    monkeypatch.setattr(noise_cell, "__file__", str(tmp_path / "fake.py"))
+    return Study(tmp_path / "study", SMALL)
+
+
+def test_finished_cells_are_not_run_again_and_failed_ones_keep_none_from_running(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = [Cell(noise, "none", seed) for noise in NOISES[:2] for seed in (0, CHOICE)]
+    with pytest.raises(SystemExit, match=r"1 cells failed: true_broken_a30_t1_frozen_s0\. Run"):
+        study.run([Cell("", "broken", 0), *good])
+    assert "exit 1\nno such bridge" in capsys.readouterr().err
+    told = [study.found(cell) for cell in good]
+    assert [t["scale"]["test"] for t in told if t] == [2, 0, 2, 0]  # those that choose draw nothing
+    assert {Path(t["cache"]).name for t in told if t} <= {"cache-0", "cache-1"}
+    before = [study.path(cell).stat().st_mtime_ns for cell in good]
+    study.run(good)
+    assert [study.path(cell).stat().st_mtime_ns for cell in good] == before
+    assert Study(study.out, Scale(3, 2, 2)).found(good[0]) is None  # of another scale
+
+
+def test_the_grid_by_hand(study: Study) -> None:
+    bridges, seeds = ["none", "dvtm", "vtm", "soft"], [0, 1]
+    put(study, {("vtm", 30.0, 1.0): 1.0})
+    sizes = [len(set(stage)) for stage in stages(study, bridges, seeds)]
+    assert sizes[:2] == [3 * 2 * 3, 3 * 2 * 3]  # bridges, settings, kinds
+    assert (
+        sizes[2] == 6 * 2 * 2 * 4
+    )  # noises, seeds, frozen or not; none, dvtm, vtm and its control
+    assert sizes[3:] == [2 * 2 * 2 + 2 * 2 + 1, 6]
+    assert "| headline | 96 | 96 | " in plan(study, bridges, seeds)
+    assert study.best(["dvtm", "vtm", "soft"]) == "vtm"
+
+
+def put(study: Study, means: dict[tuple[str, float, float], float], spread: float = 0.1) -> None:
+    """Finished cells that choose, whose L^v has these means over a photo's two values."""
+    for (bridge, alpha, tau), mean in means.items():
+        for n, cell in enumerate(choosing(bridge, alpha, tau)):
+            losses = [mean - spread * (n + 1) / 2, mean + spread * (n + 1) / 2]
+            about = {"cell": dataclasses.asdict(cell), "seconds": 1.0, "image loss": losses}
+            study.path(cell).parent.mkdir(parents=True, exist_ok=True)
+            scale = dataclasses.asdict(study.untested)
+            study.path(cell).write_text(json.dumps(about | {"scale": scale}))
+
+
+def test_the_rule_asks_for_more_than_a_standard_error(study: Study) -> None:
+    put(study, {("vtm", 30.0, 1.0): 1.0})
+    assert study.chosen("vtm") == (30.0, 1.0)  # while nothing else is finished
+    put(study, {("vtm", 100.0, 1.0): 0.9})
+    assert study.chosen("vtm") == (100.0, 1.0)
+    put(study, {("vtm", 100.0, 0.5): 0.89}, spread=0.3)  # lower, by less than its error
+    assert study.chosen("vtm") == (100.0, 1.0)
+    put(study, {("vtm", 100.0, 0.5): 0.5}, spread=0.3)
+    assert study.chosen("vtm") == (100.0, 0.5)
+    put(study, {("dvtm", 30.0, 1.0): 0.4})
+    assert study.best(["vtm", "dvtm"]) == "dvtm"
+
+
+def test_the_makefile_calls_it_with_options_that_it_has() -> None:
+    (recipe,) = re.findall(r"^bridge-noise:.*\n((?:\t.*\n)+)", MAKEFILE.read_text(), re.MULTILINE)
+    source = Path(bridge_noise.__file__).read_text()
+    options = set(re.findall(r"--[a-z]+", recipe))
+    assert options and all(f'"{option}"' in source for option in options)
+    assert len(NOISES) == 2 * len(KINDS)
+
+
+# -- intervals ---------------------------------------------------------------------------------
+
+
+def side(hits: list[list[int]], n: int = 10) -> noise_table.Seeds:
+    """Cells by seed, whose dialogues had these hits of n."""
+    return {s: {"f": {f"d{d}": [h, n] for d, h in enumerate(row)}} for s, row in enumerate(hits)}
+
+
+def test_where_dialogues_are_alike_the_interval_is_students_over_seeds() -> None:
+    """Closed form: the paired t interval of the seeds' differences."""
+    rates, base = np.array([5, 7, 4, 8, 6]), np.array([2, 2, 1, 3, 1])
+    found = estimate([side([[r] * 30 for r in rates]), side([[r] * 30 for r in base])], "f")
+    apart = 10.0 * (rates - base)
+    half = 2.7764 * apart.std(ddof=1) / 5**0.5
+    assert found.value == pytest.approx(apart.mean())
+    assert found.high - found.value == pytest.approx(half, rel=0.05)
+    assert (found.seeds, found.n) == (5, 1500)
+    assert found.clear
+    assert not estimate([side([[5]] * 5), side([[5]] * 5)], "f").clear
+
+
+def test_with_one_seed_the_interval_is_over_dialogues() -> None:
+    """Closed form: the normal interval of a mean of dialogues of one size."""
+    hits = np.random.default_rng(0).integers(0, 11, 200)
+    found = estimate([side([hits.tolist()])], "f")
+    assert found.value == pytest.approx(10 * hits.mean())
+    half = 1.972 * 10 * hits.std(ddof=1) / 200**0.5
+    assert found.high - found.value == pytest.approx(half, rel=0.05)
+
+
+def test_sides_are_paired_by_seed_and_dialogue() -> None:
+    """What both share cancels: the interval is that of the difference alone."""
+    rng = np.random.default_rng(1)
+    shared = rng.integers(0, 9, (5, 40))
+    found = estimate([side((shared + 1).tolist()), side(shared.tolist())], "f")
+    assert (found.value, found.low) == (pytest.approx(10), pytest.approx(10))
+    one, two = side([[1, 9]]), side([[9, 1]])
+    one[7] = two[8] = {"f": {"d0": [0, 10], "d1": [0, 10]}}  # seeds that only one side has
+    assert (estimate([one, two], "f").value, estimate([one, two], "f").n) == (0, 20)
