@@ -188,16 +188,21 @@ def test_captions_with_one_word_off() -> None:
 
 def test_words_by_hand() -> None:
     """Two places of three words, "0 1" is gold, one gradient at each caption."""
-    gold, found = torch.tensor([0, 1]), torch.zeros(2, 3, 1, 2, 3)
-    found[0, 0, 0, 0, 0] = 1.0  # a right word in place 0
-    found[0, 1, 0, 0] = torch.tensor([-2.0, 3.0, -1.0])  # "1 1": wrong is known, right is -2 < -1
-    found[0, 1, 0, 1, 1] = 2.0  # the right word of that caption, below 3
-    found[0, 2, 0, 0] = torch.tensor([5.0, 0.0, 0.0])  # "2 1": nothing is known, right is 5 > 0
-    found[0, 2, 0, 1, 1] = 2.0
-    said = words_of(found, gold)
-    assert said.wrong == pytest.approx((0.5 + 0.5) / 2)  # 3 > 1 but 0 < 1; place 1 is all ties
-    assert said.place == pytest.approx((0.5 + (0 + 1 + 1) / 4) / 2 - 0.0)
-    assert said.right == pytest.approx((1 + 0 + 0.5 + 0.5) / 4)
+    found = torch.zeros(2, 3, 1, 2, 3)
+    found[0, 0, 0, 0, 0] = 1.0  # at the right word in place 0; that in place 1 has 0, others
+    found[1, 1, 0, 1, 0] = 9.0  # do not matter
+    found[0, 1, 0, 0] = torch.tensor([-2.0, 3.0, -1.0])  # "1 1": 3 > 1, and -2 < -1
+    found[0, 1, 0, 1, 1] = 2.0  # 3 > 2
+    found[0, 2, 0, 0] = torch.tensor([5.0, 6.0, 4.0])  # "2 1": 4 > 1, and 5 < 6
+    found[0, 2, 0, 1, 1] = 3.0  # 4 > 3
+    found[1, 0, 0, 1] = torch.tensor([2.0, -1.0, 3.0])  # "0 0": 2 > 0, and -1 < 3
+    found[1, 0, 0, 0, 0] = 7.0  # but not 2 > 7
+    found[1, 2, 0, 1] = torch.tensor([-4.0, -3.0, -5.0])  # "0 2": neither -5 > 0 nor -3 < -4
+    found[1, 2, 0, 0, 0] = -5.0  # a tie
+    said = words_of(found, torch.tensor([0, 1]))
+    assert said.wrong == pytest.approx((2 / 2 + 1 / 2) / 2)
+    assert said.place == pytest.approx((2 / 2 + 0.5 / 2) / 2)
+    assert said.right == pytest.approx(3 / 4)
 
 
 def test_the_gradient_with_the_other_words_held_is_that_of_autograd() -> None:
