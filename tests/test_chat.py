@@ -39,6 +39,7 @@ class Fake:
 
     def __init__(self) -> None:
         self.drawn: list[tuple[str, tuple[str, int], int]] = []
+        self.tries: list[int] = []
 
     def chat(self, dialogue: Dialogue | None = None, speaker: str | None = None) -> Chat:
         return Chat(self, dialogue, speaker)
@@ -61,12 +62,20 @@ class Fake:
             tell(Caption(heard.text[5:]))
             if "forever" in heard.text:
                 time.sleep(60)
-            parts += self.draw([heard.text[5:]], [("", 1)], seed=how["seed"])
+            parts += self.draw(
+                [heard.text[5:]], [("", 1)], seed=how["seed"], best_of=how.get("best_of", 1)
+            )
         return [Reply(tuple(parts), text)]
 
     def draw(
-        self, captions: Sequence[str], keys: Sequence[tuple[str, int]], *, seed: int = 0
+        self,
+        captions: Sequence[str],
+        keys: Sequence[tuple[str, int]],
+        *,
+        seed: int = 0,
+        best_of: int = 1,
     ) -> list[Photo]:
+        self.tries.append(best_of)
         self.drawn.append((captions[0], keys[0], seed))
         image = Image.new("RGB", (8, 8), ["red", "green", "blue"][seed % 3])
         image.paste("white", (0, 0, 4, 4))
@@ -148,6 +157,12 @@ def test_a_photo_is_drawn_anew_with_other_noise_or_another_caption() -> None:
     assert chat.dialogue.turns[1].text == "I heard draw a red dog"
 
 
+def test_drawings_are_chosen_from_as_many_as_were_asked_for(fake: Fake) -> None:
+    done = typed("draw a dog", "/best-of 3", "draw a dog", "/redraw", "/best-of 0", "/redraw")
+    assert done.exit_code == 0, done.output
+    assert fake.tries == [1, 3, 3, 1]
+
+
 def test_sides_are_changed() -> None:
     chat = Fake().chat()
     assert (chat.me, chat.speaker) == ("A", "B")
@@ -204,7 +219,9 @@ def test_a_failing_line_ends_a_talk_of_lines(fake: Fake) -> None:
     for line, told in [
         ("/photo none.png", "none.png does not exist"),
         ("/phot x", "There is no command /phot. Did you mean /photo?"),
-        ("/seed x", "The seed is 'x'."),
+        ("/seed x", "/seed is 'x'."),
+        ("/best-of", "/best-of of what?"),
+        ("/best-of few", "/best-of is 'few'."),
         ("/save", "/save of what?"),
         ("/undo", "Nothing was said yet."),
         ("/redraw", "B has sent no photo yet."),
@@ -259,6 +276,7 @@ def test_every_command_in_a_terminal(fake: Fake, kind: str, columns: int) -> Non
     assert "→ replies/0002.png" in shown.say("/redraw")
     assert "[photo] two boats → replies/0003.png" in shown.say("/redraw two boats")
     assert "A: " in shown.say("/seed 2")
+    assert "A: " in shown.say("/best-of 2")
     assert "generate --context talk.json" in " ".join(plain(shown.say("/save talk.json")).split())
     assert "is there already" in shown.say("/save my dog.png")
     assert "Taken back." in shown.say("/undo")

@@ -152,6 +152,15 @@ def test_a_reply_as_json(parrot: Parrot) -> None:
         "photos": ["o/0001.png"],
         "raw": "raw ",
         "notes": ["odd"],
+        "id": "",
+        "turns": [
+            pairs[0] | {"photo": {"path": str(Path("dog.png").absolute()), "caption": "A dog."}},
+            {
+                "speaker": "C",
+                "text": "C: Hi",
+                "photo": {"path": str(Path("o/0001.png").absolute()), "caption": "A red [square]."},
+            },
+        ],
     }
 
 

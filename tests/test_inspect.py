@@ -34,8 +34,9 @@ def run(*args: str | Path) -> Any:
 
 def test_pieces_of_a_sequence_are_the_sequence(reader: Reader) -> None:
     """Oracle: labels, segments and photos, token by token."""
-    kinds = set()
-    for dialogue in Photoworld().load("dev", 12):
+    kinds, dialogues = set(), Photoworld().load("dev", 12)
+    assert reader.count(dialogues).responses == sum(len(d.responses) - 1 for d in dialogues)
+    for dialogue in dialogues:
         for packed in reader.template.pack(dialogue):
             runs = list(reader.runs(packed))
             assert sum(run.tokens for run in runs) == len(packed)
@@ -58,7 +59,9 @@ def test_what_is_cut_is_counted(random_dialogue: Callable[..., Dialogue]) -> Non
     turns = [Turn("AB"[n % 2], "one two three four five six") for n in range(6)]
     image = Image.new("RGB", (8, 8))
     plain = Dialogue(tuple(turns), "plain")
-    sizes = [len(reader.template.tokens(turn.text)) + 2 for turn in turns]  # a name and an end
+    # A name and an end.
+    name = len(reader.template.letters[0])
+    sizes = [name + len(reader.template.tokens(turn.text)) + 1 for turn in turns]
     assert len(set(sizes)) == 1
     fit = 39 // sizes[0]  # and one for the beginning
     cuts = reader.count([plain])
@@ -75,8 +78,8 @@ def test_what_is_cut_is_counted(random_dialogue: Callable[..., Dialogue]) -> Non
     assert (cuts.captions, cuts.long) == (2, 1)
     assert cuts.unread == len(asked) - wide.clip_length > 0
     read = wide.clip(words, truncation=True, max_length=wide.clip_length).input_ids
-    whole = wide.clip.decode(read, skip_special_tokens=True) + " " + wide.unread(words).text
-    assert whole.split() == words.lower().split()
+    whole = wide.clip.decode(read, skip_special_tokens=True) + wide.unread(words).text
+    assert "".join(whole.split()) == "".join(words.lower().split())
     long = Dialogue((turns[0], Turn("B", "word " * 500)), "long")
     assert "longer than max_length" in reader.count([long]).dropped.lines()[0]
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from pscli.components.late import Late
 from pscli.components.noise import seeded
+from pscli.config import changed
 from pscli.dialogue.schema import Dialogue, Turn
 from pscli.errors import CheckpointError
 from pscli.photoworld.shipped import AGENT
@@ -73,6 +74,7 @@ def test_an_agent_that_speaks_first_draws_the_same_and_tells_of_faults_then(tmp_
     shutil.copytree(AGENT, tmp_path / "agent")
     (tmp_path / "agent/generator/model_index.json").write_text("no")
     broken = Agent.from_pretrained(tmp_path / "agent", device="cpu", words_first=True)
+    broken.config = changed(broken.config, "sequence.share_bias", -1000.0)  # words alone
     assert broken.respond(Dialogue((Turn("A", "Hi!"),))).text
     with pytest.raises(CheckpointError, match=r"The generator in .* cannot be loaded"):
         broken.system.draw(["A red car."], [seeded(3)])

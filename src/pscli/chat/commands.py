@@ -23,6 +23,7 @@ HELP = {
     "/undo": "           take back what you said last, and all after it",
     "/speaker": "[NAME]   change sides, or make the agent another one",
     "/seed": "N           of the photos to come",
+    "/best-of": "N        draw photos so often; the agent's own eyes choose",
     "/save": "FILE        save the talk as JSON, photos beside it",
     "/load": "FILE        go on with a talk",
     "/help": "            this",
@@ -147,9 +148,9 @@ class Talk:
             raise ConfigError(f"There is no command {name}.{guess}", "/help lists them.")
         if name == "/quit":
             return False
-        if name in (*PATHS, "/seed") and not rest:
+        if name in (*PATHS, "/seed", "/best-of") and not rest:
             raise ConfigError(f"{name} of what?", f"{name} {' '.join(HELP[name].split())}.")
-        does: Callable[[str], None] = getattr(self, name[1:])
+        does: Callable[[str], None] = getattr(self, name[1:].replace("-", "_"))
         does(rest)
         return True
 
@@ -176,9 +177,10 @@ class Talk:
         self.greet()
 
     def seed(self, number: str) -> None:
-        if not number.isdecimal() or len(number) > 18:
-            raise ConfigError(f"The seed is '{number}'.", "Expected a number, such as /seed 7.")
-        self.chat.seed = int(number)
+        self.chat.seed = _number("/seed", number)
+
+    def best_of(self, number: str) -> None:
+        self.chat.best_of = max(1, _number("/best-of", number))
 
     def save(self, path: str) -> None:
         file = path_of(path)
@@ -221,6 +223,13 @@ def _told(turn: Turn) -> str:
     """A turn in one line."""
     photo = f"[photo] {turn.photo.caption or ''}".strip() if turn.photo else ""
     return f"{_name(turn.speaker)}: {' '.join(f'{turn.text} {photo}'.split())}"
+
+
+def _number(name: str, text: str) -> int:
+    """Raises ConfigError if it is none."""
+    if not text.isdecimal() or len(text) > 18:
+        raise ConfigError(f"{name} is '{text}'.", f"Expected a number, such as {name} 7.")
+    return int(text)
 
 
 def _name(speaker: str) -> str:

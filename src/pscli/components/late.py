@@ -29,7 +29,7 @@ class Late(nn.Module):
     def _become(self) -> None:
         moves, training = self._moves, self.training
         part = self._load()
-        self.__class__ = type(part)  # type: ignore[assignment]
+        self.__class__ = type(part)
         self.__dict__ = part.__dict__
         for move in moves:
             self._apply(move)

@@ -13,7 +13,8 @@ from pscli.components.load import loading, located
 from pscli.config import Config, PartConfig
 from pscli.datasets.records import Dropped
 from pscli.dialogue.schema import Dialogue
-from pscli.dialogue.sequence import END_IMG, IGNORE, IMG, PHOTO, Packed, Template
+from pscli.dialogue.sequence import END_IMG, IGNORE, IMG, PHOTO, Packed
+from pscli.errors import ConfigError
 from pscli.plan.parts import imagined, stands_in
 
 
@@ -56,13 +57,16 @@ class Reader:
 
     Raises:
         CheckpointError: if a tokenizer is neither on disk nor within reach.
+        ConfigError: if the system learns no words.
     """
 
     def __init__(self, config: Config) -> None:
         system = imagined(config.system, config.model)
+        if not system.speaks:
+            raise ConfigError(f"'{config.system}' only draws: it learns no words.", "Try e2e.")
         if stands_in(system.llm.tokenizer):
             system.llm.tokenizer = _of_llm(config.model.llm)
-        self.template: Template = system.template(config.sequence.max_length)
+        self.template: Any = system.template(config.sequence.max_length)
         self.clip = _of_generator(config.model.generator)
 
     @property
@@ -149,4 +153,5 @@ def _of_generator(part: PartConfig) -> Any:
     ask_for("generator", part)
     place = located(part.weights, "generator")
     with loading("generator", place):
-        return CLIPTokenizer.from_pretrained(place, revision=part.revision, subfolder="tokenizer")
+        at: dict[str, Any] = {"revision": part.revision, "subfolder": "tokenizer"}
+        return CLIPTokenizer.from_pretrained(place, **at)

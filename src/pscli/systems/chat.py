@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from pscli.dialogue.reply import Tell
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
 from pscli.errors import ConfigError
 from pscli.systems.base import Question
-
-
-class Talker(Protocol):
-    """What is asked of an agent here: see `Agent`."""
-
-    def respond(self, dialogue: Dialogue, speaker: str | None = None, **how: Any) -> Reply: ...
-
-    def respond_all(self, questions: Sequence[Question], **how: Any) -> list[Reply]: ...
-
-    def draw(
-        self, captions: Sequence[str], keys: Sequence[tuple[str, int]], *, seed: int = 0
-    ) -> list[Photo]: ...
 
 
 class Chat:
@@ -37,19 +24,20 @@ class Chat:
     A reply is what `agent.respond` gives for the same dialogue, seed and temperature.
 
     Args:
+        agent: An `Agent`, or what answers and draws as one.
         dialogue: What was said so far.
         speaker: Who the agent is; by default the second one who speaks.
 
     Attributes:
         me: Who you are.
-        seed, temperature: As of `Agent.respond`.
+        seed, temperature, best_of: As of `Agent.respond`.
     """
 
     def __init__(
-        self, agent: Talker, dialogue: Dialogue | None = None, speaker: str | None = None
+        self, agent: Any, dialogue: Dialogue | None = None, speaker: str | None = None
     ) -> None:
         self.agent = agent
-        self.seed, self.temperature = 0, 0.0
+        self.seed, self.temperature, self.best_of = 0, 0.0, 1
         self._again = 0  # how often a photo was drawn anew
         self.go_on(dialogue or Dialogue(()), speaker)
 
@@ -84,9 +72,9 @@ class Chat:
         Raises:
             ConfigError: if nothing was said yet.
         """
-        how: dict[str, Any] = {"seed": self.seed, "temperature": self.temperature}
+        how = self._drawing(self.seed) | {"temperature": self.temperature}
         if tell is None or not self.dialogue.responses:
-            reply = self.agent.respond(self.dialogue, self.speaker, **how)
+            reply: Reply = self.agent.respond(self.dialogue, self.speaker, **how)
         else:
             question = Question(self.dialogue.responses, self.speaker, self.dialogue.id)
             reply = self.agent.respond_all([question], tell=tell, **how)[0]
@@ -113,10 +101,14 @@ class Chat:
         # The same noise for another caption, so that only what it says changes.
         self._again += not caption
         key = (self.dialogue.id, self._place(old))
-        photo = self.agent.draw([wanted], [key], seed=self.seed + self._again)[0]
+        photo: Photo = self.agent.draw([wanted], [key], **self._drawing(self.seed + self._again))[0]
         turns[sent[-1]] = replace(turns[sent[-1]], photo=photo)
         self.dialogue = replace(self.dialogue, turns=tuple(turns))
         return photo
+
+    def _drawing(self, seed: int) -> dict[str, Any]:
+        """How photos are drawn."""
+        return {"seed": seed} | ({"best_of": self.best_of} if self.best_of > 1 else {})
 
     def _place(self, photo: Photo | None) -> int:
         """Which part of its reply a photo was: with the seed, this decides about its noise."""

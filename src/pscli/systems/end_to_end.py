@@ -65,7 +65,12 @@ class EndToEnd(System):
     @classmethod
     def build(cls, config: ModelConfig, load: Load) -> Self:
         llm, generator = load("llm"), load("generator")
-        bridge = load.bridge(lambda: Sizes(llm.vocabulary, *generator.embeddings.shape, llm.width))
+
+        def sizes() -> Sizes:
+            clip_vocabulary, clip_width = generator.embeddings.shape
+            return Sizes(llm.vocabulary, clip_vocabulary, clip_width, llm.width)
+
+        bridge = load.bridge(sizes)
         perceptron = load("perceptron", width=llm.width)
         return cls(perceptron, llm, bridge, generator, config.caption_source, config.bridge_samples)
 
