@@ -69,7 +69,7 @@ def newest_words(text: str, tokenizer: Any) -> str:
     def fits(first: int) -> bool:
         rest = " ".join(words[first:])
         ids: list[int] = tokenizer(rest, add_special_tokens=False, verbose=False).input_ids
-        return len(ids) <= room
+        return bool(len(ids) <= room)
 
     first = bisect_left(range(len(words)), True, key=fits)
     return " ".join(words[min(first, len(words) - 1) :]) if words else ""

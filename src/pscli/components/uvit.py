@@ -191,7 +191,7 @@ class UViTGenerator(StableDiffusion):
     depth: int | None = None  # that is expected
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(
         cls,
         place: str | Path,
         revision: str | None = None,
