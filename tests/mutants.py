@@ -33,6 +33,7 @@ PAGE = ROOT / "docs" / "mutants.md"
 TESTS = {  # module below src/pscli: its tests
     "components/alignment": ["alignment"],
     "components/bridge": ["bridge"],
+    "components/estimators": ["estimators"],
     "components/noise": ["bridge"],
     "dialogue/sequence": ["sequence", "packing"],
     "fetch/addresses": ["web"],
