@@ -94,15 +94,25 @@ class Terminal:
         """Types a line, and returns what is printed until the program asks for the next one."""
         self._seen = len(self.text)
         self.type(line + "\n")
-        return self.wait(prompt)
+        return self.wait(prompt, lines=2)
 
-    def wait(self, prompt: str = "A: ") -> str:
-        """What is printed until the program asks for a line."""
+    def wait(self, prompt: str = "A: ", lines: int = 1) -> str:
+        """What is printed until the program asks for a line, in that many lines at least.
+
+        The prompt is drawn again when a line is read; so it asks once nothing more comes.
+        """
         end = time.monotonic() + SECONDS
-        while not plain(self.text[self._seen :]).split("\n")[-1].endswith(prompt):
+        while not self._asks(prompt, lines) or self._more(0.2):
             assert time.monotonic() < end and self._read(), f"in {self.text[self._seen :]!r}"
-        shown, self._seen = self.text[self._seen :], len(self.text)
-        return shown
+        printed, self._seen = self.text[self._seen :], len(self.text)
+        return printed
+
+    def _asks(self, prompt: str, lines: int) -> bool:
+        shown = plain(self.text[self._seen :]).split("\n")
+        return len(shown) >= lines and shown[-1].endswith(prompt)
+
+    def _more(self, seconds: float) -> bool:
+        return bool(select.select([self._file], [], [], seconds)[0])
 
     def end(self, keys: str = "") -> str:
         """All that was printed, once the program has ended; `code` is its exit status."""
@@ -114,7 +124,7 @@ class Terminal:
         return self.text
 
     def _read(self) -> bool:
-        if not select.select([self._file], [], [], 0.5)[0]:
+        if not self._more(0.5):
             return True
         try:
             data = os.read(self._file, 1 << 16)

@@ -53,6 +53,8 @@ DATA = [sequence(-1, 2, photos=2), sequence(-1, 0, 3), sequence(5, photos=1)]
 class Line(nn.Module):
     """L^t is w a label, L^v is w + 4 v a photo; w = 2 is the LLM and v = 3 the generator."""
 
+    speaks = True
+
     def __init__(self) -> None:
         super().__init__()
         self.llm, self.generator = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
@@ -469,7 +471,7 @@ def test_moments_of_eight_bits_need_bitsandbytes(
     monkeypatch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(optim=theirs))
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", theirs)
     system, _ = trained(tmp_path / "there", settings=config(optimizer="adamw-8bit"))
-    assert made == [2, {"lr": 0.1, "weight_decay": 0.5}]
+    assert made == [2, {"lr": 0.1, "weight_decay": 0.5, "betas": (0.9, 0.999)}]
     assert system.weights == pytest.approx([1.9, 2.875], abs=1e-6)
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     with pytest.raises(ConfigError) as caught:

@@ -23,7 +23,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 NEEDED = [Requirement(line) for line in PROJECT["dependencies"]]
 DEVELOPERS = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
-FEATURES = PROJECT["optional-dependencies"]["features"]
+EXTRAS = PROJECT["optional-dependencies"]
+OPTIONAL = EXTRAS["features"] + EXTRAS["chat"]
 PARTNER = "torchvision"  # torch-fidelity imports it; its floor is the one that fits torch's
 PROMISED = "datasets"  # for users of hub datasets; our readers need nothing of it
 
@@ -82,7 +83,7 @@ def test_what_is_imported_is_needed_and_what_is_needed_is_imported() -> None:
             elif isinstance(node, ast.ImportFrom):
                 tops.add(str(node.module).split(".")[0])
     homes = packages_distributions()
-    extra = {Requirement(line).name.replace("-", "_") for line in FEATURES}  # may be missing
+    extra = {Requirement(line).name.replace("-", "_") for line in OPTIONAL}  # may be missing
     foreign = {homes[top][0] for top in tops - set(sys.stdlib_module_names) - {"pscli"} - extra}
     named = {requirement.name.replace("-", "_").lower() for requirement in NEEDED}
     named = named - {PARTNER, PROMISED} | {"peft"}  # the one of an extra that we import

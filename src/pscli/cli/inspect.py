@@ -44,7 +44,7 @@ def inspect_(
     from pscli.datasets.base import load, named
     from pscli.plan.tokens import Reader
 
-    dialogues = load(named(name), split, max(count, index + 1), config.photos)
+    dialogues = load(named(name), split, count if index < count else None, config.photos)
     if index >= len(dialogues):
         raise DataError(
             f"{name} {split} has {len(dialogues):,} dialogues, and no number {index}.",

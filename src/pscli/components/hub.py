@@ -23,7 +23,7 @@ def is_id(place: str) -> bool:
 
 
 def reachable(
-    model: ModelConfig, parts: Sequence[str] = ("perceptron", "llm", "generator")
+    model: ModelConfig, parts: Sequence[str] = ("llm", "perceptron", "generator")
 ) -> None:
     """Asks the hub for the parts that it holds, before anything large is fetched.
 

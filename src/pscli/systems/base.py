@@ -91,7 +91,7 @@ class System(nn.Module):
     """
 
     speaks = True
-    uses: tuple[str, ...] = ("perceptron", "llm", "generator")
+    uses: tuple[str, ...] = ("llm", "perceptron", "generator")
     llm: LanguageModel
     generator: Generator
     cache: Cache
@@ -299,8 +299,10 @@ def draw_best(
     """
     if best_of > 1:
         system.likelihoods([], [])  # refused before anything is drawn
+    if not captions:
+        return []
     photos = system.draw(captions, [seeded(seed, *key) for key in keys])
-    if best_of < 2 or not captions:
+    if best_of < 2:
         return photos
     # Apart from the first drawings: in a larger batch their last bits might be others.
     again = [seeded(seed, *key, k) for k in range(1, best_of) for key in keys]
