@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner, Result
@@ -188,8 +189,12 @@ def test_a_reply_is_a_photo_of_the_dialogue_and_no_words(build: SimpleNamespace)
     texts = ["# Hi! # How are you?", "# Hi! # How are you? # Fine."]
     assert [r.captions for r in replies] == [[newest(made, text)] for text in texts]
     for reply, question in zip(replies, asked, strict=True):
-        (again,) = made.draw([reply.captions[0]], [seeded(3, question.key, 0)])
-        assert reply.photos[0].tobytes() == again.tobytes()
+        alone = []
+        for seed in (3, 4):
+            (again,) = made.draw([reply.captions[0]], [seeded(seed, question.key, 0)])
+            alone.append(np.abs(np.asarray(again, int) - np.asarray(reply.photos[0], int)).max())
+        # Drawn together with others, last bits of a sum may differ, and so a grey level.
+        assert alone[0] <= 1 < 8 < alone[1]
     (told,) = made.reply(asked[:1], captions=[["a dog", "a boat"]])
     assert told.captions == ["a dog", "a boat"]
 
