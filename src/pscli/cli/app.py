@@ -15,6 +15,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is th
 Device = Annotated[
     str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1 …, mps.", show_default=True)
 ]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="Of all weights: float32, bfloat16 or float16.", show_default="as trained"),
+]
+UseParts = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MODULE:NAME", help="Code that the agent's own parts need; repeatable."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, Overwrite, app
+from pscli.cli.app import Device, Overwrite, UseParts, app
 from pscli.cli.data import Name
 from pscli.errors import ConfigError
 
@@ -38,12 +38,7 @@ def caption(
         typer.Option(min=1, metavar="N", help="Dialogues of each split.", show_default="all"),
     ] = None,
     overwrite: Overwrite = False,
-    use: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODULE:NAME", help="Code that the agent's own parts need; repeatable."
-        ),
-    ] = None,
+    use: UseParts = None,
     device: Device = "auto",
 ) -> None:
     """Copy a dataset with captions that a captioner writes, in place of the dataset's own.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, app
+from pscli.cli.app import Device, Dtype, UseParts, app
 
 
 @app.command()
@@ -38,19 +38,9 @@ def chat(
     temperature: Annotated[
         float, typer.Option(min=0.0, help="Of sampling; 0 takes the likeliest token.")
     ] = 0.0,
-    use: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODULE:NAME", help="Code that the agent's own parts need; repeatable."
-        ),
-    ] = None,
+    use: UseParts = None,
     device: Device = "auto",
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            help="Of all weights: float32, bfloat16 or float16.", show_default="as trained"
-        ),
-    ] = None,
+    dtype: Dtype = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the talk as JSON at its end.")
     ] = False,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, Overwrite, app
+from pscli.cli.app import Device, Dtype, Overwrite, UseParts, app
 from pscli.cli.train import Preset, Set, configured, setting
 from pscli.config import Config, changed
 from pscli.errors import ConfigError, DataError
@@ -101,19 +101,9 @@ def generate(
         ),
     ] = 1,
     overwrite: Overwrite = False,
-    use: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODULE:NAME", help="Code that the agent's own parts need; repeatable."
-        ),
-    ] = None,
+    use: UseParts = None,
     device: Device = "auto",
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            help="Of all weights: float32, bfloat16 or float16.", show_default="as trained"
-        ),
-    ] = None,
+    dtype: Dtype = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (--context).")] = False,
 ) -> None:
     """Let an agent reply: to one dialogue, or to every instance of a split.
