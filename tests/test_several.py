@@ -49,9 +49,9 @@ def launch(clip: Path, work: Path, processes: int, *jobs: dict[str, Any], **extr
             )
         )
     try:
-        for process in started:
-            _, said = process.communicate(timeout=900)
-            assert process.returncode == 0, said
+        said = [process.communicate(timeout=900)[1] for process in started]
+        codes = [process.returncode for process in started]
+        assert not any(codes), f"exit codes {codes}\n" + "\n".join(said)
     finally:
         for process in started:
             process.kill()
