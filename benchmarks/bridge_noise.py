@@ -4,8 +4,8 @@
     python benchmarks/bridge_noise.py --plan             # how many cells are left, and how long
     python benchmarks/bridge_noise.py --plot docs/images/bridge-noise.png
 
-A cell is a process of one thread (`noise_cell.py`), two of them side by side. Its JSON is kept, and
-it is never run again: the command goes on where it stopped, and other bridges or seeds add cells.
+Two cells (`noise_cell.py`) run side by side, one thread each. The JSON of a cell is kept, and it is
+never run again: the command goes on where it stopped, and other bridges or seeds add cells.
 
 The rule by which α, τ and the best bridge are chosen was written down before the grid was run (the
 values of α, and τ = 1, are those of earlier trials on next-colour):
@@ -25,16 +25,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import os
-import queue
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import noise_cell
@@ -51,10 +50,16 @@ SECONDS = {True: 67.0, False: 50.0}  # of a cell with and without a test, until 
 
 
 class Study:
-    """The grid in its folder: `cells/*.json`, one a cell."""
+    """The grid in its folder: `cells/*.json`, one a cell.
 
-    def __init__(self, out: Path, scale: Scale, jobs: int = 2) -> None:
-        self.out, self.scale, self.jobs = out, scale, jobs
+    Args:
+        work: Runs a cell and keeps its JSON, in a process of its own that then runs others.
+    """
+
+    def __init__(
+        self, out: Path, scale: Scale, jobs: int = 2, work: Callable[..., None] = noise_cell.keep
+    ) -> None:
+        self.out, self.scale, self.jobs, self.work = out, scale, jobs, work
         self.untested = dataclasses.replace(scale, test=0)  # for cells that choose
 
     def found(self, cell: Cell) -> dict[str, Any] | None:
@@ -78,30 +83,19 @@ class Study:
         left = [cell for cell in dict.fromkeys(cells) if self.found(cell) is None]
         if any(cell.noise == RECAPTIONED for cell in left):
             self.recaption()
-        lanes: queue.Queue[int] = queue.Queue()
-        for lane in range(self.jobs):
-            lanes.put(lane)
-        with ThreadPoolExecutor(self.jobs) as pool:
-            codes = list(pool.map(lambda cell: self._run(cell, lanes), left))
-        failed = [cell.name for cell, code in zip(left, codes, strict=True) if code]
+        failed = []
+        with ProcessPoolExecutor(self.jobs, get_context("spawn"), noise_cell.alone) as pool:
+            doing = {pool.submit(self.work, *self.task(cell)): cell for cell in left}
+            for done in as_completed(doing):
+                name, error = doing[done].name, done.exception()
+                failed += [name] if error else []
+                told = "".join(format_exception(error)) if error else "done"
+                print(f"{name}: {told}", file=sys.stderr, flush=True)
         if failed:
             sys.exit(f"{len(failed)} cells failed: {', '.join(failed)}. Run the command again.")
 
-    def _run(self, cell: Cell, lanes: queue.Queue[int]) -> int:
-        lane = lanes.get()
-        task = {
-            "cell": dataclasses.asdict(cell), "scale": dataclasses.asdict(self.scale_of(cell)),
-            "captions": str(self.captions), "cache": str(self.out / f"cache-{lane}"),
-        }  # fmt: skip
-        command = [sys.executable, noise_cell.__file__, json.dumps(task), str(self.path(cell))]
-        try:
-            env = os.environ | {"OMP_NUM_THREADS": "1"}
-            done = subprocess.run(command, env=env, capture_output=True, text=True)
-        finally:
-            lanes.put(lane)
-        told = f"exit {done.returncode}\n{done.stderr}" if done.returncode else "done"
-        print(f"{cell.name}: {told}", file=sys.stderr, flush=True)
-        return done.returncode
+    def task(self, cell: Cell) -> tuple[Cell, Scale, Path, Path]:
+        return cell, self.scale_of(cell), self.path(cell), self.captions
 
     @property
     def captions(self) -> Path:

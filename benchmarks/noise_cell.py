@@ -1,6 +1,7 @@
 """One cell of the study of wrong captions: a short training, and what the captions are worth after.
 
-    python benchmarks/noise_cell.py '{"noise": "next-colour-100", "bridge": "vtm", …}' OUT.json
+    cell='{"cell": {"noise": "next-colour-100", "bridge": "vtm", "seed": 0}, "scale": {}}'
+    python benchmarks/noise_cell.py "$cell" out.json
 
 The end-to-end system is trained from the shipped foundations by the package's own loop, with
 sampled captions and a constant τ, on photoworld's first training dialogues. Then it is measured on
@@ -119,17 +120,17 @@ def settings(cell: Cell, scale: Scale) -> Config:
 
 
 def run(
-    cell: Cell, scale: Scale, captions: Path | None = None, cache: Path | None = None
+    cell: Cell, scale: Scale, captions: Path | None = None, cache: Cache | None = None
 ) -> dict[str, Any]:
     """Trains and measures a cell.
 
     Args:
         captions: Folder of photoworld with the captioner's captions, for `recaptioned`.
-        cache: Folder for what frozen parts make of photos; of one process at a time.
+        cache: What frozen parts have made of photos.
     """
     config, began = settings(cell, scale), time.monotonic()
     system = build("e2e", config.model)
-    system.cache = Cache(cache, 4e9)
+    system.cache = cache or Cache()
     judge = copy.deepcopy(system.generator).eval()  # as it was shipped
     dialogues = load(named(cell.dataset), "train", config.train.dialogues)
     if cell.noise == RECAPTIONED:
@@ -316,12 +317,23 @@ def _up_to(
     return ids[:until], spans[0].start
 
 
-def main() -> None:
+# -- many cells in one process -----------------------------------------------------------------
+
+CACHE = Cache(limit=2e9)  # of frozen parts, which all cells have in common
+
+
+def alone() -> None:
+    """One thread, as other processes have theirs."""
     torch.set_num_threads(1)
-    task, out = json.loads(sys.argv[1]), Path(sys.argv[2])
-    paths = {name: Path(task[name]) for name in ("captions", "cache") if task.get(name)}
-    write_json(out, run(Cell(**task["cell"]), Scale(**task["scale"]), **paths))
+
+
+def keep(cell: Cell, scale: Scale, out: Path, captions: Path) -> None:
+    """Runs a cell and writes what was found."""
+    write_json(out, run(cell, scale, captions, CACHE))
 
 
 if __name__ == "__main__":
-    main()
+    alone()
+    task = json.loads(sys.argv[1])
+    found = run(Cell(**task["cell"]), Scale(**task["scale"]), cache=CACHE)
+    write_json(Path(sys.argv[2]), found)

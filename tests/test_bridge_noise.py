@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from noise_table import estimate, figure, tables
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue, Turn
 from pscli.dialogue.sequence import Packed
+from pscli.files import write_json
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.noise import colours, next_colour, recoloured, with_photos
 from pscli.photoworld.scene import COLOURS
@@ -36,14 +38,20 @@ SMALL = Scale(2, 2, 2)
 
 @pytest.fixture(scope="module")
 def two_cells(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The whole of it: two steps, two dialogues to measure with."""
+    """The whole of it: two steps, two dialogues to measure with; then the first one again."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    cache = tmp_path_factory.mktemp("cells") / "cache"
-    cells = [Cell("next-colour-100", "vtm", 0, 100.0), Cell("next-colour-100", "none", 0)]
-    found = [noise_cell.run(cell, SMALL, cache=cache) for cell in cells]
+    noise_cell.alone()
+    one, other = Cell("next-colour-100", "vtm", 0, 100.0), Cell("next-colour-100", "none", 0)
+    where = [tmp_path_factory.mktemp("cells") / f"{n}.json" for n in range(3)]
+    for cell, out in zip((one, other, one), where, strict=True):
+        noise_cell.keep(cell, SMALL, out, out)
     torch.set_num_threads(threads)
-    return json.loads(json.dumps(found))  # as it comes back from disk
+    *found, again = (json.loads(out.read_text()) for out in where)
+    times = {"seconds", "trained"}
+    assert {k: v for k, v in again.items() if k not in times} == {
+        k: v for k, v in found[0].items() if k not in times
+    }  # what a process has done before does not matter
+    return found
 
 
 def test_cells_train_and_are_measured_on_the_same_answers(two_cells: list[dict[str, Any]]) -> None:
@@ -159,23 +167,18 @@ def test_the_image_loss_tells_true_captions_from_wrong_ones(
 
 # -- the grid ----------------------------------------------------------------------------------
 
-# Stands in for a cell: notes what was asked, fails at one.
-FAKE = """
-import json, pathlib, sys
-task, out = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2])
-if task["cell"]["bridge"] == "broken":
-    sys.exit("no such bridge")
-out.parent.mkdir(parents=True, exist_ok=True)
-out.write_text(json.dumps({"cell": task["cell"], "scale": task["scale"], "seconds": 7.0,
-                           "cache": task["cache"]}))
-"""
+
+def fake(cell: Cell, scale: Scale, out: Path, captions: Path) -> None:
+    """Stands in for a cell: notes what was asked, fails at one."""
+    if cell.bridge == "broken":
+        raise ValueError("no such bridge")
+    about = {"cell": dataclasses.asdict(cell), "scale": dataclasses.asdict(scale)}
+    write_json(out, about | {"seconds": 7.0, "process": os.getpid()})
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
-    (tmp_path / "fake.py").write_text(FAKE)
-    monkeypatch.setattr(noise_cell, "__file__", str(tmp_path / "fake.py"))
-    return Study(tmp_path / "study", SMALL)
+def study(tmp_path: Path) -> Study:
+    return Study(tmp_path / "study", SMALL, work=fake)
 
 
 def test_finished_cells_are_not_run_again_and_failed_ones_keep_none_from_running(
@@ -184,10 +187,10 @@ def test_finished_cells_are_not_run_again_and_failed_ones_keep_none_from_running
     good = [Cell(noise, "none", seed) for noise in NOISES[:2] for seed in (0, CHOICE)]
     with pytest.raises(SystemExit, match=r"1 cells failed: true_broken_a30_t1_frozen_s0\. Run"):
         study.run([Cell("", "broken", 0), *good])
-    assert "exit 1\nno such bridge" in capsys.readouterr().err
+    assert "ValueError: no such bridge" in capsys.readouterr().err
     told = [study.found(cell) for cell in good]
     assert [t["scale"]["test"] for t in told if t] == [2, 0, 2, 0]  # those that choose draw nothing
-    assert {Path(t["cache"]).name for t in told if t} <= {"cache-0", "cache-1"}
+    assert {t["process"] for t in told if t}.isdisjoint({os.getpid()})
     before = [study.path(cell).stat().st_mtime_ns for cell in good]
     study.run(good)
     assert [study.path(cell).stat().st_mtime_ns for cell in good] == before
