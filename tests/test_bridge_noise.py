@@ -143,6 +143,38 @@ def test_talk_is_the_text_loss_where_nothing_is_drawn(build: SimpleNamespace) ->
         assert talk(system, template, some) == pytest.approx(loss, rel=1e-5)
 
 
+def test_a_colour_is_right_where_it_is_the_likeliest_of_all(
+    build: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: the true colour is the likeliest at the first place, and the least likely later."""
+    system = build.end_to_end()
+    template = system.template(512)
+    dialogue = next(d for d in Photoworld().load("dev", 30) if len(d.photos) > 1)
+    packed, asked = with_every_colour(template, dialogue)
+    log_p = torch.full((len(packed),), -1.0)
+    for number, (true, spans) in enumerate(asked):
+        start, end = spans[list(COLOURS).index(true)]
+        log_p[start:end] = -9.0 if number else -0.1
+    monkeypatch.setattr(noise_cell, "log_probabilities", lambda *_: log_p)
+    assert colour_hits(system, template, dialogue) == [1, len(asked)]
+
+
+def test_captions_are_left_out_of_the_talk(
+    build: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = build.end_to_end()
+    some = next(d for d in Photoworld().load("dev", 30) if len(d.photos) > 1)
+
+    def log_p(_: Any, packed: Packed, pad: int) -> torch.Tensor:
+        found = torch.full((len(packed),), -2.0)
+        for span in packed.captions:
+            found[span.start : span.end] = -50.0
+        return found
+
+    monkeypatch.setattr(noise_cell, "log_probabilities", log_p)
+    assert talk(system, system.template(512), [some]) == pytest.approx(2.0)
+
+
 def test_the_image_loss_tells_true_captions_from_wrong_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
