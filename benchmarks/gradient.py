@@ -46,27 +46,34 @@ def table(found: Found, what: str, bridges: Sequence[str]) -> str:
 
 
 def plot(found: Found, path: Path) -> None:
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    """A row for each family; points of one τ stand side by side, so that no bar hides another."""
+    figure = Figure(figsize=(12, 6.6), layout="constrained")
     titles = {
         "cosine": "cosine of E[g] with the exact gradient",
         "single": "mean cosine of one sample's g",
         "variance": "variance / ‖exact‖²",
     }
-    for axes, (what, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
-        for name in BRIDGES:
-            taus = [tau for bridge, tau in found if bridge == name]
-            cells = [interval([getattr(q, what) for q in found[name, tau]]) for tau in taus]
-            axes.errorbar(
-                taus, [c[0] for c in cells], [c[1] for c in cells], label=name, marker="o",
-                markersize=4, capsize=2, linewidth=1.4, linestyle="-" if name in FIRST else "--",
-            )  # fmt: skip
-        axes.set(xscale="log", xlabel="τ (training goes left)", title=title)
-        axes.title.set_fontsize(10)
-        axes.grid(alpha=0.25)
-    figure.axes[2].set_yscale("log")
-    figure.axes[0].legend(fontsize=6)
+    rows = figure.subplots(2, 3, sharex=True, sharey="col")
+    for row, bridges in zip(rows, (FIRST, SECOND), strict=True):
+        for axes, what in zip(row, titles, strict=True):
+            for place, name in enumerate(bridges):
+                taus = [tau for bridge, tau in found if bridge == name]
+                cells = [interval([getattr(q, what) for q in found[name, tau]]) for tau in taus]
+                beside = [tau * 1.13 ** (place - 2) for tau in taus]
+                axes.errorbar(
+                    beside, [c[0] for c in cells], [c[1] for c in cells], label=name, marker="o",
+                    markersize=4, capsize=2, linewidth=0.6, elinewidth=1.2,
+                )  # fmt: skip
+            axes.set(xscale="log")
+            axes.grid(alpha=0.25)
+        row[2].set_yscale("log")
+        row[2].legend(fontsize=8, loc="lower left")
+    for axes, title in zip(rows[0], titles.values(), strict=True):
+        axes.set_title(title, fontsize=11)
+    for axes in rows[1]:
+        axes.set_xlabel("τ (training goes left)")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=120)
 
 
 def main() -> None:
