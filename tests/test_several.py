@@ -120,6 +120,7 @@ def test_two_processes_make_what_one_does(clip: Path, alone: Path) -> None:
     same(alone / "whole", alone / "two-one", 1e-5)
 
 
+@pytest.mark.slow
 def test_weights_are_shared_out(clip: Path, alone: Path) -> None:
     """FSDP 2 on two processes: curve, evaluation, agent, checkpoints. Oracle: one process."""
     halves = ({"name": "sharded-one", "epochs": 1.0}, {"name": "one-sharded", "resume": True})
