@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import yaml
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -48,6 +50,9 @@ def serving(root: Path, asked: list[str]) -> Iterator[str]:
                 folder = root / pairs["organization"] / pairs["name"]
                 folder.mkdir(parents=True, exist_ok=True)
                 self.say({"url": f"{address}/{pairs['organization']}/{pairs['name']}"})
+            elif parts == ["api", "validate-yaml"]:
+                header = yaml.safe_load(json.loads(body)["content"].split("---")[1])
+                self.say({"errors": [], "warnings": []} if header["license"] else {})
             elif "preupload" in parts:
                 names = [file["path"] for file in json.loads(body)["files"]]
                 self.say({"files": [

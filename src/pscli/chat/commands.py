@@ -9,7 +9,7 @@ from typing import Any
 
 from pscli import console
 from pscli.chat import pictures
-from pscli.chat.saved import listed, save
+from pscli.chat.saved import files_of, listed, save
 from pscli.chat.screen import Screen, show_notes, show_reply
 from pscli.chat.typing import Lines, path_of, paths
 from pscli.dialogue.schema import Photo, Reply, Turn
@@ -137,7 +137,8 @@ class Talk:
         """The talk in the form that `generate --context` reads."""
         said = self.chat.dialogue
         files = [file for sent in said.photos for photo, file in self._drawn if photo is sent]
-        return {"id": said.id, "turns": listed(said, files)}
+        unlike = files_of(self.chat.unlike)
+        return {"id": said.id, "turns": listed(said, files), "unlike": unlike}
 
     # -- commands ----------------------------------------------------------------------------
 
@@ -160,6 +161,8 @@ class Talk:
         image = photo.open()
         self._shown = photo
         pictures.show(image)
+        for note in self.chat.flagged(Reply(()), [photo]).notes:
+            console.note(f"Note: {note}")
         console.note("It goes with what you say next.")
 
     def redraw(self, caption: str) -> None:

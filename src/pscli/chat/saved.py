@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 from pscli.dialogue.schema import Dialogue, Photo
@@ -53,3 +54,8 @@ def listed(dialogue: Dialogue, drawn: list[Path]) -> list[dict[str, object]]:
     pairs = dialogue.to_json(str(file.absolute()) for file in files)
     turns: list[dict[str, object]] = pairs["turns"]
     return turns
+
+
+def files_of(photos: Iterable[Photo]) -> list[str]:
+    """Whole paths of those photos that lie in files."""
+    return [str(p.source.absolute()) for p in photos if isinstance(p.source, Path)]

@@ -207,7 +207,7 @@ def _reply(
     best_of: int,
     as_json: bool,
 ) -> None:
-    from pscli.chat.saved import listed
+    from pscli.chat.saved import files_of, listed
     from pscli.chat.screen import show_reply
     from pscli.predictions.generate import read_dialogue, save_photos
 
@@ -217,10 +217,9 @@ def _reply(
     files = save_photos(reply, out)
     if as_json:
         pairs = {"text": reply.text, "captions": reply.captions, "photos": list(map(str, files))}
+        pairs |= {"raw": reply.raw, "notes": list(reply.notes), "unlike": files_of(reply.unlike)}
         said = listed(dialogue.said(reply, speaker), files)  # a context of the next command
-        console.show_json(
-            pairs | {"raw": reply.raw, "notes": list(reply.notes), "id": dialogue.id, "turns": said}
-        )
+        console.show_json(pairs | {"id": dialogue.id, "turns": said})
         return
     show_reply(reply, files)
 

@@ -336,12 +336,15 @@ class Reply:
     Args:
         parts: Texts and photos; every photo carries the caption from which it was drawn.
         raw: The generated string, with its [IMG] and [/IMG] marks, before it was parsed.
-        notes: What was unusual about it, such as an [IMG] span that was never closed.
+        notes: What was unusual about it, such as an [IMG] span that was never closed, and on each
+            photo of `unlike`.
+        unlike: Photos of the context that are unlike those that the agent was trained on.
     """
 
     parts: tuple[str | Photo, ...]
     raw: str = ""
     notes: tuple[str, ...] = field(default=())
+    unlike: tuple[Photo, ...] = field(default=())
 
     @property
     def text(self) -> str:

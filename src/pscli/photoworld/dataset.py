@@ -12,6 +12,7 @@ class Photoworld:
     name = "photoworld"
     licence = "Apache-2.0, like this package"
     citation = "none: it is part of pscli"
+    shows = "cartoons"
     splits = tuple(DEFAULT_SIZES)
 
     def load(self, split: str, count: int | None = None) -> list[Dialogue]:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from safetensors.torch import save_file
 
 from pscli.components.device import device_named, dtype_named
+from pscli.components.familiar import Familiar
 from pscli.components.load import WEIGHTS, Load
 from pscli.config import Config, ModelConfig
 from pscli.dialogue.reply import Tell
@@ -22,6 +23,7 @@ from pscli.registry import find
 from pscli.systems import card
 from pscli.systems.base import Question, System, draw_best
 from pscli.systems.chat import Chat
+from pscli.systems.honest import about, acquainted, familiar_in, keep, looks
 from pscli.systems.place import CONFIG, agent_folder
 
 INDEX = "index.json"
@@ -37,8 +39,8 @@ class Agent:
     ```
     """
 
-    def __init__(self, system: System, config: Config) -> None:
-        self.system, self.config = system, config
+    def __init__(self, system: System, config: Config, familiar: Familiar | None = None) -> None:
+        self.system, self.config, self.familiar = system, config, familiar
 
     @classmethod
     def from_pretrained(
@@ -75,7 +77,7 @@ class Agent:
         late = ("generator",) if verify(folder) and words_first else ()
         system = build(config.system, config.model, folder, late)
         system.eval().to(place, dtype_named(dtype) if dtype else None)
-        return cls(system, config)
+        return cls(system, config, familiar_in(folder))
 
     @classmethod
     def untrained(cls, config: Config, *, device: str = "auto", dtype: str | None = None) -> Self:
@@ -93,7 +95,8 @@ class Agent:
     def save_pretrained(
         self, folder: Path, half: bool = False, scores: Mapping[str, float] | None = None
     ) -> None:
-        """Writes the agent as a folder, whole or not at all: safetensors only, and a model card.
+        """Writes the agent as a folder, whole or not at all: safetensors only, with a model card
+        and what the photos are like that it knows.
 
         Args:
             scores: On the dev split, for the card.
@@ -108,6 +111,8 @@ class Agent:
                 elif part.saved:  # a plain module, such as a bridge with weights
                     (new / name).mkdir()
                     save_file(part.module.state_dict(), new / name / WEIGHTS)
+            if self.familiar:
+                keep(self.familiar, new)
             write_json(new / CONFIG, self.config.to_json())
             write_text(new / card.NAME, card.card(self.config, scores))
             write_json(new / INDEX, {"sha256": checksums(new)})
@@ -123,6 +128,8 @@ class Agent:
     ) -> Reply:
         """What comes next in a dialogue.
 
+        A note tells of each photo that others have sent and that is unlike those of training.
+
         Args:
             speaker: Who is to speak; by default who did not speak last.
             seed: Seeds the photos, and the words if `temperature` is above 0.
@@ -136,7 +143,7 @@ class Agent:
             raise ConfigError("The dialogue is empty.", "Give it at least one turn.")
         question = Question(responses, speaker or dialogue.answering, dialogue.id)
         how: dict[str, Any] = {"seed": seed, "temperature": temperature, "best_of": best_of}
-        return self.respond_all([question], **how)[0]
+        return self.flagged(self.respond_all([question], **how)[0], question.shown)
 
     def respond_all(
         self,
@@ -159,6 +166,27 @@ class Agent:
             return []
         how = dataclasses.asdict(self.config.sequence) | {"captions": captions, "best_of": best_of}
         return self.system.reply(questions, temperature=temperature, seed=seed, tell=tell, **how)
+
+    def acquaint(self, photos: Sequence[Photo]) -> None:
+        """Remembers what the photos that it was trained on are like, so that others are flagged.
+
+        Args:
+            photos: Some hundreds of them. Of fewer than 100, or without eyes, it says nothing.
+        """
+        self.familiar = acquainted(self.system, photos)
+
+    def unlike(self, photos: Sequence[Photo]) -> list[Photo]:
+        """Those photos that are unlike all that the agent was trained on: its answers about them
+        are guesses. None where nobody knows what those were like."""
+        return looks(self.system, self.familiar, photos) if self.familiar else []
+
+    def flagged(self, reply: Reply, photos: Sequence[Photo]) -> Reply:
+        """A reply that tells of those photos that are `unlike`, in a note on each."""
+        unlike = tuple(self.unlike(photos))
+        if not unlike:
+            return reply
+        notes = (about(photo, self.config.dataset) for photo in unlike)
+        return dataclasses.replace(reply, notes=(*reply.notes, *notes), unlike=unlike)
 
     def chat(self, dialogue: Dialogue | None = None, speaker: str | None = None) -> Chat:
         """A talk with the agent, from the start or going on with a dialogue.

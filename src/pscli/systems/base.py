@@ -54,6 +54,11 @@ class Question:
     speaker: str
     key: str = ""
 
+    @property
+    def shown(self) -> list[Photo]:
+        """Photos that the others have sent."""
+        return [photo for r in self.responses if r.speaker != self.speaker for photo in r.photos]
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -104,6 +109,11 @@ class System(nn.Module):
     def build(cls, config: ModelConfig, load: Load) -> Self:
         """A system with its pre-trained parts, or those of an agent."""
         raise NotImplementedError
+
+    @property
+    def eyes(self) -> Perceptron | None:
+        """What sees the photos of a dialogue, if anything does."""
+        return getattr(self, "perceptron", None)
 
     def parts(self) -> dict[str, Part]:
         """Parts by name, which is also that of their subfolder in an agent's folder."""

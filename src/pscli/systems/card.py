@@ -26,13 +26,15 @@ def card(config: Config, scores: Mapping[str, float] | None = None) -> str:
     try:
         data: Any = named(config.dataset)
         licence, citation = str(data.licence), str(data.citation)
+        shows = getattr(data, "shows", "")
     except PscliError:  # someone's own dataset, which is not here
-        licence, citation = "unknown", "unknown"
+        licence, citation, shows = "unknown", "unknown", ""
     m, t = config.model, config.train
     uses = find("system", config.system).uses
     parts = {"LLM" if name == "llm" else name: getattr(m, name) for name in uses}
+    ids = (id for name, id in LICENCES.items() if licence.startswith(name))
     header = [
-        f"license: {LICENCES.get(licence, 'other')}",
+        f"license: {next(ids, 'other')}",
         "library_name: pscli",
         "tags: [dialogue, photo-sharing, multimodal, text-to-image]",
     ]
@@ -69,7 +71,9 @@ def card(config: Config, scores: Mapping[str, float] | None = None) -> str:
         lines.append("None were taken when it was saved.")
     lines += [
         "## Limits",
-        "- It knows what its dataset shows: other photos are answered with confidence and wrongly.",
+        f"- It knows what its dataset shows{f': {shows}' if shows else ''}. Answers about other "
+        "photos are guesses, however sure they sound; pscli flags photos that are unlike those of "
+        "its training, by `familiar.safetensors`.",
         "- What it draws is made up, however real it looks.",
         "- Scores on the split that chose an agent are kinder than those on a test split.",
     ]

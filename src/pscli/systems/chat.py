@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,7 @@ class Chat:
     Attributes:
         me: Who you are.
         seed, temperature, best_of: As of `Agent.respond`.
+        unlike: Photos so far that are unlike those that the agent was trained on.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class Chat:
     def go_on(self, dialogue: Dialogue, speaker: str | None = None) -> None:
         """Goes on with another dialogue. Args: speaker: As above."""
         self.dialogue = dialogue
+        self.unlike: list[Photo] = []
+        self._judged: list[Photo] = []  # each photo is flagged once
         speakers = [response.speaker for response in dialogue.responses]
         others = [name for name in speakers if name not in (speakers[0], speaker)]
         self.speaker = speaker or next(iter(others), "A" if speakers[:1] == ["B"] else "B")
@@ -72,13 +76,24 @@ class Chat:
         Raises:
             ConfigError: if nothing was said yet.
         """
+        responses = self.dialogue.responses
+        if not responses:
+            raise ConfigError("The dialogue is empty.", "Give it at least one turn.")
         how = self._drawing(self.seed) | {"temperature": self.temperature}
-        if tell is None or not self.dialogue.responses:
-            reply: Reply = self.agent.respond(self.dialogue, self.speaker, **how)
-        else:
-            question = Question(self.dialogue.responses, self.speaker, self.dialogue.id)
-            reply = self.agent.respond_all([question], tell=tell, **how)[0]
+        how |= {"tell": tell} if tell else {}
+        question = Question(responses, self.speaker, self.dialogue.id)
+        reply = self.flagged(self.agent.respond_all([question], **how)[0], question.shown)
         self.dialogue = self.dialogue.said(reply, self.speaker)
+        return reply
+
+    def flagged(self, reply: Reply, photos: Sequence[Photo]) -> Reply:
+        """A reply that tells of photos unlike those that the agent was trained on: see
+        `Agent.flagged`. Each photo is told of once in a talk."""
+        new = [p for p in photos if not any(p is judged for judged in self._judged)]
+        self._judged += new
+        if hasattr(self.agent, "flagged"):
+            reply = self.agent.flagged(reply, new)
+            self.unlike += reply.unlike
         return reply
 
     def redraw(self, caption: str | None = None) -> Photo:

@@ -14,6 +14,7 @@ from torch import Tensor
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load
 from pscli.components.noise import seeded
+from pscli.components.perceptron import Perceptron
 from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.schema import Photo
@@ -35,6 +36,11 @@ class Pipeline(System):
     @classmethod
     def build(cls, config: ModelConfig, load: Load) -> Self:
         return cls(load_captioner(config, load), load("llm"), load("generator"))
+
+    @property
+    def eyes(self) -> Perceptron | None:
+        """The captioner's; BLIP-2's own captioning model has none that could be asked."""
+        return getattr(self.captioner, "perceptron", None)
 
     def parts(self) -> dict[str, Part]:
         return {

@@ -14,7 +14,7 @@ from pscli.components.cache import Cache
 from pscli.components.hub import reachable
 from pscli.config import Config
 from pscli.datasets.base import load, named
-from pscli.dialogue.schema import Dialogue
+from pscli.dialogue.schema import Dialogue, Photo
 from pscli.dialogue.sequence import learnable
 from pscli.errors import ConfigError, DataError
 from pscli.metrics import extractor
@@ -29,6 +29,7 @@ from pscli.report.sheet import curves, sheet
 from pscli.runs import Run
 from pscli.systems.agent import Agent, build
 from pscli.systems.base import System
+from pscli.systems.honest import some_of
 from pscli.training.loop import train
 from pscli.training.schedules import worth
 from pscli.training.trackers import check
@@ -78,7 +79,7 @@ def run_training(
     cache = folder / "cache" / str(process.process_index)
     # Each process keeps what it makes of its own share of photos.
     system.cache = Cache(cache, config.train.cache_gb * 1e9 / process.num_processes)
-    evaluation = Evaluation(run, config, held_out)
+    evaluation = Evaluation(run, config, held_out, some_of(dialogues))
     with run.lock(process.process_index):
         history = train(system, dialogues, config, run, evaluation, resume=resume, tracker=tracker)
     process.wait_for_everyone()
@@ -114,10 +115,19 @@ class Evaluation:
     """Answers the dev split, scores it, draws a sheet, and keeps the best agent.
 
     All processes answer; the first one does the rest.
+
+    Args:
+        photos: Of training: the agent remembers what they are like.
     """
 
-    def __init__(self, run: Run, config: Config, dialogues: Sequence[Dialogue]) -> None:
-        self.run, self.config = run, config
+    def __init__(
+        self,
+        run: Run,
+        config: Config,
+        dialogues: Sequence[Dialogue],
+        photos: Sequence[Photo] = (),
+    ) -> None:
+        self.run, self.config, self.photos = run, config, photos
         self.work = instances(dialogues)
 
     def __call__(self, system: System, step: int) -> dict[str, float]:
@@ -140,6 +150,7 @@ class Evaluation:
         watched = next((m for m in config.train.monitor if m.removeprefix("-") in scores), "")
         before = max((worth(line, watched) for line in run.metrics), default=-math.inf)
         if worth(scores, watched) >= before or not run.agent.is_dir():
+            agent.acquaint(self.photos)
             agent.save_pretrained(run.agent, scores=scores)
         monitored = [name.removeprefix("-") for name in config.train.monitor]
         shown = [name for name in (*monitored, *SHOWN) if name in scores]
