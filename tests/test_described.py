@@ -256,8 +256,8 @@ def test_it_is_drawn_as_words(tmp_path: Path, folder: Path) -> None:
     with writing(tmp_path / "p", SETTINGS) as writer:
         predict(Sharer(0), instances([dialogue]), writer, lambda count: None)
     assert sheet([tmp_path / "p"], 1).width > 100
-    told = conversation(talk(GONE).responses, "B", ["Hi"])
-    other = conversation(talk(replace(GONE, caption="A cat")).responses, "B", ["Hi"])
+    told = conversation(talk(GONE).responses)
+    other = conversation(talk(replace(GONE, caption="A cat")).responses)
     assert told.tobytes() != other.tobytes()
 
 

@@ -30,8 +30,9 @@ from pscli.metrics.text import Text
 from pscli.photoworld.dataset import Photoworld
 from pscli.predictions.folder import FILE_NAME, Prediction, Settings, Side, read_predictions
 from pscli.report.columns import contents
+from pscli.report.curves import smoothed
 from pscli.report.page import embedded
-from pscli.report.page_curves import curves, smoothed
+from pscli.report.page_curves import curves
 from pscli.report.page_gallery import choose, figures, marks, thumbnail
 from pscli.report.page_tables import PAPER, headline, sections
 from pscli.report.page_tables import marks as drawn_marks
@@ -487,7 +488,7 @@ def test_curves_show_losses_and_every_dev_score() -> None:
     run("y", steps=3)
     found = curves({"x": [Path("x")], "y": [Path("y")]}, ["x", "y"])
     assert [f.name for f in found.figures] == ["loss", "BLEU-2", "FID"]
-    assert found.window == "1 or 5 steps"
+    assert found.window == "1 or 9 steps"
     for figure in found.figures:
         light, dark = (Image.open(io.BytesIO(data)) for data in (figure.light, figure.dark))
         assert light.size == dark.size

@@ -38,13 +38,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], str, str]]:
     """Context, speaker and reply of each conversation that is drawn."""
     found: list[tuple[list[str], str, str]] = []
-    whole = sheets.conversation
+    whole = sheets.exchange
 
-    def conversation(before: list[Response], speaker: str, reply: Any, gold: Any) -> Any:
-        found.append(([response.text for response in before], speaker, reply[0]))
-        return whole(before, speaker, reply, gold)
+    def exchange(before: list[Response], speaker: str, replies: Any, gold: Any) -> Any:
+        found.append(([response.text for response in before], speaker, replies[0][0][0]))
+        return whole(before, speaker, replies, gold)
 
-    monkeypatch.setattr(sheets, "conversation", conversation)
+    monkeypatch.setattr(sheets, "exchange", exchange)
     return found
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pscli.metrics.base import Metric
 
 FILES = {".htm", ".html", ".jpeg", ".jpg", ".pdf", ".svg"}  # endings that no folder means
-ROWS, CARDS = 4, 240
+ROWS, CARDS = 3, 240
 
 
 @app.command()
@@ -90,7 +90,7 @@ def report(
         judges = metrics(eyes, metric or [], device=device, clip=clip)
         _photos(named[0], out, judges, photos, kind or [], seed)
     elif out.suffix.lower() == ".png":
-        _picture(named, list(together), out, count or ROWS, kind or [], use or [])
+        _picture(named, list(together), out, count or ROWS, kind or [], use or [], metric or [])
     elif out.suffix.lower() in FILES:
         raise ConfigError(
             f"{out} is no name for a report.",
@@ -124,7 +124,7 @@ def _refuse_unwritable(out: Path) -> None:
 
 def _picture(
     folders: list[Path], together: list[str], out: Path, count: int, kinds: list[str],
-    use: list[str],
+    use: list[str], own: list[str],
 ) -> None:  # fmt: skip
     """Conversations of several systems, or the curves of a run, as a PNG."""
     from pscli.report.sheet import curves, sheet
@@ -137,7 +137,10 @@ def _picture(
     if runs:
         curves(runs[0], out)
     else:
-        write_png(out, sheet(folders, count, kinds, use))
+        console.quiet_libraries()
+        from pscli.metrics.score import metrics
+
+        write_png(out, sheet(folders, count, kinds, use, list(metrics(own=own).values())))
 
 
 def _photos(

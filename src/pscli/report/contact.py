@@ -15,10 +15,9 @@ from PIL import Image, ImageDraw
 from pscli.errors import DataError
 from pscli.metrics.base import Metric
 from pscli.predictions.folder import Prediction, open_photo
-from pscli.report.pictures import FADED, INK, PAPER, SCALE, fitting, font, wrapped
+from pscli.report.pictures import FADED, INK, PAPER, RIGHT, SCALE, WRONG, fitting, font, wrapped
 
 PHOTO, GAP, LINES = 128, 14, 3  # in units, as in `pictures`; lines of a caption
-RIGHT, WRONG = "#2e7d4f", "#c0392b"
 
 
 def contact_sheet(

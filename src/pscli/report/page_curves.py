@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pscli.report.columns import logged
-from pscli.report.pictures import CURVES
+from pscli.report.curves import CALM, CURVES, Points, draw, dress, points, window
 from pscli.runs import Run
 
 SHOWN = ("sharing F1", "answer accuracy", "photo faithfulness")  # of dev, beside what is watched
@@ -23,10 +22,6 @@ THEMES = {
 }
 SIZE = (4.2, 2.7)  # inches
 DPI = 150
-FEW = 40  # points of a curve that are drawn as points
-DECADES = 1e3  # from largest to smallest value, beyond which the scale is logarithmic
-
-Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -67,47 +62,25 @@ def curves(runs: Mapping[str, Sequence[Path]], order: Sequence[str]) -> Curves:
         name for some in runs.values() for run in some for name in (*Run(run).monitored, *SHOWN)
     )
     titles = CURVES | {name: f"{name} on dev".replace("$", r"\$") for name in dev}
-    windows = [_window(_points(log, "loss")) for some in lines.values() for log in some]
+    windows = [window(len(points(log, "loss"))) for some in lines.values() for log in some]
     figures = []
     for key, title in titles.items():
-        drawn = {n: [p for log in some if (p := _points(log, key))] for n, some in lines.items()}
-        values = [v for some in drawn.values() for points in some for _, v in points]
+        drawn = {n: [p for log in some if (p := points(log, key))] for n, some in lines.items()}
+        values = [v for some in drawn.values() for curve in some for _, v in curve]
         if any(values) or (values and key in dev):  # the pipeline's gradient from L^v is always 0
-            pictures = (_draw(drawn, order, title, theme, key in dev) for theme in THEMES.values())
-            light, dark = pictures
+            light, dark = (
+                _draw(drawn, order, title, theme, key in dev, key in CALM)
+                for theme in THEMES.values()
+            )
             figures.append(Figure(_file_name(key), _words(title), light, dark))
-    steps = " or ".join(str(window) for window in sorted(set(windows)))
+    steps = " or ".join(str(width) for width in sorted(set(windows)))
     return Curves(figures, f"{steps} steps")
 
 
-def _points(log: Sequence[Mapping[str, Any]], key: str) -> Points:
-    pairs = ((line["step"], line.get(key)) for line in log)
-    return [(s, float(v)) for s, v in pairs if isinstance(v, int | float) and math.isfinite(v)]
-
-
-def _window(points: Points) -> int:
-    """Points that are averaged: a twentieth of them, and odd, so that the mean is centred."""
-    return 1 if len(points) < FEW else len(points) // 40 * 2 + 1
-
-
-def smoothed(values: Sequence[float], window: int) -> list[float]:
-    """Means over `window` values around each; towards the ends over as many as lie on both sides.
-
-    Args:
-        window: Odd, >= 1.
-    """
-    half = window // 2
-    found = []
-    for i in range(len(values)):
-        reach = min(half, i, len(values) - 1 - i)
-        part = values[i - reach : i + reach + 1]
-        found.append(math.fsum(part) / len(part))
-    return found
-
-
 def _draw(
-    drawn: Mapping[str, Sequence[Points]], order: Sequence[str], title: str, theme: Any, dev: bool
-) -> bytes:
+    drawn: Mapping[str, Sequence[Points]], order: Sequence[str], title: str, theme: Any,
+    dev: bool, calm: bool,
+) -> bytes:  # fmt: skip
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Sheet
 
@@ -115,27 +88,11 @@ def _draw(
     sheet = Sheet(figsize=SIZE, layout="constrained", facecolor=paper)
     FigureCanvasAgg(sheet)  # no window system is asked for
     axes = sheet.add_subplot()
-    for number, points in _numbered(drawn, order):
+    for number, curve in _numbered(drawn, order):
         colour, stroke = colours[number % len(colours)], STROKES[number % len(STROKES)]
-        steps, values = zip(*points, strict=True)
-        few = dev or len(points) < FEW
-        if few:
-            axes.plot(steps, values, marker="o", markersize=4, color=colour, linestyle=stroke,
-                      linewidth=1, alpha=0.9)  # fmt: skip
-        else:
-            axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.22)
-            means = smoothed(values, _window(points))
-            axes.plot(steps, means, color=colour, linewidth=1.6, linestyle=stroke)
-    every = [v for some in drawn.values() for points in some for _, v in points]
-    if min(every) > 0 and max(every) / min(every) > DECADES:
-        axes.set_yscale("log")
+        draw(axes, curve, colour, stroke, dev, calm)
+    dress(axes, [curve for some in drawn.values() for curve in some], title, ink, faded, dev)
     axes.set_facecolor(paper)
-    axes.set_title(title, fontsize=10, color=ink, loc="left")
-    axes.set_xlabel("step", fontsize=8, color=faded)
-    axes.tick_params(labelsize=8, colors=faded, which="both", length=2)
-    axes.grid(alpha=0.25, color=faded, linewidth=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(faded)
     file = io.BytesIO()
     sheet.savefig(file, dpi=DPI, format="png", facecolor=paper, metadata={"Software": None})
     return file.getvalue()
@@ -145,8 +102,8 @@ def _numbered(
     drawn: Mapping[str, Sequence[Points]], order: Sequence[str]
 ) -> Iterator[tuple[int, Points]]:
     for name, some in drawn.items():
-        for points in some:
-            yield order.index(name), points
+        for curve in some:
+            yield order.index(name), curve
 
 
 def _words(title: str) -> str:

@@ -14,7 +14,7 @@ from pscli.dialogue.schema import Dialogue, Photo, Truth
 from pscli.metrics.base import Metric
 from pscli.metrics.score import Valued
 from pscli.predictions.folder import Prediction
-from pscli.report.sheet import context_of, parts_of
+from pscli.report.sheet import context_of, parts_of, sharing
 
 PICKS = {
     "random": "drawn at random",
@@ -88,18 +88,13 @@ def marks(values: Valued, metrics: Mapping[str, Metric]) -> dict[str, Marks]:
         metrics: Of those with a `marks` {field: label}, the fields of an instance's value that
             are true or false are shown under the label.
     """
-    found: dict[str, Marks] = {p.id: _shared(p) for p in values.predictions}
+    found: dict[str, Marks] = {p.id: list(sharing(p).items()) for p in values.predictions}
     for name, metric in metrics.items():
         labels: Mapping[str, str] = getattr(metric, "marks", {})
         for p, value in zip(values.predictions, values.columns[name], strict=True):
             told = [(label, getattr(value, field, None)) for field, label in labels.items()]
             found[p.id] += [(label, right) for label, right in told if isinstance(right, bool)]
     return found
-
-
-def _shared(p: Prediction) -> Marks:
-    sent, due = p.prediction.shares, p.reference.shares
-    return [("photo sent" if sent else "no photo", sent == due)] if sent or due else []
 
 
 def figures(predictions: Sequence[Prediction], found: Mapping[str, Marks]) -> dict[str, float]:

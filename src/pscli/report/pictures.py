@@ -1,30 +1,26 @@
-"""Drawings: conversations as chat bubbles, contact sheets of them, and curves of a training run."""
+"""Drawings: conversations as chat bubbles, and sheets of them."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from pscli.dialogue.schema import Photo, Response
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 SCALE = 2  # pixels to a unit; all lengths below are in units
-WIDTH = 380  # of a conversation
+WIDTH = 330  # of what was said before
 MARGIN = 14
 PADDING = 11
-PHOTO = 150  # side of a photo
-TEXT = 230  # longest line
+PHOTO, BEFORE = 150, 100  # sides of a photo, in a reply and before it
+TEXT, REPLY = 230, 172  # longest lines, likewise the other way round
 GAP = 7
 RADIUS = 14
-SHOWN = 4  # last messages of a context that are always shown
+SHOWN = 3  # last messages of a context that are always shown
 
 PAPER = "#faf6f0"
 INK = "#33302c"
@@ -32,22 +28,33 @@ FADED = "#8d867d"
 BUBBLES = ("#ffe3c7", "#d5e8f3")  # of who spoke first, and of the other one
 REPLIES = ("#d9713c", "#2f7ba6")  # the same, for what an agent answers
 GOLD, ON_GOLD = "#e6e2dc", "#6f6961"
+RIGHT, WRONG = "#2e7d4f", "#c0392b"
 
 Parts = Sequence[str | Photo]
+Marks = Mapping[str, bool]  # what is right and what is wrong, by the word for it
 
 
-def conversation(
-    context: Sequence[Response], speaker: str, reply: Parts, gold: Parts | None = None
-) -> Image.Image:
-    """A chat: the context, an agent's reply in a stronger colour, and in grey what was really said.
-
-    Of a long context the last messages are shown, and those with photos.
+def exchange(
+    context: Sequence[Response],
+    speaker: str,
+    replies: Sequence[tuple[Parts, Marks]],
+    gold: Parts,
+) -> list[Image.Image]:
+    """What was said before, each system's reply with its marks below it, and what was really said.
 
     Args:
         speaker: Who replies.
-        reply: Texts and photos; a caption is printed below its photo.
+        replies: Texts and photos; a caption is printed below its photo.
     """
     order = list(dict.fromkeys([r.speaker for r in context] + [speaker]))
+    strong = REPLIES[order.index(speaker) % 2]
+    answers = [_answer(_bubble(r, strong, "#ffffff", captions=True), m) for r, m in replies]
+    return [conversation(context), *answers, _answer(_bubble(gold, GOLD, ON_GOLD), {})]
+
+
+def conversation(context: Sequence[Response]) -> Image.Image:
+    """A chat: its last messages, and of those before them what has a photo."""
+    order = list(dict.fromkeys(r.speaker for r in context))
     rows: list[_Row] = []
     skipped = 0
     for number, response in enumerate(context):
@@ -58,13 +65,38 @@ def conversation(
             rows.append(_Row(_skipped(skipped), 0.5))
             skipped = 0
         side = order.index(response.speaker) % 2
-        rows.append(_Row(_bubble(response.parts, BUBBLES[side], INK), side))
-    side = order.index(speaker) % 2
-    rows.append(_Row(_bubble(reply, REPLIES[side], "#ffffff", captions=True), side))
-    if gold is not None:
-        rows.append(_Row(_bubble(gold, GOLD, ON_GOLD), side))
-    height = sum(row.image.height for row in rows) + GAP * SCALE * (len(rows) - 1)
-    card = Image.new("RGB", (WIDTH * SCALE, height + 2 * MARGIN * SCALE), PAPER)
+        rows.append(_Row(_bubble(response.parts, BUBBLES[side], INK, BEFORE, TEXT), side))
+    return _stacked(rows, WIDTH)
+
+
+def _answer(bubble: Image.Image, marks: Marks) -> Image.Image:
+    """A reply, and below it what is right (✓) and wrong (✗) about it."""
+    told = [
+        _lines(f"{'✓' if right else '✗'} {word}", font(11), RIGHT if right else WRONG)
+        for word, right in marks.items()
+    ]
+    width = REPLY + 2 * PADDING
+    rows = [_Row(bubble, 0), *(_Row(line, 0) for line in _in_lines(told, width * SCALE))]
+    return _stacked(rows, width + 2 * MARGIN)
+
+
+def _in_lines(pictures: Sequence[Image.Image], width: int) -> list[Image.Image]:
+    """Pictures of one height beside each other, in as few lines as hold them."""
+    lines: list[Image.Image] = []
+    left = width + 1
+    for picture in pictures:
+        if left + picture.width > width:
+            lines.append(Image.new("RGBA", (width, picture.height), PAPER))
+            left = 0
+        lines[-1].paste(picture, (left, 0), picture)
+        left += picture.width + GAP * SCALE
+    return lines
+
+
+def _stacked(rows: Sequence[_Row], width: int) -> Image.Image:
+    """Pictures below each other. Args: width: Of the whole, in units."""
+    height = sum(row.image.height for row in rows) + GAP * SCALE * max(0, len(rows) - 1)
+    card = Image.new("RGB", (width * SCALE, height + 2 * MARGIN * SCALE), PAPER)
     top = MARGIN * SCALE
     for row in rows:
         room = card.width - 2 * MARGIN * SCALE - row.image.width
@@ -102,7 +134,7 @@ def contact_sheet(
         draw.rectangle((0, top, sheet.width, top + rule - 1), fill=GOLD)
         left, top = 0, top + rule
         for picture, width in zip(row, widths, strict=True):
-            sheet.paste(picture, (left, top))
+            sheet.paste(picture, (left, top + height - picture.height))  # beside the last message
             left += width
         top += height
     if legend:
@@ -119,18 +151,21 @@ class _Row:
     side: float
 
 
-def _bubble(parts: Parts, fill: str, ink: str, captions: bool = False) -> Image.Image:
+def _bubble(
+    parts: Parts, fill: str, ink: str, photo: int = PHOTO, width: int = REPLY,
+    captions: bool = False,
+) -> Image.Image:  # fmt: skip
     blocks: list[Image.Image] = []
     for part in parts:
         if isinstance(part, str):
-            blocks.append(_lines(part, font(13), ink))
+            blocks.append(_lines(part, font(13), ink, width))
             continue
         if part.missing:
-            blocks.append(_lines(f"[{part.caption}]", font(10, "Oblique"), ink))
+            blocks.append(_lines(f"[{part.caption}]", font(10, "Oblique"), ink, width))
             continue
-        blocks.append(_rounded_photo(part.open()))
+        blocks.append(_rounded_photo(part.open(), photo))
         if captions and part.caption:
-            blocks.append(_lines(part.caption, font(10, "Oblique"), ink, PHOTO + 40))
+            blocks.append(_lines(part.caption, font(10, "Oblique"), ink, width))
     if not blocks:
         blocks.append(_lines("(nothing)", font(13, "Oblique"), ink))
     gap, padding = GAP * SCALE, PADDING * SCALE
@@ -149,8 +184,8 @@ def _skipped(count: int) -> Image.Image:
     return _lines(f"⋯ {count} message{'s' * (count > 1)} ⋯", font(10), FADED)
 
 
-def _rounded_photo(photo: Image.Image) -> Image.Image:
-    scaled = fitting(photo, PHOTO * SCALE)
+def _rounded_photo(photo: Image.Image, side: int) -> Image.Image:
+    scaled = fitting(photo, side * SCALE)
     scaled.putalpha(_rounded(scaled.size, 8 * SCALE))
     return scaled
 
@@ -210,55 +245,3 @@ def font(size: int, style: str = "") -> ImageFont.FreeTypeFont:
     name = f"DejaVuSans{f'-{style}' if style else ''}.ttf"
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
     return ImageFont.truetype(str(path), size * SCALE)
-
-
-# What a run's metrics.jsonl holds, and how it is shown.
-CURVES = {
-    "loss": "loss  $L$ (Eq. 13)",
-    "text": "text loss  $L^t$ (Eq. 2)",
-    "image": "image loss  $L^v$ (Eq. 12)",
-    "tau": r"temperature  $\tau$",
-    "grad_llm_from_image": r"gradient norm of the LLM from $L^v$",
-}
-
-
-def loss_figure(metrics: Sequence[dict[str, Any]], dev: Sequence[str] = ()) -> Figure:
-    """Curves of a training run over its steps; those that it did not log are left out.
-
-    Args:
-        metrics: Lines of metrics.jsonl; each has a `step`.
-        dev: Names of scores to draw beside `CURVES`.
-    """
-    from matplotlib.figure import Figure
-
-    titles = CURVES | {name: f"{name} on dev" for name in dev}
-    curves = {
-        key: [
-            (line["step"], line[key]) for line in metrics if isinstance(line.get(key), int | float)
-        ]
-        for key in titles
-    }
-    drawn = {key: points for key, points in curves.items() if points}
-    columns = min(3 if len(drawn) <= 6 else 4, max(1, len(drawn)))
-    count = math.ceil(len(drawn) / columns)
-    figure = Figure(figsize=(4 * columns, 2.6 * max(1, count)), layout="constrained")
-    for number, (key, points) in enumerate(drawn.items(), start=1):
-        axes = figure.add_subplot(count, columns, number)
-        steps, values = zip(*points, strict=True)
-        marker = "o" if len(points) < 30 else ""
-        axes.plot(steps, values, color=REPLIES[1], linewidth=1.2, marker=marker, markersize=3)
-        axes.set_title(titles[key], fontsize=10, color=INK)
-        axes.set_xlabel("step", fontsize=8, color=FADED)
-        axes.tick_params(labelsize=8, colors=FADED)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def loss_plot(metrics: Sequence[dict[str, Any]], path: Path, dev: Sequence[str] = ()) -> None:
-    """Saves `loss_figure` as a picture."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    figure = loss_figure(metrics, dev)
-    FigureCanvasAgg(figure)  # no window system is asked for
-    figure.savefig(path, dpi=150, facecolor="white")

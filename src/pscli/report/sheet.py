@@ -12,26 +12,36 @@ from pscli import console
 from pscli.datasets.base import load, named
 from pscli.dialogue.schema import Dialogue, Photo, Response
 from pscli.errors import DataError, PscliError
+from pscli.metrics.base import Metric
 from pscli.predictions.folder import Prediction, Side, open_photo, read_predictions
 from pscli.predictions.settings import Settings, read_settings
 from pscli.registry import TABLES
 from pscli.report.columns import logged, names, refuse_unknown
-from pscli.report.pictures import Parts, contact_sheet, conversation, loss_plot
+from pscli.report.contact import verdicts
+from pscli.report.curves import loss_plot
+from pscli.report.pictures import Parts, contact_sheet, exchange
 from pscli.runs import Run
 
 IN_TURN = ("share", "look", "vary", "recall", "chat")  # instance types, as they are shown
-LEGEND = "Strong colours: the agent's reply, and the caption it draws from. Grey: what was said."
+BEFORE, AFTER = "before", "what was said"  # columns beside those of the systems
+LEGEND = "Strong colours: replies, with the captions they draw from. Grey: what was really said."
 
 
 def sheet(
-    folders: Sequence[Path], count: int, kinds: Sequence[str] = (), use: Collection[str] = ()
+    folders: Sequence[Path],
+    count: int,
+    kinds: Sequence[str] = (),
+    use: Collection[str] = (),
+    judges: Sequence[Metric] = (),
 ) -> Image.Image:
-    """A row for each of `count` instances of different dialogues, a column for each folder.
+    """A row for each of `count` instances of different dialogues: what was said before, the reply
+    of each folder with what is right and wrong about it, and what was really said.
 
     Args:
         folders: Predictions of several systems for the same instances.
         kinds: Instance types to show; all in turn by default.
         use: Datasets `module:object` that a folder may name; a file does not choose code to run.
+        judges: Metrics whose `marks` are shown, beside whether a photo is sent as one is due.
 
     Raises:
         DataError: if there are no predictions, or none that all folders share.
@@ -48,16 +58,23 @@ def sheet(
             "Generate them from the same split.",
         )
     dialogues = dialogues_behind(settings, use) if settings else {}
+    marks = [verdicts([system[id] for id in chosen], judges) for system in systems]
     rows = []
-    for id in chosen:
+    for number, id in enumerate(chosen):
         before, speaker = context_of(dialogues, id)
-        rows.append(
-            [
-                conversation(before, speaker, parts_of(p.prediction, id), parts_of(p.reference, id))
-                for p in (system[id] for system in systems)
-            ]
-        )
-    return contact_sheet(rows, names(folders), LEGEND)
+        replies = [
+            (parts_of(system[id].prediction, id), sharing(system[id]) | found[number])
+            for system, found in zip(systems, marks, strict=True)
+        ]
+        gold = parts_of(systems[0][id].reference, id)
+        rows.append(exchange(before, speaker, replies, gold))
+    return contact_sheet(rows, [BEFORE, *names(folders), AFTER], LEGEND)
+
+
+def sharing(p: Prediction) -> dict[str, bool]:
+    """Whether a photo is sent as one is due; nothing where neither is."""
+    sent, due = p.prediction.shares, p.reference.shares
+    return {"photo sent" if sent else "no photo": sent == due} if sent or due else {}
 
 
 def choose(
