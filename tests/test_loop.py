@@ -458,13 +458,20 @@ def test_photos_that_nobody_can_see_are_counted(tmp_path: Path) -> None:
     assert not any("described" in line for line in lines)
 
 
+def test_the_generator_may_learn_at_a_rate_of_its_own(tmp_path: Path) -> None:
+    """By hand: half of both rates in the first step, and as much of weight decay."""
+    system, lines = trained(tmp_path, settings=config(generator_lr=0.02))
+    assert system.weights == pytest.approx([1.95 - 0.05, 3 * (1 - 0.01 * 0.5) - 0.01], abs=1e-6)
+    assert steps(lines)[0]["lr"] == pytest.approx(0.05)
+
+
 def test_moments_of_eight_bits_need_bitsandbytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
 
     def eight(parameters: list[Any], **options: float) -> torch.optim.Optimizer:
-        made.extend([len(parameters), options])
+        made.extend([sum(len(group["params"]) for group in parameters), options])
         return torch.optim.AdamW(parameters, **options)
 
     theirs = SimpleNamespace(AdamW8bit=eight)

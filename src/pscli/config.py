@@ -109,6 +109,7 @@ class TrainConfig:
     """How to train. The defaults are §3.1.2 of Guo et al. (2024), where it speaks.
 
     Args:
+        generator_lr: Rate of the generator; None for that of all else.
         monitor: Names of dev scores, with "-" before those of which less is better; training
             stops when none improves. The best agent by the first is kept.
         extractor: What sees the photos for the dev scores.
@@ -122,6 +123,7 @@ class TrainConfig:
     """
 
     lr: float = within(5e-5, 0.0, 10.0)  # §3.1.2
+    generator_lr: float | None = within(None, 0.0, 10.0)  # paper: lr, as for all else
     weight_decay: float = within(0.01, 0.0, 10.0)  # §3.1.2
     beta2: float = within(0.999, 0.0, 0.999_999)  # of AdamW; β₁ is 0.9
     batch: int = within(32, 1, 1 << 20)  # §3.1.2; in packed dialogues, not in single responses

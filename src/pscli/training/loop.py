@@ -121,7 +121,7 @@ def train(
             epoch = step / per_epoch
             tau = temperature(epoch, t.tau_start, t.tau_end, t.tau_epochs)
             for group in optimizer.param_groups:
-                group["lr"] = t.lr * rate(step, t.warmup, steps, t.decay)
+                group["lr"] = group["peak"] * rate(step, t.warmup, steps, t.decay)
 
             began = time.monotonic()
             rows = batch_of(len(sequences), t.batch, step, config.seed)
@@ -232,10 +232,16 @@ def optimizer_of(system: nn.Module, t: TrainConfig) -> torch.optim.Optimizer:
                 "Install it with `pip install bitsandbytes`, or train with "
                 "--set train.optimizer=adamw, which takes four times its memory.",
             ) from error
-    trained = [p for p in system.parameters() if p.requires_grad]
+    drawing = {id(p) for p in getattr(system, "generator", nn.Module()).parameters()}
+    groups: dict[float, list[nn.Parameter]] = {}  # by rate
+    for weight in system.parameters():
+        slow = id(weight) in drawing and t.generator_lr is not None
+        if weight.requires_grad:
+            groups.setdefault(t.generator_lr if slow else t.lr, []).append(weight)
     optimizer: torch.optim.Optimizer = kind(
-        trained, lr=t.lr, weight_decay=t.weight_decay, betas=(0.9, t.beta2)
-    )
+        [{"params": some, "peak": peak} for peak, some in groups.items()],
+        lr=t.lr, weight_decay=t.weight_decay, betas=(0.9, t.beta2),
+    )  # fmt: skip
     return optimizer
 
 
