@@ -47,7 +47,7 @@ def table(found: Found, what: str, bridges: Sequence[str]) -> str:
 
 def plot(found: Found, path: Path) -> None:
     """A row for each family; points of one τ stand side by side, so that no bar hides another."""
-    figure = Figure(figsize=(12, 6.6), layout="constrained")
+    figure = Figure(figsize=(13, 6.6), layout="constrained")
     titles = {
         "cosine": "cosine of E[g] with the exact gradient",
         "single": "mean cosine of one sample's g",
@@ -67,7 +67,7 @@ def plot(found: Found, path: Path) -> None:
             axes.set(xscale="log")
             axes.grid(alpha=0.25)
         row[2].set_yscale("log")
-        row[2].legend(fontsize=8, loc="lower left")
+        row[2].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     for axes, title in zip(rows[0], titles.values(), strict=True):
         axes.set_title(title, fontsize=11)
     for axes in rows[1]:
