@@ -36,8 +36,8 @@ from pscli.predictions.folder import FILE_NAME, Settings
 from pscli.runs import Run
 
 COMMANDS = [
-    "fetch", "stats", "inspect", "plan", "train-e2e", "train-pipeline", "generate", "chat", "score",
-    "report", "doctor", "foundations",
+    "fetch", "stats", "inspect", "plan", "train-e2e", "train-pipeline", "generate", "chat", "demo",
+    "score", "report", "doctor", "foundations",
 ]  # fmt: skip
 
 

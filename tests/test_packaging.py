@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import pscli
+from pscli.predictions.generate import read_dialogue
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "pscli"
@@ -50,6 +52,29 @@ def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> 
         "photoworld/weights/extractor/model.safetensors",
     ):
         assert f"pscli/{name}" in names
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_shows_its_conversation(wheel: Path, tmp_path: Path) -> None:
+    """Outside a checkout, from nothing but what the wheel holds."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "pscli", "demo", "--out", "kept"],
+        cwd=elsewhere, env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "in blue" in done.stdout
+    assert len(read_dialogue(elsewhere / "kept" / "dialog.json").turns) > 4
+    where = "import pscli; print(pscli.__file__)"
+    home = subprocess.run(
+        [sys.executable, "-c", where], cwd=elsewhere, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+    )  # fmt: skip
+    assert Path(home.stdout.strip()).is_relative_to(tmp_path / "site")
 
 
 def test_the_wheel_is_small(wheel: Path) -> None:

@@ -97,6 +97,7 @@ TABLES: dict[str, dict[str, str]] = {
         "photoworld-uvit": "pscli.photoworld.members:uvit",
     },
     "agent": {"bundled": "pscli.photoworld.shipped:agent"},
+    "conversation": {"showcase": "pscli.photoworld.showcase:dialogue"},
     "foundations": {"photoworld": "pscli.photoworld.foundations.build:build_all"},
 }
 

@@ -10,9 +10,9 @@ from typing import Any
 from pscli import console
 from pscli.chat import pictures
 from pscli.chat.saved import files_of, listed, save
-from pscli.chat.screen import Screen, show_notes, show_reply
+from pscli.chat.screen import Screen, named, show_notes, show_reply, told
 from pscli.chat.typing import Lines, path_of, paths
-from pscli.dialogue.schema import Photo, Reply, Turn
+from pscli.dialogue.schema import Photo, Reply
 from pscli.errors import ConfigError, DataError, PscliError
 from pscli.predictions.generate import read_dialogue, save_photos
 from pscli.systems.chat import Chat
@@ -66,7 +66,7 @@ class Talk:
         """
         while True:
             try:
-                prompt = f"{_name(self.chat.me)}{' [photo]' if self._shown else ''}: "
+                prompt = f"{named(self.chat.me)}{' [photo]' if self._shown else ''}: "
                 if not self.take(lines.read(prompt)):
                     return
             except EOFError:
@@ -106,7 +106,7 @@ class Talk:
 
     def answer(self) -> None:
         """Lets the agent answer, and shows it. Stopped, it has said what it had said by then."""
-        screen = Screen(_name(self.chat.speaker))
+        screen = Screen(named(self.chat.speaker))
         try:
             reply = self.chat.answer(screen.tell if self._streams else None)
         except KeyboardInterrupt:
@@ -209,7 +209,7 @@ class Talk:
 
     def greet(self) -> None:
         """Says who is who."""
-        console.note(f"You are {_name(self.chat.me)}, {_name(self.chat.speaker)} is the agent.")
+        console.note(f"You are {named(self.chat.me)}, {named(self.chat.speaker)} is the agent.")
         if self._waits():
             console.note("It is the agent's turn: Enter lets it speak.")
 
@@ -219,13 +219,7 @@ class Talk:
         if len(turns) > count:
             console.note(f"… {len(turns) - count} turns before …")
         for turn in turns[-count:]:
-            self._line(_told(turn))
-
-
-def _told(turn: Turn) -> str:
-    """A turn in one line."""
-    photo = f"[photo] {turn.photo.caption or ''}".strip() if turn.photo else ""
-    return f"{_name(turn.speaker)}: {' '.join(f'{turn.text} {photo}'.split())}"
+            self._line(told(turn))
 
 
 def _number(name: str, text: str) -> int:
@@ -233,11 +227,6 @@ def _number(name: str, text: str) -> int:
     if not text.isdecimal() or len(text) > 18:
         raise ConfigError(f"{name} is '{text}'.", f"Expected a number, such as {name} 7.")
     return int(text)
-
-
-def _name(speaker: str) -> str:
-    """A speaker's name in a prompt: one line of plain characters."""
-    return console.plain(" ".join(speaker.split()))
 
 
 def completions(line: str) -> list[str]:

@@ -7,13 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rich.align import Align
 from rich.cells import cell_len
+from rich.panel import Panel
 from rich.text import Text
 
 from pscli import console
 from pscli.chat.pictures import show
 from pscli.dialogue.reply import Caption
-from pscli.dialogue.schema import Photo, Reply
+from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
+
+ROW = 72  # columns of a conversation
+BORDERS = ("dark_orange", "steel_blue")  # of what an agent says, as in a sheet of conversations
 
 
 def show_reply(
@@ -42,6 +47,46 @@ def show_notes(reply: Reply) -> None:
         console.note("The agent has nothing to say.")
     for note in reply.notes:
         console.note(f"Note: {note}")
+
+
+def show_turns(dialogue: Dialogue, turns: Sequence[Turn], answer: bool = False) -> None:
+    """Prints turns of a dialogue: as bubbles in a terminal, and else in plain lines.
+
+    Args:
+        answer: Whether they are an agent's.
+    """
+    speakers = list(dict.fromkeys(turn.speaker for turn in dialogue.turns))
+    for turn in turns:
+        if not console.stdout.is_terminal:
+            console.result(told(turn))
+            continue
+        side = speakers.index(turn.speaker) % 2
+        for words in filter(None, (turn.text, turn.photo and turn.photo.caption)):
+            console.show(_bubble(turn.speaker, words, side, answer))
+        if turn.photo:
+            show(turn.photo.open())
+
+
+def _bubble(speaker: str, words: str, side: int, answer: bool) -> Align:
+    """Words in a frame, of the first speaker on the left and of the other one on the right."""
+    text = Text(console.plain(words))
+    title = Text(console.plain(speaker), "bold")
+    row = min(ROW, console.width())
+    width = min(4 * row // 5, max(cell_len(text.plain), cell_len(title.plain) + 2) + 4)
+    panel = Panel(text, title=title, title_align="left", width=width)
+    panel.border_style = BORDERS[side] if answer else "dim"
+    return Align(panel, "right" if side else "left", width=row)
+
+
+def told(turn: Turn) -> str:
+    """A turn in one line."""
+    photo = f"[photo] {turn.photo.caption or ''}".strip() if turn.photo else ""
+    return f"{named(turn.speaker)}: {' '.join(f'{turn.text} {photo}'.split())}"
+
+
+def named(speaker: str) -> str:
+    """A speaker's name in a prompt: one line of plain characters."""
+    return console.plain(" ".join(speaker.split()))
 
 
 class Screen:

@@ -2,8 +2,8 @@
 
 # isort: off
 from pscli.cli.app import app, main
-from pscli.cli import data, inspect, caption, plan, train, generate, chat, score, report, push
-from pscli.cli import doctor, foundations
+from pscli.cli import data, inspect, caption, plan, train, generate, chat, demo, score
+from pscli.cli import report, push, doctor, foundations
 
 # isort: on
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "caption",
     "chat",
     "data",
+    "demo",
     "doctor",
     "foundations",
     "generate",
