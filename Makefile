@@ -16,7 +16,7 @@ MODULES ?= all
 BRIDGES ?= none dvtm dvtm-word vtm soft
 NOISE ?= runs/bridge-noise
 
-.PHONY: demo results paper-table attribution ladder linearisations categories ablation bridge-noise test floors mutants foundations clean
+.PHONY: demo results paper-table attribution ladder linearisations categories ablation bridge-noise test floors docs mutants foundations clean
 
 demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten minutes on two cores
 	$(BIN)/pscli train-e2e --dataset photoworld --preset demo --run $(DEMO)/e2e --overwrite
@@ -26,7 +26,7 @@ demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten
 	$(BIN)/pscli score $(DEMO)/preds/e2e $(DEMO)/preds/pipeline
 	$(BIN)/pscli report $(DEMO)/preds/e2e $(DEMO)/preds/pipeline --out $(DEMO)/conversations.png
 
-results: $(VENV)/installed  ## the table of the README: both systems, three seeds; resumes where it stopped
+results: $(VENV)/installed  ## the table of an epoch (docs/results.md): both systems, three seeds; resumes where it stopped
 	$(BIN)/python benchmarks/paper_table.py photoworld --out $(RESULTS) --preset tiny --seeds $(SEEDS) --count $(COUNT)
 
 paper-table: $(VENV)/installed  ## the paper's protocol on DATASET: train, generate, score, report; resumes where it stopped
@@ -70,6 +70,10 @@ floors: $(VENV)/installed  ## the tests with the lowest versions that pyproject.
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)
 	$(BIN)/uv pip install --quiet --python $(FLOORS) --resolution lowest-direct -e '.[dev]'
 	OMP_NUM_THREADS=1 $(FLOORS)/bin/python -m pytest -n 2
+
+docs: $(VENV)/installed  ## the site, into site/: these pages and the docstrings, without a warning
+	$(BIN)/pip install --quiet -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 mutants: $(VENV)/installed  ## faults that the tests let through, into docs/mutants.md (hours for all)
 	$(BIN)/pip install --quiet mutmut==3.8.1
