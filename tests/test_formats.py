@@ -351,6 +351,16 @@ def test_a_huge_context_is_read_in_seconds(tmp_path: Path) -> None:
     assert time.process_time() - began < 10
 
 
+def test_a_photo_of_our_own_form_may_be_the_file_itself() -> None:
+    turns = [{"speaker": "A", "photo": {"path": DATA_URL, "caption": "Red."}}]
+    (photo,) = Dialogue.from_json({"turns": turns}, Path()).photos
+    assert photo.caption == "Red." and photo.open().getpixel((0, 0)) == (255, 0, 0)
+    assert isinstance(photo.source, Encoded) and photo.source.address == DATA_URL
+    with pytest.raises(DataError, match="turn 0: a data: address is not in base64"):
+        Dialogue.from_json({"turns": [{"speaker": "A", "photo": "data:x,y"}]}, Path())
+
+
+
 @settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_json_value_is_a_dialogue_or_a_data_error(tmp_path: Path, data: Any) -> None:

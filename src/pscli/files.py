@@ -28,20 +28,27 @@ if TYPE_CHECKING:
 def read_json(path: Path) -> Any:
     """The JSON value in a file. Raises DataError with line and column if it is broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.", "Check the path.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}.", "Expected a JSON file.") from error
+    return parse_json(text, str(path))
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """The JSON value in a text. Raises DataError with line and column if it is broken."""
+    try:
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
+            f"{where} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
             "Mend the file and try again.",
         ) from error
-    except ValueError as error:  # an integer of thousands of digits
-        raise DataError(f"{path} cannot be read: {error}.", "Expected JSON.") from error
+    except ValueError as error:  # an integer of thousands of digits, or bytes of another encoding
+        raise DataError(f"{where} cannot be read: {error}.", "Expected JSON.") from error
     except RecursionError as error:
-        raise DataError(f"{path} is nested too deeply.", "Expected a dialogue.") from error
+        raise DataError(f"{where} is nested too deeply.", "Expected a dialogue.") from error
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
+from pscli.dialogue.pixels import Encoded
 from pscli.dialogue.schema import Dialogue, Photo
 from pscli.errors import DataError
 from pscli.files import replacing, write_json
@@ -44,15 +45,20 @@ def _kept(photo: Photo, folder: Path) -> str:
 
 
 def listed(dialogue: Dialogue, drawn: list[Path]) -> list[dict[str, object]]:
-    """The turns of a dialogue in our JSON form, with whole paths of photos.
+    """The turns of a dialogue in our JSON form, with whole paths of photos, or what they hold.
 
     Args:
-        drawn: Files of those photos, in order, that are in memory alone.
+        drawn: Files of those photos, in order, that were drawn.
     """
     left = iter(drawn)
-    files = (p.source if isinstance(p.source, Path) else next(left) for p in dialogue.photos)
-    pairs = dialogue.to_json(str(file.absolute()) for file in files)
-    turns: list[dict[str, object]] = pairs["turns"]
+
+    def name(photo: Photo) -> str:
+        if isinstance(photo.source, Encoded):
+            return photo.source.address
+        file = photo.source if isinstance(photo.source, Path) else next(left)
+        return str(file.absolute())
+
+    turns: list[dict[str, object]] = dialogue.to_json(map(name, dialogue.photos))["turns"]
     return turns
 
 

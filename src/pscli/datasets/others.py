@@ -22,7 +22,6 @@ is OpenAI's; an address may be a `data:` address, which holds the file itself.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,11 +29,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pscli.datasets.records import Dropped, KnownPhoto, digest, url_of
-from pscli.dialogue.pixels import Encoded
+from pscli.dialogue.pixels import MAX_BYTES, Encoded
 from pscli.dialogue.schema import Dialogue, Photo, Turn, label
 from pscli.errors import DataError
 
-MAX_BYTES = 1 << 25  # of a photo in a data: address
 SPEAKERS = ("user", "assistant")  # roles that speak to each other
 Find = Callable[[Any], Photo]  # the photo of a path or address
 _CONVERT = (
@@ -165,11 +163,8 @@ def _photo(address: Any, photos: Path, at: str) -> Photo:
         _refuse(at, "a photo has neither a path nor an address")
     scheme = address.partition(":")[0].lower()
     if scheme == "data":
-        head, _, data = address.partition(",")
         try:
-            if not head.lower().endswith(";base64") or len(data) > MAX_BYTES * 4 // 3:
-                raise ValueError
-            return Photo(Encoded(base64.b64decode(data, validate=True)))
+            return Photo(Encoded.at(address, MAX_BYTES))
         except ValueError:
             _refuse(at, f"a data: address is not in base64, or holds more than {MAX_BYTES:,} bytes")
     if scheme in ("http", "https"):

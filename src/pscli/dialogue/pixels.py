@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import threading
 import warnings
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pscli.errors import DataError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image, Transpose
 
 MAX_PIXELS = 64_000_000  # larger photos are refused before they are decoded
+MAX_BYTES = 1 << 25  # of a photo in a data: address
 # Photos, and no format that is a program (EPS, PS, PDF, WMF) or that nobody sends.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SUFFIXES = (
@@ -60,6 +62,23 @@ class Encoded:
     """An image file in memory, such as that of a `data:` address."""
 
     data: bytes = field(repr=False)
+
+    @classmethod
+    def at(cls, address: str, limit: int = MAX_BYTES) -> Self:
+        """The file in a `data:` address. Raises ValueError if it is not in base64, or too large."""
+        head, _, data = address.partition(",")
+        if not head.lower().endswith(";base64") or len(data) > limit * 4 // 3:
+            raise ValueError("not in base64, or too large")
+        return cls(base64.b64decode(data, validate=True))
+
+    @property
+    def address(self) -> str:
+        """The `data:` address that holds the file. Raises DataError if it is no image."""
+        from PIL import Image
+
+        with decoding("in memory"), Image.open(BytesIO(self.data), formats=formats()) as image:
+            kind = image.get_format_mimetype()
+        return f"data:{kind};base64,{base64.b64encode(self.data).decode()}"
 
     def draw(self) -> Image:
         return read(BytesIO(self.data), "in memory")

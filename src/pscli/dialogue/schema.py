@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pscli.dialogue.pixels import FORMATS as FORMATS
 from pscli.dialogue.pixels import MAX_PIXELS as MAX_PIXELS
-from pscli.dialogue.pixels import as_seen, decoding, read
+from pscli.dialogue.pixels import Encoded, as_seen, decoding, read
 from pscli.errors import DataError
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class Dialogue:
         return replace(self, turns=(*turns, Turn(name, text)) if text else tuple(turns))
 
     def to_json(self, photo_names: Iterator[str]) -> dict[str, Any]:
-        """Our JSON form. Args: photo_names: a relative file name for each photo, in order."""
+        """Our JSON form. Args: photo_names: a file name or address for each photo, in order."""
         turns = []
         for turn in self.turns:
             pairs: dict[str, Any] = {"speaker": turn.speaker, "text": turn.text}
@@ -241,7 +241,8 @@ class Dialogue:
 
         Args:
             pairs: `{"id": …, "turns": [{"speaker": "A", "text": "…", "photo": …}, …]}`; a photo
-                is a path or `{"path": …, "caption": …}`, relative to `folder`.
+                is a path or `{"path": …, "caption": …}`, relative to `folder`, or a `data:`
+                address, which holds the file itself.
             where: Name of the file and record, for error messages.
 
         Raises:
@@ -326,7 +327,14 @@ def _photo(value: Any, folder: Path, at: str) -> Photo | None:
     caption = value.get("caption") if isinstance(value, dict) else None
     if not isinstance(path, str) or not isinstance(caption, str | None):
         raise DataError(f"{at}: the photo is not a path.", 'Expected "photo": "dog.jpg".')
-    return Photo(folder / path, caption)
+    if path[:5].lower() != "data:":
+        return Photo(folder / path, caption)
+    try:
+        return Photo(Encoded.at(path), caption)
+    except ValueError as error:
+        raise DataError(
+            f"{at}: a data: address is not in base64, or holds too much.", "Name a file."
+        ) from error
 
 
 @dataclass(frozen=True)
