@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,66 +19,18 @@ from pscli.chat.saved import save
 from pscli.chat.typing import path_of
 from pscli.cli import app
 from pscli.dialogue.reply import Caption
-from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
+from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.errors import ConfigError, DataError
 from pscli.photoworld.shipped import AGENT
 from pscli.predictions.generate import read_dialogue
 from pscli.systems.agent import Agent
-from pscli.systems.base import Question
 from pscli.systems.chat import Chat
+from standin import Fake
 from terminal import Terminal, plain
 
 EVIL = "\x1b]0;owned\x07\x9b2J\u202e"
 PROTOCOL = pictures.protocol
 LONG = "one fish two fish red fish blue fish black fish blue fish old fish new fish"
-
-
-class Fake:
-    """Says what it heard, and draws what it is asked for: `draw a red dog`."""
-
-    def __init__(self) -> None:
-        self.drawn: list[tuple[str, tuple[str, int], int]] = []
-        self.tries: list[int] = []
-
-    def chat(self, dialogue: Dialogue | None = None, speaker: str | None = None) -> Chat:
-        return Chat(self, dialogue, speaker)
-
-    def respond(self, dialogue: Dialogue, speaker: str | None = None, **how: Any) -> Reply:
-        if not dialogue.responses:
-            raise ConfigError("The dialogue is empty.", "Give it at least one turn.")
-        return self.respond_all([Question(dialogue.responses, speaker or "B")], **how)[0]
-
-    def respond_all(self, questions: Sequence[Question], **how: Any) -> list[Reply]:
-        tell = how.get("tell") or (lambda part: None)
-        heard = questions[0].responses[-1].turns[-1]
-        text = f"I heard {heard.text}" if heard.text else "I see a photo"
-        for n, word in enumerate(text.split(" ")):
-            tell(f" {word}" if n else word)
-            if heard.text.startswith("slow"):
-                time.sleep(0.2)
-        parts: list[str | Photo] = [text]
-        if heard.text.startswith("draw"):
-            tell(Caption(heard.text[5:]))
-            if "forever" in heard.text:
-                time.sleep(60)
-            parts += self.draw(
-                [heard.text[5:]], [("", 1)], seed=how["seed"], best_of=how.get("best_of", 1)
-            )
-        return [Reply(tuple(parts), text)]
-
-    def draw(
-        self,
-        captions: Sequence[str],
-        keys: Sequence[tuple[str, int]],
-        *,
-        seed: int = 0,
-        best_of: int = 1,
-    ) -> list[Photo]:
-        self.tries.append(best_of)
-        self.drawn.append((captions[0], keys[0], seed))
-        image = Image.new("RGB", (8, 8), ["red", "green", "blue"][seed % 3])
-        image.paste("white", (0, 0, 4, 4))
-        return [Photo(image, captions[0])]
 
 
 @pytest.fixture(autouse=True)
@@ -155,6 +106,19 @@ def test_a_photo_is_drawn_anew_with_other_noise_or_another_caption() -> None:
     assert [p.caption for p in chat.dialogue.photos] == ["a blue boat"]
     assert chat.dialogue.photos[0].open().tobytes() != first.open().tobytes()
     assert chat.dialogue.turns[1].text == "I heard draw a red dog"
+
+
+def test_captions_may_be_looked_at_and_changed_before_they_are_drawn() -> None:
+    agent = Fake()
+    chat = agent.chat()
+    chat.add("draw a red dog")
+    told: list[Any] = []
+    reply, captions = chat.preview(told.append)
+    assert reply.parts == ("I heard draw a red dog",) and captions == ["a red dog"]
+    assert told[-1] == Caption("a red dog")
+    assert agent.drawn == [] and len(chat.dialogue.turns) == 1
+    assert chat.answer(captions=["a blue boat"]).captions == ["a blue boat"]
+    assert [p.caption for p in chat.dialogue.photos] == ["a blue boat"]
 
 
 def test_drawings_are_chosen_from_as_many_as_were_asked_for(fake: Fake) -> None:

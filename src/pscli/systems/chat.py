@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pscli.dialogue.reply import Tell
+from pscli.dialogue.reply import Caption, Tell
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
 from pscli.errors import ConfigError
 from pscli.systems.base import Question
@@ -70,21 +70,48 @@ class Chat:
         turn = Turn(self.me, text, photo)
         self.dialogue = replace(self.dialogue, turns=(*self.dialogue.turns, turn))
 
-    def answer(self, tell: Tell | None = None) -> Reply:
+    def answer(self, tell: Tell | None = None, captions: Sequence[str] | None = None) -> Reply:
         """What the agent says next.
+
+        Args:
+            captions: Of the photos that it is to send, in place of its own.
 
         Raises:
             ConfigError: if nothing was said yet.
         """
+        reply = self._reply(tell, captions)
+        reply = self.flagged(reply, self._question.shown)
+        self.dialogue = self.dialogue.said(reply, self.speaker)
+        return reply
+
+    def preview(self, tell: Tell | None = None) -> tuple[Reply, list[str]]:
+        """The words that the agent would say next, and the captions of the photos with them.
+
+        Nothing is drawn or remembered; `answer(captions=…)` does both.
+        """
+        captions: list[str] = []
+
+        def hear(part: str | Caption) -> None:
+            if isinstance(part, Caption):
+                captions.append(part.words)
+            if tell:
+                tell(part)
+
+        return self._reply(hear, []), captions
+
+    @property
+    def _question(self) -> Question:
+        """What is to be answered now."""
         responses = self.dialogue.responses
         if not responses:
             raise ConfigError("The dialogue is empty.", "Give it at least one turn.")
+        return Question(responses, self.speaker, self.dialogue.id)
+
+    def _reply(self, tell: Tell | None, captions: Sequence[str] | None) -> Reply:
         how = self._drawing(self.seed) | {"temperature": self.temperature}
         how |= {"tell": tell} if tell else {}
-        question = Question(responses, self.speaker, self.dialogue.id)
-        reply = self.flagged(self.agent.respond_all([question], **how)[0], question.shown)
-        self.dialogue = self.dialogue.said(reply, self.speaker)
-        return reply
+        how |= {} if captions is None else {"captions": [captions]}
+        return self.agent.respond_all([self._question], **how)[0]
 
     def flagged(self, reply: Reply, photos: Sequence[Photo]) -> Reply:
         """A reply that tells of photos unlike those that the agent was trained on: see
