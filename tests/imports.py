@@ -27,6 +27,7 @@ LAYERS = [  # from the ground up; a module imports its own layer and those below
     ["report"],
     ["training"],
     ["chat"],
+    ["serve"],
     ["cli"],
 ]
 GUEST = "photoworld"  # imports whatever it needs, and is named by strings of the registry alone

@@ -26,7 +26,7 @@ PROJECT = PYPROJECT["project"]
 NEEDED = [Requirement(line) for line in PROJECT["dependencies"]]
 DEVELOPERS = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
 EXTRAS = PROJECT["optional-dependencies"]
-OPTIONAL = EXTRAS["features"] + EXTRAS["chat"]
+OPTIONAL = EXTRAS["features"] + EXTRAS["chat"] + EXTRAS["web"]
 PARTNER = "torchvision"  # torch-fidelity imports it; its floor is the one that fits torch's
 PROMISED = "datasets"  # for users of hub datasets; our readers need nothing of it
 

@@ -2,8 +2,8 @@
 
 # isort: off
 from pscli.cli.app import app, main
-from pscli.cli import data, inspect, caption, plan, train, generate, chat, demo, score
-from pscli.cli import report, push, doctor, foundations
+from pscli.cli import data, inspect, caption, plan, train, generate, chat, demo
+from pscli.cli import serve, score, report, push, doctor, foundations
 
 # isort: on
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "push",
     "report",
     "score",
+    "serve",
     "train",
 ]
