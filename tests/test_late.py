@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from pscli.cli.app import loading
 from pscli.components.late import Late
 from pscli.components.noise import seeded
 from pscli.config import changed
@@ -80,16 +82,38 @@ def test_an_agent_that_speaks_first_draws_the_same_and_tells_of_faults_then(tmp_
         broken.system.draw(["A red car."], [seeded(3)])
 
 
+def test_the_collector_rests_while_libraries_load() -> None:
+    seen = []
+
+    def fails() -> None:
+        with loading():
+            seen.append(gc.isenabled())
+            raise CheckpointError("no")
+
+    with pytest.raises(CheckpointError):
+        fails()
+    assert seen == [False]
+    assert gc.isenabled() and gc.get_freeze_count() > 0
+    gc.unfreeze()
+
+
 @bundled
 def test_words_need_nothing_that_draws(tmp_path: Path) -> None:
     """Most of the seconds before the first word were those of libraries that it does not need."""
     (tmp_path / "talk.json").write_text('{"turns": [{"speaker": "A", "text": "Hi!"}]}')
     code = """if True:
-        import sys
+        import gc, sys
         from pscli.cli import app
         app(["generate", "--context", "talk.json"], standalone_mode=False)
-        heavy = ("diffusers", "bitsandbytes", "peft", "scipy.stats", "torch._inductor.compile_fx")
-        sys.exit([name for name in heavy if name in sys.modules] or 0)
+        assert gc.isenabled() and gc.get_freeze_count() > 100_000
+        unseen = ("clip", "siglip", "blip_2.processing_blip_2")
+        heavy = (
+            "diffusers", "bitsandbytes", "peft", "scipy.stats", "torch._inductor.compile_fx",
+            "matplotlib", "datasets", "sacrebleu", "nltk", "torch_fidelity", "sklearn",
+            *(f"transformers.models.{name}" for name in unseen),
+        )
+        ours = [f"pscli.{n}" for n in ("training", "metrics", "report", "fetch", "plan")]
+        sys.exit([name for name in (*heavy, *ours) if name in sys.modules] or 0)
     """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True

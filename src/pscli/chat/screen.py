@@ -61,8 +61,9 @@ def show_turns(dialogue: Dialogue, turns: Sequence[Turn], answer: bool = False) 
             console.result(told(turn))
             continue
         side = speakers.index(turn.speaker) % 2
-        for words in filter(None, (turn.text, turn.photo and turn.photo.caption)):
-            console.show(_bubble(turn.speaker, words, side, answer))
+        for words in (turn.text, turn.photo.caption if turn.photo else None):
+            if words:
+                console.show(_bubble(turn.speaker, words, side, answer))
         if turn.photo:
             show(turn.photo.open())
 

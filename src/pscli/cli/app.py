@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -64,6 +67,21 @@ def main() -> None:
     """The `pscli` program."""
     console.fit_streams()
     app(prog_name="pscli")
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """To be around what loads the libraries and an agent, where somebody waits for its first word.
+
+    Nothing of what they make is garbage, but the collector would look through all of it, more than
+    half a million objects, again and again: a quarter of the time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _version(wanted: bool) -> None:

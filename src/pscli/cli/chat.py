@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, Dtype, UseParts, app
+from pscli.cli.app import Device, Dtype, UseParts, app, loading
 
 
 @app.command()
@@ -52,17 +52,18 @@ def chat(
     console.quiet_libraries()
     if agent is None:
         console.note("Using the bundled agent; --agent names another.")
-    from pscli.chat.commands import Talk, completions
-    from pscli.chat.pictures import protocol
-    from pscli.chat.typing import Lines
-    from pscli.predictions.generate import read_dialogue
-    from pscli.systems.agent import Agent
+    with loading():
+        from pscli.chat.commands import Talk, completions
+        from pscli.chat.pictures import protocol
+        from pscli.chat.typing import Lines
+        from pscli.predictions.generate import read_dialogue
+        from pscli.systems.agent import Agent
 
-    lines = Lines(completions)
-    dialogue = read_dialogue(context) if context else None
-    loaded = Agent.from_pretrained(
-        agent, device=device, dtype=dtype, use=use or [], words_first=True
-    )
+        lines = Lines(completions)
+        dialogue = read_dialogue(context) if context else None
+        loaded = Agent.from_pretrained(
+            agent, device=device, dtype=dtype, use=use or [], words_first=True
+        )
     talking = loaded.chat(dialogue, speaker)
     talking.seed, talking.temperature = seed, temperature
     streams = lines.terminal and not as_json

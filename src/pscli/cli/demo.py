@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, app
+from pscli.cli.app import Device, app, loading
 from pscli.errors import DataError
 from pscli.registry import find
 
@@ -32,10 +32,12 @@ def demo(
     dialogue = find("conversation", "showcase")()
     show_turns(dialogue, dialogue.turns)
     began = time.perf_counter()
-    from pscli.chat.saved import save
-    from pscli.systems.agent import Agent
+    with loading():
+        from pscli.chat.saved import save
+        from pscli.systems.agent import Agent
 
-    reply = Agent.from_pretrained(device=device).respond(dialogue)
+        agent = Agent.from_pretrained(device=device)
+    reply = agent.respond(dialogue)
     said = dialogue.said(reply)
     show_turns(said, said.turns[len(dialogue.turns) :], answer=True)
     console.note(f"The last answer is the bundled agent's ({time.perf_counter() - began:.1f} s).")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, Dtype, Overwrite, UseParts, app
+from pscli.cli.app import Device, Dtype, Overwrite, UseParts, app, loading
 from pscli.cli.train import Preset, Set, configured, setting
 from pscli.config import Config, changed
 from pscli.errors import ConfigError, DataError
@@ -207,13 +207,15 @@ def _reply(
     best_of: int,
     as_json: bool,
 ) -> None:
-    from pscli.chat.saved import files_of, listed
-    from pscli.chat.screen import show_reply
-    from pscli.predictions.generate import read_dialogue, save_photos
+    with loading():
+        from pscli.chat.saved import files_of, listed
+        from pscli.chat.screen import show_reply
+        from pscli.predictions.generate import read_dialogue, save_photos
 
-    dialogue = read_dialogue(context)
+        dialogue = read_dialogue(context)
+        agent = load()
     how = {"seed": seed, "temperature": temperature, "best_of": best_of}
-    reply = load().respond(dialogue, speaker, **how)
+    reply = agent.respond(dialogue, speaker, **how)
     files = save_photos(reply, out)
     if as_json:
         pairs = {"text": reply.text, "captions": reply.captions, "photos": list(map(str, files))}

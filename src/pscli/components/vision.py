@@ -9,26 +9,20 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+import transformers
 from PIL.Image import Image
 from torch import Tensor, nn
-from transformers import (
-    AutoImageProcessor,
-    Blip2Config,
-    Blip2VisionModel,
-    CLIPVisionModel,
-    SiglipVisionModel,
-)
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME
 from transformers.utils.hub import cached_file
 
 from pscli.components.weights import DTYPES, fill, some, whole
 
-TOWERS = {
-    "blip_2_vision_model": Blip2VisionModel,
-    "clip": CLIPVisionModel,
-    "clip_vision_model": CLIPVisionModel,
-    "siglip": SiglipVisionModel,
-    "siglip_vision_model": SiglipVisionModel,
+TOWERS = {  # names in transformers, which loads a family when it is asked for
+    "blip_2_vision_model": "Blip2VisionModel",
+    "clip": "CLIPVisionModel",
+    "clip_vision_model": "CLIPVisionModel",
+    "siglip": "SiglipVisionModel",
+    "siglip_vision_model": "SiglipVisionModel",
 }
 
 
@@ -60,7 +54,7 @@ class Pixels:
         )  # fmt: skip
         if found is None:
             return None
-        processor = AutoImageProcessor.from_pretrained(
+        processor = transformers.AutoImageProcessor.from_pretrained(
             str(place), revision=revision, trust_remote_code=False
         )
         return cls(0, processor)
@@ -95,12 +89,12 @@ def tower(place: str | Path, *, dtype: str = "float32", **where: Any) -> nn.Modu
     family = config_of(place, where.get("revision")).get("model_type")
     vision: Any
     if family == "blip-2":
-        config: Any = Blip2Config.from_pretrained(str(place), **where)
-        vision = Blip2VisionModel(config.vision_config)
+        config: Any = transformers.Blip2Config.from_pretrained(str(place), **where)
+        vision = transformers.Blip2VisionModel(config.vision_config)
         fill(vision, some(place, ("vision_model.",), **where), "vision_model.")
         vision.to(DTYPES[dtype]).eval()
     elif family in TOWERS:
-        vision = whole(TOWERS[family], place, dtype=DTYPES[dtype], **where)
+        vision = whole(getattr(transformers, TOWERS[family]), place, dtype=DTYPES[dtype], **where)
     else:
         raise ValueError(f"it is a '{family}'; known: {', '.join(TOWERS)}.")
     model: nn.Module = vision

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from diffusers import (
     AutoencoderKL,
     DDPMScheduler,
@@ -190,7 +191,7 @@ def tower(pairs: dict[str, Any], dtype: str) -> Any:
     family = pairs.get("model_type", "")
     if family != "blip-2" and family not in TOWERS:
         raise ConfigError(f"A '{family}' is no vision model.", f"Known: {', '.join(TOWERS)}.")
-    kind: Any = TOWERS.get(family, TOWERS["blip_2_vision_model"])
+    kind: Any = getattr(transformers, TOWERS.get(family, "Blip2VisionModel"))
     config = kind.config_class(**pairs.get("vision_config", pairs))
     return kind(config).to(DTYPES[dtype])
 

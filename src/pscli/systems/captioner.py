@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
-from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load, loading, located
@@ -168,6 +167,8 @@ def load_captioner(config: ModelConfig, load: Load) -> Captioner | Blip2Captione
     with loading("captioner", place):
         at: dict[str, Any] = {"revision": named.revision}
         if config_of(place, named.revision).get("model_type") == "blip-2":
+            from transformers import Blip2ForConditionalGeneration, Blip2Processor
+
             processor = Blip2Processor.from_pretrained(place, trust_remote_code=False, **at)
             at |= {"variant": named.variant, "dtype": DTYPES[named.dtype]}
             model = whole(Blip2ForConditionalGeneration, place, **at)
