@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from pscli.dialogue.schema import Dialogue, Response, Turn
 from pscli.errors import DataError
 from pscli.files import append_line, write_json
 from pscli.photoworld.dataset import Photoworld
-from pscli.predictions.folder import FILE_NAME, Settings
+from pscli.predictions.folder import FILE_NAME, Prediction, Settings
 from pscli.report import sheet as sheets
 
 OWN = """
@@ -148,3 +150,29 @@ def test_curves_are_drawn_of_what_is_a_number_and_a_line_needs_its_step() -> Non
     append_line(Path("r/metrics.jsonl"), {"loss": 1.0})
     with pytest.raises(DataError, match=r"metrics.jsonl:3 has no step\. Delete the line"):
         sheets.curves(Path("r"), Path("x.png"))
+
+
+class Polite:
+    """Marks replies that thank."""
+
+    marks = {"polite": "polite tone"}  # noqa: RUF012
+
+    def values(self, predictions: Sequence[Prediction]) -> list[Any]:
+        return [SimpleNamespace(polite="thank" in p.prediction.text) for p in predictions]
+
+
+def test_every_reply_has_its_own_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"text": "Look", "captions": ["A dog."], "missing": 1}
+    bare = {"text": "thank you"}
+    for name, sides in {"a": (said, bare), "b": (said, said), "c": (bare, said)}.items():
+        line = {"id": "d/1", "reference": sides[0], "prediction": sides[1]}
+        append_line(Path(name) / FILE_NAME, line)
+    found: list[Any] = []
+    whole = sheets.exchange
+    monkeypatch.setattr(sheets, "exchange", lambda *args: found.append(args[2]) or whole(*args))
+    sheets.sheet([Path("a"), Path("b"), Path("c")], 1, judges=[Polite()])
+    assert [marks for _, marks in found[0]] == [
+        {"no photo": False, "polite tone": True},
+        {"photo sent": True, "polite tone": False},
+        {"photo sent": False, "polite tone": False},
+    ]

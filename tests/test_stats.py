@@ -16,7 +16,7 @@ from pscli.dialogue.schema import Dialogue, Photo, Truth, Turn
 from pscli.errors import ConfigError, DataError
 from pscli.fetch.dataset import Options, fetch
 from pscli.photoworld.dataset import Photoworld
-from pscli.report.survey import picture, table
+from pscli.report.survey import figure, picture, table
 
 DOG = Photo(Image.new("RGB", (4, 4), "brown"), "A dog.")
 
@@ -106,6 +106,17 @@ def test_the_picture_is_a_png(tmp_path: Path) -> None:
     picture(survey("x", {"train": [talk()], "dev": []}), tmp_path / "new" / "x.png")
     with Image.open(tmp_path / "new" / "x.png") as image:
         assert (image.format, image.size) == ("PNG", (1320, 840))
+
+
+def test_a_panel_is_drawn_of_what_there_is_with_ticks_at_whole_numbers() -> None:
+    bare = Dialogue((Turn("A", "x"), Turn("B", "y")))
+    (turns, photos) = figure(survey("x", {"train": [bare], "dev": [bare]})).axes
+    assert [a.get_xlabel() for a in (turns, photos)] == [
+        "turns of a dialogue", "photos of a dialogue"
+    ]  # fmt: skip
+    assert [line.get_xydata().tolist() for line in turns.lines] == [[[2, 100]], [[2, 100]]]
+    for axes in figure(survey("x", {"train": [talk()], "dev": []})).axes:
+        assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
 def test_rates_are_per_dialogue_and_nothing_is_divided_by_zero() -> None:

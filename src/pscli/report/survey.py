@@ -9,8 +9,10 @@ from pscli.datasets.stats import TENTHS, Spread, Stats, Survey, rounded
 from pscli.files import replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from matplotlib.figure import Figure
     from rich.table import Table
 
 
@@ -119,29 +121,44 @@ def _row(table: Table, *cells: str) -> None:
     table.add_row(*map(Text, cells))  # brackets are no markup
 
 
-def picture(survey: Survey, path: Path) -> None:
-    """Draws turns, photos per dialogue, where photos are shared and labels, as a PNG."""
+def figure(survey: Survey) -> Figure:
+    """Turns, photos and labels, and where photos are shared; what a dataset lacks has no panel."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    axes = figure.subplots(2, 2).flat
-    spreads = {
-        "turns of a dialogue": {name: s.turns.counts for name, s in survey.splits.items()},
-        "photos of a dialogue": {name: s.photos_in.counts for name, s in survey.splits.items()},
-        "where photos are shared (tenth of the dialogue)": {
-            name: dict(enumerate(s.where, start=1)) for name, s in survey.splits.items()
+    splits = survey.splits
+    panels: dict[tuple[str, str], dict[str, Mapping[int, int]]] = {
+        ("turns of a dialogue", "% of dialogues"): {n: s.turns.counts for n, s in splits.items()},
+        ("photos of a dialogue", "% of dialogues"): {
+            n: s.photos_in.counts for n, s in splits.items()
         },
-        "object labels of a photo": {name: s.labels.counts for name, s in survey.splits.items()},
+        ("tenth of the dialogue in which a photo is shared", "% of photos"): {
+            n: dict(enumerate(s.where, start=1)) for n, s in splits.items()
+        },
+        ("object labels of a photo", "% of photos"): {
+            n: s.labels.counts for n, s in splits.items()
+        },
     }
-    for ax, (title, counts) in zip(axes, spreads.items(), strict=True):
+    drawn = {names: p for names, p in panels.items() if any(any(c.values()) for c in p.values())}
+    rows = max(1, -(-len(drawn) // 2))
+    result = Figure(figsize=(11, 3.5 * rows), layout="constrained")
+    for number, ((title, unit), counts) in enumerate(drawn.items(), start=1):
+        axes = result.add_subplot(rows, 2, number)
         for split, values in counts.items():
-            whole = sum(values.values())
-            if whole:
+            if whole := sum(values.values()):
                 heights = [100 * n / whole for n in values.values()]
-                ax.plot(list(values), heights, marker=".", label=split.replace("$", r"\$"))
-        ax.set(title=title, ylabel="%", ylim=(0, None))
-        if ax.lines:
-            ax.legend(frameon=False)
-    figure.suptitle(survey.name)
+                axes.plot(list(values), heights, marker="o", markersize=4,
+                          label=split.replace("$", r"\$"))  # fmt: skip
+        axes.set(xlabel=title, ylabel=unit, ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
+        axes.grid(alpha=0.25, linewidth=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    result.suptitle(survey.name.replace("$", r"\$"))
+    return result
+
+
+def picture(survey: Survey, path: Path) -> None:
+    """Draws `figure` as a PNG."""
     with replacing(path) as file:
-        figure.savefig(file, dpi=120, format="png")
+        figure(survey).savefig(file, dpi=120, format="png")
