@@ -360,7 +360,6 @@ def test_a_photo_of_our_own_form_may_be_the_file_itself() -> None:
         Dialogue.from_json({"turns": [{"speaker": "A", "photo": "data:x,y"}]}, Path())
 
 
-
 @settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_json_value_is_a_dialogue_or_a_data_error(tmp_path: Path, data: Any) -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import urllib.request
 import venv
 from pathlib import Path
 
@@ -74,3 +75,24 @@ def test_it_talks(installed: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "examples" / "kites.png", tmp_path)
     said = run(installed, tmp_path, "chat", "kites.png", stdin="How many kites can you see?\n")
     assert said.strip()
+
+
+def test_it_shows_its_showcase(installed: Path, tmp_path: Path) -> None:
+    said = run(installed, tmp_path, "demo", "--out", "talk")
+    assert "blue" in said
+    assert (tmp_path / "talk" / "dialog.json").is_file()
+
+
+def test_it_serves(installed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    command, kept = [installed, "serve", "--port", "0"], {"HOME": str(tmp_path)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | kept
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+                          env=environment) as process:  # fmt: skip
+        assert process.stdout
+        address = process.stdout.readline().strip()
+        try:
+            with urllib.request.urlopen(f"{address.rstrip('/')}/v1/models", timeout=300) as answer:
+                assert json.load(answer)["data"]
+        finally:
+            process.terminate()
