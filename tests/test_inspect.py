@@ -105,7 +105,7 @@ def test_doctor_looks_at_this_machine(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PSCLI_DATA", str(tmp_path / "there" / "data"))
     (tmp_path / "runs").write_text("no folder")
     found = {x["name"]: x for x in json.loads(run("doctor", "--no-hub", "--json").stdout)}
-    assert found["pscli"]["what"] == "0.1.0"
+    assert found["pscli"]["what"] == pscli.__version__
     assert "hub" not in found
     assert "not there yet" in found["datasets"]["what"] and not found["datasets"]["advice"]
     assert found["runs"]["advice"] == "runs cannot be written."
