@@ -96,9 +96,9 @@ def test_no_bubble_controls_the_terminal(
 
     monkeypatch.setattr(console, "stdout", Console(force_terminal=True, width=60, no_color=True))
     evil: Any = "\x1b]0;owned\x07\u202e[red]"
-    turns = (Turn(evil, f"Hi {evil}" * 9),)
+    turns = (Turn(evil, f"Hi [blue]{evil}" * 9),)
     show_turns(Dialogue(turns), turns)
     out = capsys.readouterr().out
-    assert "[red]" in out and "owned" in out
+    assert "[red]" in out and "[blue]" in out and "owned" in out
     assert "\x1b]" not in out and "\x07" not in out and "\u202e" not in out
     assert max(map(cell_len, plain(out).splitlines())) <= 60
