@@ -102,6 +102,11 @@ class Visitor:
         data = [self.values[id] for id in event["inputs"]]
         return self.send(event, data)
 
+    def says(self, text: str) -> str:
+        """Says something, and returns the HTML that is shown when it was answered."""
+        self.use("on_send", Message=text)
+        return self.use("on_answer")
+
     def send(self, event: Any, data: list[Any]) -> str:
         """Sends just this, whatever it is."""
         body = {"data": data, "fn_index": event["id"], "session_hash": self.name}

@@ -168,17 +168,23 @@ def test_nothing_lets_the_agent_speak_where_it_is_its_turn() -> None:
 def test_what_was_stopped_was_said_and_what_comes_later_was_not() -> None:
     begun = talk()
 
-    async def stopped() -> None:
+    async def stopped(aside: bool) -> None:
         begun.say("slow and steady wins the race", "")
-        answers = begun.answer(begun.sides[0])
+        answers = begun.until_stopped(begun.answer(begun.sides[0]))
         await anext(answers)
         await anext(answers)
+        if aside:  # by another event, while the next word is awaited
+            asyncio.get_running_loop().call_later(0.05, begun.stop)
+            assert [live async for live in answers] == []
         await answers.aclose()
 
-    asyncio.run(stopped())
+    asyncio.run(stopped(False))
     assert said(begun)[1:] == [("B", "I heard", None)]
+    asyncio.run(stopped(True))
+    assert len(said(begun)) == 4
+    assert "I heard".startswith(said(begun)[3][1])  # it had to wait for the first one
     answer(begun, "Hi")
-    assert [text for _, text, _ in said(begun)][2:] == ["Hi", "I heard Hi"]
+    assert [text for _, text, _ in said(begun)][4:] == ["Hi", "I heard Hi"]
 
 
 def test_what_is_taken_back_is_forgotten() -> None:
@@ -303,13 +309,13 @@ def picture_in_memory() -> Any:
 
 def test_a_visitor_talks(client: Client) -> None:
     zoe = Visitor(client, "zoe")
-    page = zoe.use("on_send", Message=f"draw {ATTACK}")
+    page = zoe.says(f"draw {ATTACK}")
     assert "<img src=x" not in page and "I heard draw &lt;img src=x" in page
     name = re.findall(r'<img src="(kept/[0-9a-f]{32})"', page)[0]
     photo = client.ask(f"/{name}")
     assert photo.headers["content-type"] == "image/png" and photo.body[:4] == b"\x89PNG"
     assert client.ask(f"/{name[:-1]}x").status == 404
-    zoe.use("on_send", Message="draw a dog")
+    zoe.says("draw a dog")
     zoe.use("on_draw", Caption="a cat")
     assert zoe.values[zoe.part("Caption")] == "a cat"
     assert "There is nothing to answer" in zoe.use("on_send", Message=" ")
@@ -327,8 +333,8 @@ def test_a_visitor_talks(client: Client) -> None:
 
 def test_two_visitors_never_meet(client: Client) -> None:
     zoe, abe = Visitor(client, "zoe2"), Visitor(client, "abe2")
-    zoe.use("on_send", Message="my secret")
-    assert "secret" not in abe.use("on_send", Message="Hi")
+    zoe.says("my secret")
+    assert "secret" not in abe.says("Hi")
     assert "secret" not in abe.use("on_change")
     assert "secret" in zoe.use("on_change")
 
@@ -352,8 +358,8 @@ def test_whatever_is_sent_to_the_page_is_refused_or_harmless(client: Client) -> 
                 told = client.ask(f"/gradio_api/queue/data?session_hash=eve{number}").body
                 assert b"root:" not in told and b"Traceback" not in told
                 if number == photo and wrong:
-                    assert b"I heard" not in told
-    assert "I heard Ho" in Visitor(client, "adam").use("on_send", Message="Ho")
+                    assert b"alert" in told
+    assert "I heard Ho" in Visitor(client, "adam").says("Ho")
 
 
 @pytest.mark.parametrize("count", [6, pytest.param(50, marks=pytest.mark.slow)])
@@ -370,7 +376,7 @@ def test_many_visitors_at_once_and_nothing_is_written(
         visitor.__dict__ |= zoe.__dict__ | {"name": f"crowd{number}", "values": {**zoe.values}}
         event = visitor.event("on_send")
         visitor.values[event["inputs"][8]] = address(picture(size=(1000, 800)))
-        return visitor.use("on_send", Message=f"draw number {number}")
+        return visitor.says(f"draw number {number}")
 
     with ThreadPoolExecutor(count) as crowd:
         pages = list(crowd.map(visit, range(count)))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from importlib.resources import files
 from typing import Any
 
 import gradio as gr
 
+from pscli.errors import DataError
 from pscli.serve import limits, shown
 from pscli.serve.host import Hosts, log
 from pscli.serve.talks import Live, Side, Talk
@@ -33,10 +34,13 @@ data-most="{limits.MAX_BODY}"></label>"""
 def theme() -> Any:
     """Colours and the fonts of the reader's own system: none is fetched."""
     fonts = ["system-ui", "sans-serif"]
-    return gr.themes.Base(
+    base = gr.themes.Base(
         primary_hue="teal", neutral_hue="stone", radius_size="lg", font=fonts,
         font_mono=["ui-monospace", "monospace"],
     )  # fmt: skip
+    fill = {"button_primary_background_fill": "*primary_700"}  # white on it can be read
+    fill["button_primary_background_fill_hover"] = "*primary_800"
+    return base.set(**fill, **{f"{name}_dark": colour for name, colour in fill.items()})
 
 
 def web(name: str) -> str:
@@ -138,15 +142,14 @@ class Page:
             *self.columns, *self.talks, *self.lives, *self.captions, *self.draws, *self.rows,
         ]  # fmt: skip
         how: Any = {"outputs": self.all, "show_progress": "hidden", "api_visibility": "private"}
-        said = gr.on(
+        gr.on(
             [self.send.click, self.text.submit], self.on_send,
-            [*seats, *drawing, self.text, self.photo, self.asks], **how,
-        )  # fmt: skip
-        drawn = [
-            button.click(self._on_draw(number), [*seats, *drawing, self.captions[number]], **how)
-            for number, button in enumerate(self.draws)
-        ]
-        self.stop.click(self.on_stop, [self.talk], cancels=[said, *drawn], **how)
+            [*seats, *drawing, self.text, self.photo], **how,
+        ).then(self.on_answer, [self.talk, self.asks], **how)  # fmt: skip
+        for number, button in enumerate(self.draws):
+            boxed = [*seats, *drawing, self.captions[number]]
+            button.click(self._on_draw(number), boxed, **how)
+        self.stop.click(self.on_stop, [self.talk], api_visibility="private")
         boxes: list[Any] = seats[1:]
         gr.on([box.input for box in boxes], self.on_change, seats, **how)
         self.undo.click(self.on_undo, seats, **how)
@@ -173,28 +176,26 @@ class Page:
 
     async def on_send(
         self, talk: Talk | None, agent: Any, beside: Any, me: Any, seed: Any, best_of: Any,
-        temperature: Any, text: Any, photo: Any, asks: Any,
-    ) -> AsyncGenerator[dict[Any, Any], None]:  # fmt: skip
+        temperature: Any, text: Any, photo: Any,
+    ) -> dict[Any, Any]:  # fmt: skip
         try:
             talk = self._seated(talk, agent, beside, me)
             talk.set(seed, best_of, temperature)
             await asyncio.to_thread(talk.say, text, photo)
         except Exception as error:
-            yield self._told(error)
-            return
-        yield self._shown(talk) | {self.text: "", self.photo: ""}
-        sides = [side for side in talk.sides if side.due]
-        async with aclosing(self._answering(talk, sides, bool(asks))) as updates:
+            refused = {self.photo: ""} if isinstance(error, DataError) and photo else {}
+            return self._told(error) | refused
+        return self._shown(talk) | {self.text: "", self.photo: ""} | self._running(True)
+
+    async def on_answer(self, talk: Talk | None, asks: Any) -> AsyncGenerator[dict[Any, Any], None]:
+        """What follows where something was said."""
+        asked, talk = talk.asked if talk else [], talk or self._new()
+        talk.asked = []
+        async with aclosing(
+            self._while(talk, asked, lambda side: talk.answer(side, bool(asks)))
+        ) as updates:
             async for update in updates:
                 yield update
-
-    async def _answering(
-        self, talk: Talk, sides: list[Side], asks: bool
-    ) -> AsyncGenerator[dict[Any, Any], None]:
-        for side in sides:
-            async with aclosing(self._while(talk, side, talk.answer(side, asks))) as updates:
-                async for update in updates:
-                    yield update
 
     def _on_draw(self, number: int) -> Any:
         async def on_draw(
@@ -208,26 +209,36 @@ class Page:
             except Exception as error:
                 yield self._told(error)
                 return
-            async with aclosing(self._while(talk, side, talk.redraw(side, caption))) as updates:
+            async with aclosing(
+                self._while(talk, [side], lambda side: talk.redraw(side, caption))
+            ) as updates:
                 async for update in updates:
                     yield update
 
         return on_draw
 
     async def _while(
-        self, talk: Talk, side: Side, lives: AsyncGenerator[Live, None]
+        self, talk: Talk, sides: Sequence[Side], does: Callable[[Side], AsyncGenerator[Live, None]]
     ) -> AsyncGenerator[dict[Any, Any], None]:
-        """What is shown while an agent answers or draws, and after it."""
-        number, talk.busy = talk.sides.index(side), True
-        live, row = self.lives[number], self.rows[number]
-        yield {
-            live: shown.live(side, Live()), row: gr.update(visible=False), self.status: "",
-            **self._running(True),
-        }  # fmt: skip
+        """What is shown while agents answer or draw, one after another, and after it.
+
+        A browser may leave out all but the last of what comes at once, so all say that it runs.
+        """
+        if not sides:
+            yield {self.send: gr.skip()}
+            return
+        talk.busy, talk.stopped = True, False
         try:
-            async with aclosing(lives) as now:
-                async for moment in now:
-                    yield {live: shown.live(side, moment)}
+            for side in sides:
+                if talk.stopped:
+                    break
+                number = talk.sides.index(side)
+                live, hides = self.lives[number], {self.rows[number]: gr.update(visible=False)}
+                runs = self._running(True) | hides
+                yield self._shown(talk) | {live: shown.live(side, Live())} | runs
+                async with aclosing(talk.until_stopped(does(side))) as moments:
+                    async for moment in moments:
+                        yield {live: shown.live(side, moment)} | runs
             talk.busy = False
             yield self._shown(talk)
         except Exception as error:
@@ -236,8 +247,10 @@ class Page:
         finally:
             talk.busy = False
 
-    def on_stop(self, talk: Talk | None) -> dict[Any, Any]:
-        return self._shown(talk or self._new())
+    async def on_stop(self, talk: Talk | None) -> None:
+        """What runs stops, and then shows what was said."""
+        if talk:
+            talk.stop()
 
     def on_change(self, talk: Talk | None, *seats: Any) -> dict[Any, Any]:
         return self._done(lambda talk: None, talk, seats)

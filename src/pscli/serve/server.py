@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -114,5 +116,12 @@ def run(app: Any, sock: socket.socket) -> None:
         app, log_level="warning", access_log=False, server_header=False, ws="none",
         limit_concurrency=1000, timeout_keep_alive=30, timeout_graceful_shutdown=1,
     )  # fmt: skip
+    logging.getLogger("uvicorn.error").addFilter(_matters)
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[sock])
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    """Whether a line of the log tells of more than a page that was open at the end."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is not asyncio.CancelledError and "graceful" not in record.getMessage()

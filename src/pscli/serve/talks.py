@@ -66,11 +66,22 @@ class Live:
 
 @dataclass
 class Talk:
-    """What one visitor has said and heard. Nobody else reaches it, and no disk."""
+    """What one visitor has said and heard. Nobody else reaches it, and no disk.
+
+    Args:
+        sides: Agents that hear the same.
+        asked: Those that are to answer.
+        busy: Whether one of them does.
+        stopped: Whether it was told to stop.
+        saved: Files that are to be fetched.
+    """
 
     sides: list[Side] = field(default_factory=list)
+    asked: list[Side] = field(default_factory=list)
     busy: bool = False
+    stopped: bool = False
     saved: tuple[Kept, ...] = ()
+    _next: asyncio.Future[Live] | None = None
 
     def seat(self, hosts: Hosts, names: Sequence[str | None], me: str) -> None:
         """Sets agents side by side, and who speaks. A new one goes on where the first one is.
@@ -112,12 +123,14 @@ class Talk:
         if not words and photo is None:
             if not any(side.due for side in self.sides):
                 raise DataError("There is nothing to answer.", "Say something, or show a photo.")
+            self.asked = [side for side in self.sides if side.due]
             return
         for side in self.sides:
             bounded(side.chat.dialogue.said(Reply((words, *([photo] if photo else [])))))
         for side in self.sides:
             side.chat.add(words, photo)
             side.waiting = None
+        self.asked = [*self.sides]
 
     async def answer(
         self, side: Side, asks: bool = False, captions: Sequence[str] | None = None
@@ -145,6 +158,27 @@ class Talk:
             if not done and live.words:
                 stopped, kept = Reply((live.words.strip(),)), side.chat
                 kept.dialogue = kept.dialogue.said(stopped, kept.speaker)
+
+    def stop(self) -> None:
+        """Stops what an agent writes or draws."""
+        self.stopped = True
+        if self._next is not None:
+            self._next.cancel()
+
+    async def until_stopped(self, lives: AsyncGenerator[Live, None]) -> AsyncGenerator[Live, None]:
+        """What an agent writes, until `stop` is called."""
+        async with aclosing(lives):
+            while not self.stopped:
+                self._next = asyncio.ensure_future(anext(lives))
+                try:
+                    live = await self._next
+                except StopAsyncIteration:
+                    return
+                except asyncio.CancelledError:
+                    if self.stopped:
+                        return
+                    raise  # the visitor is gone
+                yield live
 
     async def _answered(self, side: Side, value: Reply | tuple[Reply, list[str]]) -> None:
         reply, side.waiting = (value, None) if isinstance(value, Reply) else value
