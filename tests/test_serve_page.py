@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import http.client
 import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -452,6 +454,32 @@ def test_without_gradio_the_line_that_installs_it_is_said(
     done = serve()
     assert done.exit_code == 2 and "pip install 'pscli[web]'" in done.stderr
     assert command.HINT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_it_ends_at_once_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    """Also while somebody has the page open."""
+    code = (
+        "from pscli.serve.server import *; from standin import Fake\n"
+        "with listen('127.0.0.1', 0) as sock, serving({'one': Fake()}) as app:\n"
+        "    print(sock.getsockname()[1], flush=True); run(app, sock)"
+    )
+    paths = [str(Path(__file__).parent), *sys.path]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(paths)},
+    )  # fmt: skip
+    assert process.stdout
+    client = Client(int(process.stdout.readline()))
+    assert client.complete("Hi").status == 200
+    line = http.client.HTTPConnection("127.0.0.1", client.port, timeout=60)
+    line.request("GET", "/gradio_api/heartbeat/x")
+    line.getresponse().read(10)
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert list(tmp_path.glob("pscli-serve-*")) == []
 
 
 def test_no_other_command_loads_what_serves() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -109,7 +110,7 @@ def address(sock: socket.socket, token: str | None) -> str:
 
 
 def run(app: Any, sock: socket.socket) -> None:
-    """Answers until Ctrl-C."""
+    """Answers until Ctrl-C, or until the process is told to end."""
     import uvicorn
 
     config = uvicorn.Config(
@@ -117,6 +118,7 @@ def run(app: Any, sock: socket.socket) -> None:
         limit_concurrency=1000, timeout_keep_alive=30, timeout_graceful_shutdown=1,
     )  # fmt: skip
     logging.getLogger("uvicorn.error").addFilter(_matters)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is open is closed then, too
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[sock])
 
