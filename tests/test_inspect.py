@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import pscli
 from hub import serving
 from pscli.cli import app
 from pscli.cli.doctor import EXTRAS
@@ -138,4 +139,4 @@ def test_extras_are_those_of_the_package() -> None:
     known = pairs["project"]["optional-dependencies"]
     named = {x: {re.split(r"[>=<; ]", package)[0] for package in known[x]} for x in EXTRAS}
     assert named == {name: set(packages) for name, (packages, _) in EXTRAS.items()}
-    assert set(known) - set(EXTRAS) == {"dev", "tokenizers"}
+    assert set(known) - set(EXTRAS) == {"dev", "docs", "tokenizers"}

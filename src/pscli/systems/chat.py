@@ -111,7 +111,8 @@ class Chat:
         how = self._drawing(self.seed) | {"temperature": self.temperature}
         how |= {"tell": tell} if tell else {}
         how |= {} if captions is None else {"captions": [captions]}
-        return self.agent.respond_all([self._question], **how)[0]
+        reply: Reply = self.agent.respond_all([self._question], **how)[0]
+        return reply
 
     def flagged(self, reply: Reply, photos: Sequence[Photo]) -> Reply:
         """A reply that tells of photos unlike those that the agent was trained on: see

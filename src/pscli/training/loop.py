@@ -235,9 +235,9 @@ def optimizer_of(system: nn.Module, t: TrainConfig) -> torch.optim.Optimizer:
     drawing = {id(p) for p in getattr(system, "generator", nn.Module()).parameters()}
     groups: dict[float, list[nn.Parameter]] = {}  # by rate
     for weight in system.parameters():
-        slow = id(weight) in drawing and t.generator_lr is not None
+        own = t.generator_lr if id(weight) in drawing else None
         if weight.requires_grad:
-            groups.setdefault(t.generator_lr if slow else t.lr, []).append(weight)
+            groups.setdefault(t.lr if own is None else own, []).append(weight)
     optimizer: torch.optim.Optimizer = kind(
         [{"params": some, "peak": peak} for peak, some in groups.items()],
         lr=t.lr, weight_decay=t.weight_decay, betas=(0.9, t.beta2),
