@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -187,6 +188,26 @@ def test_what_was_stopped_was_said_and_what_comes_later_was_not() -> None:
     assert "I heard".startswith(said(begun)[3][1])  # it had to wait for the first one
     answer(begun, "Hi")
     assert [text for _, text, _ in said(begun)][4:] == ["Hi", "I heard Hi"]
+
+
+def test_a_photo_that_is_drawn_after_a_stop_was_not_sent() -> None:
+    class Slow(Fake):
+        def draw(self, *args: Any, **how: Any) -> list[Photo]:
+            time.sleep(0.3)
+            return super().draw(*args, **how)
+
+    begun = talk(agents={"one": Slow()})
+
+    async def stopped() -> None:
+        begun.say("draw a dog", "")
+        async for live in begun.answer(begun.sides[0]):
+            if live.captions:
+                break
+        await asyncio.sleep(0.6)
+
+    asyncio.run(stopped())
+    assert begun.sides[0].host.agent.drawn != []
+    assert said(begun)[1:] == [("B", "I heard draw a dog", None)]
 
 
 def test_what_is_taken_back_is_forgotten() -> None:
