@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,6 +91,9 @@ class Opened:
         """What axe-core finds that is serious."""
         spec = find_spec("axe_playwright_python")
         if spec is None or not spec.submodule_search_locations:
+            warnings.warn(
+                "Install axe-playwright-python: nobody looks for axe's faults", stacklevel=2
+            )
             return []
         source = Path(spec.submodule_search_locations[0]) / "axe.min.js"
         self.page.evaluate(source.read_text(encoding="utf-8") + "; 0")
