@@ -152,6 +152,7 @@ def test_a_reply_as_json(parrot: Parrot) -> None:
         "photos": ["o/0001.png"],
         "raw": "raw ",
         "notes": ["odd"],
+        "unlike": [],
         "id": "",
         "turns": [
             pairs[0] | {"photo": {"path": str(Path("dog.png").absolute()), "caption": "A dog."}},

@@ -42,7 +42,7 @@ def test_they_are_small_and_hold_no_pickle() -> None:
     assert size(WEIGHTS) - size(WEIGHTS / "details") <= 16_000_000
     assert size(WEIGHTS) + size(AGENT) <= 40_000_000
     kinds = {p.suffix for f in (WEIGHTS, AGENT) for p in f.rglob("*") if p.is_file()}
-    assert kinds <= {".safetensors", ".json", ".txt", ".jinja"}
+    assert kinds <= {".safetensors", ".json", ".txt", ".jinja", ".md"}
 
 
 def test_the_judge_is_as_good_as_its_scores_say() -> None:
