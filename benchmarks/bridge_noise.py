@@ -85,7 +85,12 @@ class Study:
             self.recaption()
         failed = []
         with ProcessPoolExecutor(self.jobs, get_context("spawn"), noise_cell.alone) as pool:
-            doing = {pool.submit(self.work, *self.task(cell)): cell for cell in left}
+            doing = {
+                pool.submit(
+                    self.work, cell, self.scale_of(cell), self.path(cell), self.captions
+                ): cell
+                for cell in left
+            }
             for done in as_completed(doing):
                 name, error = doing[done].name, done.exception()
                 failed += [name] if error else []
@@ -93,9 +98,6 @@ class Study:
                 print(f"{name}: {told}", file=sys.stderr, flush=True)
         if failed:
             sys.exit(f"{len(failed)} cells failed: {', '.join(failed)}. Run the command again.")
-
-    def task(self, cell: Cell) -> tuple[Cell, Scale, Path, Path]:
-        return cell, self.scale_of(cell), self.path(cell), self.captions
 
     @property
     def captions(self) -> Path:

@@ -327,7 +327,7 @@ def alone() -> None:
     torch.set_num_threads(1)
 
 
-def keep(cell: Cell, scale: Scale, out: Path, captions: Path) -> None:
+def keep(cell: Cell, scale: Scale, out: Path, captions: Path | None = None) -> None:
     """Runs a cell and writes what was found."""
     write_json(out, run(cell, scale, captions, CACHE))
 
@@ -335,5 +335,4 @@ def keep(cell: Cell, scale: Scale, out: Path, captions: Path) -> None:
 if __name__ == "__main__":
     alone()
     task = json.loads(sys.argv[1])
-    found = run(Cell(**task["cell"]), Scale(**task["scale"]), cache=CACHE)
-    write_json(Path(sys.argv[2]), found)
+    keep(Cell(**task["cell"]), Scale(**task["scale"]), Path(sys.argv[2]))

@@ -10,7 +10,6 @@ from PIL import Image
 
 from pscli.dialogue.reply import Caption
 from pscli.dialogue.schema import Dialogue, Photo, Reply
-from pscli.errors import ConfigError
 from pscli.systems.base import Question
 from pscli.systems.chat import Chat
 
@@ -26,9 +25,7 @@ class Fake:
         return Chat(self, dialogue, speaker)
 
     def respond(self, dialogue: Dialogue, speaker: str | None = None, **how: Any) -> Reply:
-        if not dialogue.responses:
-            raise ConfigError("The dialogue is empty.", "Give it at least one turn.")
-        return self.respond_all([Question(dialogue.responses, speaker or "B")], **how)[0]
+        return self.respond_all([Question.after(dialogue, speaker)], **how)[0]
 
     def respond_all(self, questions: Sequence[Question], **how: Any) -> list[Reply]:
         tell = how.get("tell") or (lambda part: None)

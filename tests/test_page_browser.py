@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,24 +17,11 @@ from pscli.predictions.folder import FILE_NAME, Settings
 from pscli.report.columns import contents
 from pscli.report.page import Options, write_page
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium"),
-]
+pytestmark = pytest.mark.slow
 
 WIDTHS, SCHEMES = (1440, 390), ("light", "dark")
 ATTACK = "<img src=x onerror=document.title='lost'>"
 SCRIPT = "</script><script>document.title='lost'</script>"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Opened:

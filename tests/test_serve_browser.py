@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -19,12 +18,7 @@ from pscli.predictions.generate import read_dialogue
 from serving import Client, picture, server
 from standin import Fake
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium"),
-]
+pytestmark = pytest.mark.slow
 
 WIDTHS, SCHEMES = (1440, 390), ("light", "dark")
 ATTACK = "<img src=x onerror=document.title='lost'> **bold** ${document.title='lost'} {{value}}"
@@ -36,14 +30,6 @@ TOKEN = "a token that nobody guesses"
 def client() -> Iterator[Client]:
     with server({"one": Fake(), "two": Fake()}) as asked:
         yield asked
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Opened:

@@ -43,11 +43,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "bin" / "pscli"
 
 
-def run(program: Path, folder: Path, *words: str, stdin: str = "") -> str:
+def environment(folder: Path) -> dict[str, str]:
+    """Of somebody who has the wheel, lives in `folder` and is offline."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return kept | {"HF_HUB_OFFLINE": "1", "HOME": str(folder)}
+
+
+def run(program: Path, folder: Path, *words: str, stdin: str = "") -> str:
     done = subprocess.run(
         [program, *words], cwd=folder, input=stdin, capture_output=True, text=True, timeout=600,
-        env=kept | {"HF_HUB_OFFLINE": "1", "HOME": str(folder)},
+        env=environment(folder),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -85,10 +90,9 @@ def test_it_shows_its_showcase(installed: Path, tmp_path: Path) -> None:
 
 def test_it_serves(installed: Path, tmp_path: Path) -> None:
     pytest.importorskip("gradio")
-    command, kept = [installed, "serve", "--port", "0"], {"HOME": str(tmp_path)}
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | kept
+    command = [installed, "serve", "--port", "0"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-                          env=environment) as process:  # fmt: skip
+                          env=environment(tmp_path)) as process:  # fmt: skip
         assert process.stdout
         address = process.stdout.readline().strip()
         try:

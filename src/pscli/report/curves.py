@@ -4,7 +4,7 @@ was logged, strong for the mean of its neighbours, and a dot for every dev score
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,11 @@ TOLD = 8  # points whose figures are printed beside them
 DECADES = 1e3  # from largest to smallest value, beyond which the scale is logarithmic
 
 Points = list[tuple[float, float]]
+
+
+def titled(dev: Iterable[str]) -> dict[str, str]:
+    """Titles of the curves and of dev scores, by name."""
+    return CURVES | {name: f"{name} on dev".replace("$", r"\$") for name in dev}
 
 
 def points(log: Sequence[Mapping[str, Any]], key: str) -> Points:
@@ -121,7 +126,7 @@ def loss_figure(metrics: Sequence[dict[str, Any]], dev: Sequence[str] = ()) -> F
     """
     from matplotlib.figure import Figure
 
-    titles = CURVES | {name: f"{name} on dev".replace("$", r"\$") for name in dev}
+    titles = titled(dev)
     found = {key: points(metrics, key) for key in titles}
     drawn = {k: p for k, p in found.items() if any(v for _, v in p) or (p and k in dev)}
     once = {key: drawn.pop(key)[0] for key in dev if len(drawn.get(key, ())) == 1}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pscli.report.columns import logged
-from pscli.report.curves import CALM, CURVES, Points, draw, dress, points, window
+from pscli.report.curves import CALM, Points, draw, dress, points, titled, window
 from pscli.runs import Run
 
 SHOWN = ("sharing F1", "answer accuracy", "photo faithfulness")  # of dev, beside what is watched
@@ -61,10 +61,9 @@ def curves(runs: Mapping[str, Sequence[Path]], order: Sequence[str]) -> Curves:
     dev = dict.fromkeys(
         name for some in runs.values() for run in some for name in (*Run(run).monitored, *SHOWN)
     )
-    titles = CURVES | {name: f"{name} on dev".replace("$", r"\$") for name in dev}
     windows = [window(len(points(log, "loss"))) for some in lines.values() for log in some]
     figures = []
-    for key, title in titles.items():
+    for key, title in titled(dev).items():
         drawn = {n: [p for log in some if (p := points(log, key))] for n, some in lines.items()}
         values = [v for some in drawn.values() for curve in some for _, v in curve]
         if any(values) or (values and key in dev):  # the pipeline's gradient from L^v is always 0

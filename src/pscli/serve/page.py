@@ -48,10 +48,10 @@ def web(name: str) -> str:
     return (WEB / name).read_text(encoding="utf-8")
 
 
-def page(hosts: Hosts, hint: str = HINT) -> Any:
+def page(hosts: Hosts, hint: str = "") -> Any:
     """The page. Args: hint: What to try, where nothing was said yet."""
     with gr.Blocks(title="pscli", analytics_enabled=False, fill_width=True) as blocks:
-        Page(hosts, hint)
+        Page(hosts, hint or HINT)
     blocks.state_session_capacity = VISITORS
     blocks.queue(max_size=256, default_concurrency_limit=None, api_open=False)
     return blocks

@@ -76,7 +76,7 @@ def _application(hosts: Hosts, token: str | None, hint: str) -> Any:
     # Gradio would keep whatever anybody sends, for links that are not open here.
     SessionState._update_value_in_config = lambda self, key, value: None  # type: ignore[method-assign]
     gr.mount_gradio_app(
-        app, page(hosts, hint) if hint else page(hosts), path="/", theme=theme(),
+        app, page(hosts, hint), path="/", theme=theme(),
         css=web("page.css"), footer_links=[], run_history=False, show_error=False,
         ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
     )  # fmt: skip

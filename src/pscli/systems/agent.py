@@ -17,7 +17,7 @@ from pscli.components.load import WEIGHTS, Load
 from pscli.config import Config, ModelConfig
 from pscli.dialogue.reply import Tell
 from pscli.dialogue.schema import Dialogue, Photo, Reply
-from pscli.errors import CheckpointError, ConfigError, DataError
+from pscli.errors import CheckpointError, DataError
 from pscli.files import new_folder, read_json, write_json, write_text
 from pscli.registry import find
 from pscli.systems import card
@@ -138,10 +138,7 @@ class Agent:
         Raises:
             ConfigError: if the dialogue is empty, or the agent is to choose and sees no photos.
         """
-        responses = dialogue.responses
-        if not responses:
-            raise ConfigError("The dialogue is empty.", "Give it at least one turn.")
-        question = Question(responses, speaker or dialogue.answering, dialogue.id)
+        question = Question.after(dialogue, speaker)
         how: dict[str, Any] = {"seed": seed, "temperature": temperature, "best_of": best_of}
         return self.flagged(self.respond_all([question], **how)[0], question.shown)
 

@@ -23,7 +23,7 @@ from pscli.components.readiness import EndBias, ShareBias
 from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.reply import Caption, Speech, Tell, parse
-from pscli.dialogue.schema import Photo, Reply, Response
+from pscli.dialogue.schema import Dialogue, Photo, Reply, Response
 from pscli.dialogue.sequence import IGNORE, IMG, Packs, token_id
 from pscli.errors import ConfigError
 
@@ -53,6 +53,18 @@ class Question:
     responses: Sequence[Response]
     speaker: str
     key: str = ""
+
+    @classmethod
+    def after(cls, dialogue: Dialogue, speaker: str | None = None) -> Self:
+        """What comes next in a dialogue. Args: speaker: By default who did not speak last.
+
+        Raises:
+            ConfigError: if nothing was said yet.
+        """
+        responses = dialogue.responses
+        if not responses:
+            raise ConfigError("The dialogue is empty.", "Give it at least one turn.")
+        return cls(responses, speaker or dialogue.answering, dialogue.id)
 
     @property
     def shown(self) -> list[Photo]:

@@ -79,8 +79,8 @@ class Chat:
         Raises:
             ConfigError: if nothing was said yet.
         """
-        reply = self._reply(tell, captions)
-        reply = self.flagged(reply, self._question.shown)
+        question = Question.after(self.dialogue, self.speaker)
+        reply = self.flagged(self._reply(question, tell, captions), question.shown)
         self.dialogue = self.dialogue.said(reply, self.speaker)
         return reply
 
@@ -97,21 +97,15 @@ class Chat:
             if tell:
                 tell(part)
 
-        return self._reply(hear, []), captions
+        return self._reply(Question.after(self.dialogue, self.speaker), hear, []), captions
 
-    @property
-    def _question(self) -> Question:
-        """What is to be answered now."""
-        responses = self.dialogue.responses
-        if not responses:
-            raise ConfigError("The dialogue is empty.", "Give it at least one turn.")
-        return Question(responses, self.speaker, self.dialogue.id)
-
-    def _reply(self, tell: Tell | None, captions: Sequence[str] | None) -> Reply:
+    def _reply(
+        self, question: Question, tell: Tell | None, captions: Sequence[str] | None
+    ) -> Reply:
         how = self._drawing(self.seed) | {"temperature": self.temperature}
         how |= {"tell": tell} if tell else {}
         how |= {} if captions is None else {"captions": [captions]}
-        reply: Reply = self.agent.respond_all([self._question], **how)[0]
+        reply: Reply = self.agent.respond_all([question], **how)[0]
         return reply
 
     def flagged(self, reply: Reply, photos: Sequence[Photo]) -> Reply:
