@@ -196,7 +196,8 @@ def test_one_step_by_hand(tmp_path: Path, micro: int) -> None:
     assert set(load_file(folder / "weights.safetensors")) == {"llm.weight", "generator.weight"}
     state = json.loads((folder / "state.json").read_text())
     history = [{"step": 1, "BLEU-2": 10.0}]
-    assert state == {"step": 1, "history": history, "data": data_digest(DATA)}
+    spent = {"step": 1, "seconds": seconds}
+    assert state == {**spent, "history": history, "data": data_digest(DATA)}
 
 
 def test_gradients_below_the_limit_are_left_alone(tmp_path: Path) -> None:

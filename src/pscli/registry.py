@@ -52,6 +52,7 @@ TABLES: dict[str, dict[str, str]] = {
         "pipeline": "pscli.systems.pipeline:Pipeline",
         "dialog2image": "pscli.systems.dialog2image:Dialog2Image",
         "zero-shot": "pscli.systems.dialog2image:ZeroShot",
+        "tiger": "pscli.systems.tiger:Tiger",
     },
     "linearisation": {
         "hashes": "pscli.components.linearise:hashes",

@@ -114,6 +114,14 @@ class Run:
         """Keeps other runs out of the folder. Args: rank: Of this process; the first one locks."""
         return nullcontext() if rank else locked(self.folder, "training")
 
+    @property
+    def spent(self) -> tuple[int, float]:
+        """Updates of its training so far, and seconds that they took, without evaluations; 0 and
+        0 if there is no checkpoint."""
+        newest = max(self.checkpoints.glob("step-*/state.json"), default=None)
+        state = read_json(newest) if newest else {}
+        return int(state.get("step", 0)), float(state.get("seconds", 0.0))
+
     # -- metrics -------------------------------------------------------------------------------
 
     @property
@@ -139,3 +147,9 @@ def is_run(folder: Path) -> bool:
 def agent_in(folder: Path) -> Path:
     """The folder of an agent, where that or its run is named."""
     return folder / "agent" if (folder / "agent" / "agent_config.json").is_file() else folder
+
+
+def run_behind(agent: Path) -> Path | None:
+    """The run of an agent's folder, or of one that is named as its run, if it is still there."""
+    places = (agent, agent.parent) if agent.name == "agent" else (agent,)
+    return next((place for place in places if is_run(place)), None)

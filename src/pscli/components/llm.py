@@ -26,6 +26,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from pscli.components.adapters import adapt, adapt_from
 from pscli.components.decoding import batches, cache_name, grow, room, sees_all, trunks
 from pscli.components.noise import gumbel
+from pscli.components.readiness import OfPrompts
 from pscli.components.weights import DTYPES, whole
 from pscli.dialogue.sequence import END_IMG, IMG, PHOTO, plain_ids, token_id
 from pscli.errors import ConfigError
@@ -217,7 +218,8 @@ class LanguageModel(nn.Module):
             prompts: P tensors [L_p, D] of input embeddings.
             temperature: 0 takes the likeliest token; above 0 samples.
             generators: One seeded generator a prompt, for sampling.
-            processors: Change logits [R, V], given the tokens [R, t] of the replies so far.
+            processors: Change logits [R, V], given the tokens [R, t] of the replies so far; those
+                `OfPrompts` know which prompts the R rows are of.
             hear: Called with the number of a prompt and each token that follows it, at once where
                 the LLM can be read token by token here.
         """
@@ -225,10 +227,12 @@ class LanguageModel(nn.Module):
         written = torch.full((len(prompts), max_new_tokens), end, device=self.device)
 
         def chain(numbers: Iterable[int]) -> LogitsProcessorList:
+            rows = list(numbers)
+            some = [p.of(rows) if isinstance(p, OfPrompts) else p for p in processors]
             if not temperature:
-                return LogitsProcessorList(processors)
-            noise = GumbelNoise(temperature, [generators[n] for n in numbers])
-            return LogitsProcessorList([*processors, noise])
+                return LogitsProcessorList(some)
+            noise = GumbelNoise(temperature, [generators[n] for n in rows])
+            return LogitsProcessorList([*some, noise])
 
         def choose(numbers: list[int], step: int, logits: Tensor) -> Tensor:
             so_far: Any = written[numbers, :step]  # typed as a LongTensor by transformers

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -21,6 +21,7 @@ from pscli.config import ModelConfig, PartConfig
 from pscli.errors import CheckpointError
 from pscli.registry import TABLES, find
 
+Module = TypeVar("Module", bound=nn.Module)
 WEIGHTS = "model.safetensors"
 # What the libraries raise at folders that lack something, or hold something else.
 BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
@@ -88,13 +89,22 @@ class Load:
             return function
         with seeded():
             bridge = found(sizes())
-        weights = self.folder / "bridge" / WEIGHTS if self.folder else None
+        return cast("Bridge", self.filled("bridge", bridge))
+
+    def filled(self, part: str, module: Module) -> Module:
+        """A plain module, such as a bridge, with the weights that the agent's folder has of it.
+
+        Raises:
+            CheckpointError: if that folder has none, or those of another module.
+        """
+        if self.folder is None:
+            return module
+        weights = self.folder / part / WEIGHTS
         try:
-            if weights and weights.is_file():
-                bridge.load_state_dict(load_file(weights))
+            module.load_state_dict(load_file(weights))
         except BROKEN as error:
-            raise CheckpointError(f"The bridge in {weights} cannot be loaded: {error}") from error
-        return bridge
+            raise CheckpointError(f"The {part} in {weights} cannot be loaded: {error}") from error
+        return module
 
 
 def located(weights: str, part: str) -> str:

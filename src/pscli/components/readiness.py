@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-# R replies of t tokens so far, V vocabulary
+# P prompts, R replies of t tokens so far, V vocabulary
+
+
+@runtime_checkable
+class OfPrompts(Protocol):
+    """A processor that changes the replies to each prompt in another way."""
+
+    def of(self, prompts: Sequence[int]) -> LogitsProcessor:
+        """The same for the replies to these prompts alone, one a row."""
 
 
 class ShareBias(LogitsProcessor):
@@ -43,3 +54,40 @@ class EndBias(LogitsProcessor):
         added = torch.zeros_like(scores)
         added[:, self.token] = self.bias
         return scores + added
+
+
+class Decided(LogitsProcessor):
+    """Photos where they were decided on, and nowhere else.
+
+    Where one is due, what would end the reply begins the photo, and so does the token number
+    `latest`; its caption is not empty.
+
+    Args:
+        img, end_img, end: Ids of [IMG], [/IMG] and the end token.
+        due: [P] whether the reply to each prompt has a photo.
+        latest: Tokens of words before a photo, at most.
+    """
+
+    def __init__(self, img: int, end_img: int, end: int, due: Tensor, latest: int) -> None:
+        self.img, self.end_img, self.end = img, end_img, end
+        self.due, self.latest = due, latest
+
+    def of(self, prompts: Sequence[int]) -> Decided:
+        return Decided(self.img, self.end_img, self.end, self.due[list(prompts)], self.latest)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """[R, V] logits. Args: input_ids: [R, t] tokens of the replies. scores: [R, V] logits."""
+        due, never = self.due.to(scores.device), -torch.inf
+        lacks = due & ~(input_ids == self.img).any(dim=1)
+        changed = scores.clone()
+        changed[~due, self.img] = never
+        changed[lacks, self.img] = scores[lacks][:, [self.img, self.end]].amax(dim=1)
+        changed[lacks, self.end] = never
+        if input_ids.shape[1] >= self.latest:
+            changed[lacks] = never
+            changed[lacks, self.img] = 0.0
+        elif input_ids.shape[1]:
+            begun = due & (input_ids[:, -1] == self.img)
+            for token in (self.img, self.end_img, self.end):
+                changed[begun, token] = never
+        return changed

@@ -76,10 +76,11 @@ def imagined(name: str, model: ModelConfig) -> System:
     load = Imagined(model)
     with torch.device("meta"), no_init_weights(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of what the libraries call themselves
-        if name == "pipeline":
-            system: System = Pipeline(load.captioner(), load("llm"), load("generator"))
+        kind = find("system", name)
+        if issubclass(kind, Pipeline):
+            system: System = kind(load.captioner(), load("llm"), load("generator"))
         else:
-            system = find("system", name).build(model, load)
+            system = kind.build(model, load)
         system.freeze(model.frozen)
     return faked(system).train()
 

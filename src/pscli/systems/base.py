@@ -11,7 +11,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
+from transformers import LogitsProcessor, PreTrainedModel
 
 from pscli.components.adapters import adapted, is_adapter
 from pscli.components.cache import Cache
@@ -143,6 +143,12 @@ class System(nn.Module):
         """What the LLM reads of each dialogue, up to where the reply begins."""
         raise NotImplementedError
 
+    def readiness(
+        self, prompts: Sequence[Prompt], share_bias: float, max_new_tokens: int
+    ) -> LogitsProcessor:
+        """What makes replies to these prompts share photos more or less readily."""
+        return ShareBias(token_id(self.llm.tokenizer, IMG), share_bias)
+
     def prepare(self, batch: Batch) -> Batch:
         """The batch with its photos decoded: latents of those to be drawn."""
         gold = [span.photo for _, span in batch.captions]
@@ -271,7 +277,7 @@ def answer(
         temperature=temperature,
         generators=[seeded(seed, question.key, "words") for question in questions],
         processors=[
-            ShareBias(token_id(tokenizer, IMG), share_bias),
+            system.readiness(prompts, share_bias, max_new_tokens),
             EndBias(tokenizer.eos_token_id, end_bias),
         ],
         hear=(lambda number, token: speech.hear(token)) if speech else None,

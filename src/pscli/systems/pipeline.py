@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
+import torch
 from torch import Tensor
 
 from pscli.components.llm import LanguageModel
@@ -60,15 +61,18 @@ class Pipeline(System):
         The two share no parameter, so that one backward pass trains them separately.
         """
         hidden = self.llm.hidden(self.llm.embed(batch.ids), batch.mask, batch.positions)
-        text = text_loss(self.llm, hidden, batch)  # Eq. 2
+        return Losses(text_loss(self.llm, hidden, batch), self.drawn(batch, seed))  # Eq. 2
+
+    def drawn(self, batch: Batch, seed: str) -> Tensor:
+        """L^v of the photos of responses, from their gold captions (Eq. 12). Args: as `forward`."""
         if not batch.captions:
-            return Losses(text, text.new_zeros(()))
+            return torch.zeros((), device=batch.ids.device)
         ids, _ = self.generator.tokenize([span.photo.caption or "" for _, span in batch.captions])
         noise = self.generator.draw_noise(
             [seeded(seed, span.key, "diffusion") for _, span in batch.captions]
         )
         assert batch.drawn is not None  # `prepare` made them
-        return Losses(text, self.generator.losses(ids, batch.drawn, noise).sum())  # Eq. 12
+        return self.generator.losses(ids, batch.drawn, noise).sum()
 
     def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
         """By the captioner: the eyes of a pipeline, which its LLM has none of."""

@@ -100,7 +100,12 @@ def train(
     per_epoch = math.ceil(len(sequences) / t.batch)
     steps = max(1, round(t.epochs * per_epoch))
     pause = max(1, round(per_epoch / t.evaluations_per_epoch))  # steps between evaluations
-    state: dict[str, Any] = {"step": 0, "history": [], "data": data_digest(sequences)}
+    state: dict[str, Any] = {
+        "step": 0,
+        "seconds": 0.0,
+        "history": [],
+        "data": data_digest(sequences),
+    }
     if resume and (newest := latest_checkpoint(run.checkpoints)):
         state |= load_checkpoint(newest, system, optimizer, data=state["data"])
     if chief:
@@ -159,6 +164,7 @@ def train(
             optimizer.step()
 
             state["step"] = step + 1
+            state["seconds"] += time.monotonic() - began
             line = {
                 "step": step, "epoch": epoch, "tau": tau, "lr": optimizer.param_groups[0]["lr"],
                 "loss": float(sums[0] + t.alpha * sums[1]), "text": float(sums[0]),
