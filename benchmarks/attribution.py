@@ -61,7 +61,8 @@ def commands(
                 where = ["--out", str(out), "--seed", str(seed), *option("count", count)]
                 where += ["--best-of", str(drawings)]
                 found.append(["generate", "--dataset", dataset, "--split", "test", *who, *where])
-    return [*found, *comparing(groups, folder / "attribution" / "report", [])]
+    # Other drawings beside other systems: what is compared is just that.
+    return [*found, *comparing(groups, folder / "attribution" / "report", ["--force"])]
 
 
 def main() -> None:

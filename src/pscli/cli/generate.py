@@ -249,6 +249,7 @@ def _predict(
     from pscli.predictions.history import predict_after
     from pscli.predictions.settings import CAPTIONS, HISTORIES, Settings
     from pscli.predictions.together import writing_together
+    from pscli.predictions.trained import keep_trained
 
     for name, value, values in (("captions", captions, CAPTIONS), ("history", history, HISTORIES)):
         if value not in values:
@@ -284,6 +285,8 @@ def _predict(
             work = _asked(loaded, work, history)
             with console.progress("Replying", len(work)) as advance:
                 predict_after(loaded, work, writer, advance, batch)
+            if first():
+                keep_trained(out, who.name, loaded)
     except KeyboardInterrupt:
         console.note("Stopped. Give the same command again to go on.")
         raise

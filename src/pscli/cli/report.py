@@ -10,7 +10,16 @@ import typer
 
 from pscli import console
 from pscli.cli.app import Device, Overwrite, app
-from pscli.cli.score import Clip, Draws, Extractors, Groups, InceptionWeights, OwnMetrics, groups
+from pscli.cli.score import (
+    Clip,
+    Draws,
+    Extractors,
+    Force,
+    Groups,
+    InceptionWeights,
+    OwnMetrics,
+    groups,
+)
 from pscli.errors import ConfigError
 from pscli.files import write_png
 from pscli.runs import is_run
@@ -68,6 +77,7 @@ def report(
     ] = None,
     device: Device = "auto",
     draws: Draws = 1000,
+    force: Force = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a page with scores, curves and conversations side by side; or draw a picture."""
@@ -105,7 +115,7 @@ def report(
         options = Options(
             count or CARDS, tuple(kind or ()), seed,
             tuple(extractors(extractor or [], inception_weights)), clip, tuple(metric or ()),
-            device, draws, tuple(use or ()),
+            device, draws, tuple(use or ()), force,
         )  # fmt: skip
         write_page(out, contents(named, together), options, overwrite)
         out = out / INDEX

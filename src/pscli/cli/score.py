@@ -59,6 +59,12 @@ Draws = Annotated[
     int,
     typer.Option(min=0, help="Resamples behind intervals and p-values; 0: scores alone."),
 ]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Compare systems that were not made alike, and tell how they differ."
+    ),
+]
 
 
 @app.command()
@@ -99,6 +105,7 @@ def score(
     by_type: Annotated[
         bool, typer.Option("--by-type", help="Show each instance type, too.")
     ] = False,
+    force: Force = False,
     form: Annotated[
         str, typer.Option("--format", help="table, markdown, csv, latex or json.")
     ] = "table",
@@ -121,6 +128,7 @@ def score(
     from pscli.predictions.folder import read_predictions
     from pscli.report.columns import provenance
     from pscli.report.formats import FORMATS, WRITERS
+    from pscli.report.protocol import refuse_unequal
     from pscli.report.table import shown, tables
 
     if form not in FORMATS:
@@ -129,6 +137,9 @@ def score(
     chosen = metrics(eyes, metric or [], convention, captions, device, tokenize, clip)
     # A broken last folder is refused before the first is scored.
     read = {folder: read_predictions(folder) for folder in folders}
+    alone = list(dict.fromkeys(preds or []))
+    named = {str(folder): [folder] for folder in alone} | together
+    alike = refuse_unequal(named, force)
     values: dict[Path, Valued] = {}
     scores: dict[Path, Scores] = {}
     with console.progress("Scoring", len(folders)) as advance:
@@ -140,7 +151,6 @@ def score(
                 if figure.warning:
                     console.note(f"{folder}: {figure.name}: {figure.warning}")
             advance(1)
-    alone = list(dict.fromkeys(preds or []))
     systems = [(str(folder), scores[folder]) for folder in alone]
     means = [(name, grouped([scores[f] for f in some])) for name, some in together.items()]
     sides = [[values[f] for f in some] for some in ([[f] for f in alone] + [*together.values()])]
@@ -155,7 +165,7 @@ def score(
         console.show_json(pairs | {"differences": found})
         return
     common = len(shared(sides)) if compared else None
-    told = provenance({str(folder): [folder] for folder in alone} | together)
+    told = [*provenance(named), *alike]
     report = tables(systems + means, apart, by_type, common, told)
     if form in WRITERS:
         console.result(WRITERS[form](report))

@@ -10,7 +10,7 @@ from pscli.errors import ConfigError, DataError
 from pscli.predictions.folder import Prediction
 from pscli.predictions.names import FILE_NAME
 from pscli.predictions.settings import read_settings
-from pscli.runs import Run, is_run
+from pscli.runs import Run, is_run, run_behind
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,7 @@ def _of_run(folder: Path, samples: bool, notes: list[str]) -> list[Path]:
 def run_of(preds: Path) -> Path | None:
     """The run whose agent made predictions, if it can be found."""
     settings = read_settings(preds)
-    if settings is None:
-        return None
-    agent = Path(settings.agent)
-    places = (agent, agent.parent) if agent.name == "agent" else (agent,)
-    return next((place for place in places if is_run(place)), None)
+    return run_behind(Path(settings.agent)) if settings else None
 
 
 def _alone(folder: Path) -> bool:

@@ -30,6 +30,7 @@ from pscli.report.columns import Column, Contents, provenance, refuse_unknown
 from pscli.report.page_curves import Curves, curves
 from pscli.report.page_ladder import ladders
 from pscli.report.page_tables import headline, sections
+from pscli.report.protocol import refuse_unequal
 from pscli.report.sheet import dialogues_behind
 from pscli.report.table import Tables, signatures, tables
 
@@ -52,6 +53,7 @@ class Options:
         extractors, clip, own, device: As of `metrics.score.metrics`.
         draws: Resamples behind intervals and p-values; 0 leaves them out.
         use: Datasets `module:object` that a folder may name, for contexts.
+        force: Whether systems may be compared that were not made alike.
     """
 
     count: int = 240
@@ -63,6 +65,7 @@ class Options:
     device: str = "cpu"
     draws: int = 1000
     use: tuple[str, ...] = ()
+    force: bool = False
 
 
 def write_page(out: Path, found: Contents, options: Options, overwrite: bool = False) -> None:
@@ -91,6 +94,7 @@ def page(found: Contents, options: Options, drawn: Curves | None) -> str:
 
     columns = found.columns
     names = [column.name for column in columns]
+    alike = refuse_unequal({column.name: column.folders for column in columns}, options.force)
     read = {folder: read_predictions(folder) for column in columns for folder in column.folders}
     refuse_unknown(options.kinds, (p for some in read.values() for p in some))
     chosen = metrics(options.extractors, options.own, device=options.device, clip=options.clip)
@@ -98,7 +102,7 @@ def page(found: Contents, options: Options, drawn: Curves | None) -> str:
     values = _valued(read, chosen)
     usual = _scored(columns, values, chosen, options.draws)
     authors = _scored(columns, _valued(read, {"text": text}), {"text": text}, options.draws)
-    told = _compared(columns, values, chosen, usual, options.draws)
+    told = _compared(columns, values, chosen, usual, options.draws, alike)
     known = {folder: read_settings(folder) for folder in read}
     dataset, title = _titled(list(known.values()))
     notes = list(found.notes)
@@ -219,10 +223,11 @@ def _compared(
     chosen: dict[str, Metric],
     systems: Sequence[tuple[str, Scores]],
     draws: int,
+    alike: Sequence[str],
 ) -> Tables:
-    """All scores, and where the systems differ."""
+    """All scores, and where the systems differ. Args: alike: As `refuse_unequal` tells it."""
     sides = [[values[folder] for folder in column.folders] for column in columns]
-    told = provenance({column.name: column.folders for column in columns})
+    told = [*provenance({column.name: column.folders for column in columns}), *alike]
     if len(sides) < 2 or not draws:
         return tables(systems, by_type=True, provenance=told)
     kinds = dict.fromkeys(kind for _, scores in systems for kind in scores.by_kind)

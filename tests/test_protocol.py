@@ -1,0 +1,128 @@
+"""Systems are compared that were made alike, or it is said how they differ."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pscli.cli import app
+from pscli.config import Config
+from pscli.errors import ConfigError
+from pscli.files import append_line, write_json
+from pscli.predictions.folder import FILE_NAME
+from pscli.predictions.settings import Settings
+from pscli.predictions.trained import Trained, keep_trained, read_trained
+from pscli.report.protocol import made, refuse_unequal, unequal
+
+RUN = Trained("e2e", "tiny", "photoworld", "described", 0, 32, 1.0, None, 188, 412.4)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def folder(name: str, trained: Trained | None = RUN, **how: Any) -> Path:
+    """Predictions of an agent of its own."""
+    side = {"text": "a dog", "captions": [], "photos": []}
+    append_line(Path(name, FILE_NAME), {"id": "d/1", "reference": side, "prediction": side})
+    of = {"agent": name, "weights": name, "dataset": "photoworld", "split": "test", "seed": 0}
+    write_json(Path(name, "config.json"), asdict(Settings(**of | {"temperature": 0.0} | how)))
+    if trained:
+        write_json(Path(name, "training.json"), asdict(trained))
+    return Path(name)
+
+
+def test_those_alike_are_compared_and_what_they_took_is_told() -> None:
+    systems = {"a": [folder("a")], "b": [folder("b", replace(RUN, system="tiger", updates=90))]}
+    assert unequal(systems) == []
+    assert refuse_unequal(systems) == [
+        "training of a |updates:188|seconds:412|runs:1",
+        "training of b |updates:90|seconds:412|runs:1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "how", "trained"),
+    [
+        ("history", "own", {"history": "own"}, {}),
+        ("seed", "4", {"seed": 4}, {}),
+        ("photos", "described", {"photos": "described"}, {}),
+        ("share_bias", "0.5", {"share_bias": 0.5}, {}),
+        ("training seed", "7", {}, {"seed": 7}),
+        ("training dialogues", "1920", {}, {"dialogues": 1920}),
+        ("training epochs", "2.0", {}, {"epochs": 2.0}),
+    ],
+)
+def test_one_setting_that_differs_is_enough(
+    setting: str, value: str, how: dict[str, Any], trained: dict[str, Any]
+) -> None:
+    """Oracle: the one that was changed."""
+    systems = {"a": [folder("a")], "b": [folder("b", replace(RUN, **trained), **how)]}
+    (heads, row) = unequal(systems)
+    assert heads == ["setting", "a", "b"] and (row[0], row[2]) == (setting, value)
+    assert row[1] == made(systems["a"])[setting][0] != value
+    with pytest.raises(ConfigError, match="not made alike") as refused:
+        refuse_unequal(systems)
+    assert f"\n{setting}" in refused.value.message and "--force" in refused.value.hint
+    told = refuse_unequal(systems, forced=True)[1]
+    assert told.split() == f"not alike: {setting} {row[1]} {value}".split()
+
+
+def test_settings_of_one_agent_may_differ_and_what_nobody_knows() -> None:
+    gold, own = folder("a"), folder("b", history="own", weights="a")
+    assert unequal({"a": [gold], "b": [own]}) == []
+    side = {"text": "x"}
+    append_line(Path("c", FILE_NAME), {"id": "d/1", "reference": side, "prediction": side})
+    old = folder("d", None)
+    assert unequal({"a": [gold], "c": [Path("c")], "d": [old]}) == []
+
+
+def test_seeds_are_compared_as_a_whole() -> None:
+    def of(name: str, seeds: list[int]) -> list[Path]:
+        return [folder(f"{name}{s}", replace(RUN, seed=s)) for s in seeds]
+
+    assert unequal({"a": of("a", [0, 1]), "b": of("b", [1, 0])}) == []
+    assert unequal({"a": of("c", [0, 1]), "b": of("d", [1])})[1] == ["training seed", "0, 1", "1"]
+
+
+@pytest.mark.parametrize("command", ["score", "report"])
+def test_the_commands_refuse_and_may_be_forced(command: str) -> None:
+    folder("a")
+    folder("b", replace(RUN, batch=8))
+
+    def run(*more: str) -> Any:
+        out = ["--out", "page"] if command == "report" else []
+        return CliRunner().invoke(app, [command, "a", "b", "--draws", "0", *out, *more])
+
+    result = run()
+    assert result.exit_code == 2 and not result.stdout and not Path("page").exists()
+    assert "training batch" in result.stderr and "--force" in result.stderr
+    result = run("--force")
+    assert result.exit_code == 0, result.output
+    shown = result.stdout if command == "score" else Path("page/index.html").read_text()
+    assert "not alike: training batch  32  8" in shown
+    assert "training of b |updates:188" in shown
+
+
+def test_what_a_run_took_is_kept_beside_the_predictions_of_its_agent() -> None:
+    write_json(Path("r/checkpoints/step-00000007/state.json"), {"step": 7, "seconds": 3.5})
+    append_line(Path("r/metrics.jsonl"), {"step": 0, "loss": 1.0})
+    who = SimpleNamespace(config=Config(system="tiger", seed=3))
+    for agent in ("r", "r/agent"):
+        keep_trained(Path("preds"), agent, who)
+        found = read_trained(Path("preds"))
+        assert found and (found.system, found.seed, found.updates, found.seconds) == (
+            "tiger", 3, 7, 3.5,
+        )  # fmt: skip
+    keep_trained(Path("other"), "bundled", who)
+    assert read_trained(Path("other")) is None
+    Path("preds/training.json").write_text(json.dumps({"seed": 1}))
+    assert read_trained(Path("preds")) is None
