@@ -36,6 +36,8 @@ from pscli.report.page_curves import curves
 from pscli.report.page_gallery import choose, figures, marks, thumbnail
 from pscli.report.page_tables import PAPER, headline, sections
 from pscli.report.page_tables import marks as drawn_marks
+from pscli.report.page_worst import picked, sunk
+from pscli.report.page_worst import table as worst_table
 from pscli.report.table import tables
 
 ATTACKS = [
@@ -354,6 +356,41 @@ def test_the_gallery_takes_best_median_worst_and_furthest_apart() -> None:
     everything = choose(some, [one], 10, seed=0)
     assert list(everything.picks) == [p.id for p in some]
     assert all("apart" not in reasons for reasons in everything.picks.values())
+
+
+def test_the_dialogues_that_each_system_does_worst_on() -> None:
+    """Oracle: by hand. Means of a: d 0.5, e 0.4, f 0.9; of b: d 0.2, e 0.8, f 0.2."""
+    ids = ["d/1", "d/2", "e/1", "f/1", "f/2"]
+    some = [Prediction(id, None, Side("x"), Side("y")) for id in ids]
+    a = dict(zip(ids, [0.8, 0.2, 0.4, 1.0, 0.8], strict=True))
+    b = dict(zip(ids, [0.3, 0.1, 0.8, 0.0, 0.4], strict=True))
+    found = sunk(some, [a, b])
+    assert [[one.dialogue for one in system] for system in found] == [["e", "d", "f"],
+                                                                      ["d", "f", "e"]]  # fmt: skip
+    assert found[0][1].figures == pytest.approx((0.5, 0.2))
+    assert picked(found[0], 2) == ["e/1", "d/2"]  # of a dialogue the worst reply first
+    assert picked(found[1], 9) == ["d/2", "d/1", "f/1", "f/2", "e/1"]
+    assert worst_table(["a", "b"], [found[0][:1], found[1][:1]])[1:] == [
+        ["a", "e", "1", "40.0", "80.0"], ["b", "d", "2", "50.0", "20.0"],
+    ]  # fmt: skip
+
+
+def test_worst_dialogues_stand_side_by_side_on_the_page() -> None:
+    """Oracle: one system errs in one dialogue alone, the other in another."""
+    right = {f"{name}/{k}": "a dog" for name in "abcd" for k in (1, 2)}
+    predictions("one", right | {"c/1": "x", "c/2": "x"})
+    predictions("two", right | {"a/2": "x"})
+    html = page_of("one", "two")
+    assert "Where each does worst" in Parsed(html).shown()
+    rows = re.findall(r"<tr>(.*?)</tr>", html.partition('id="worst"')[2].partition("</table>")[0])
+    told = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
+    assert told[1] == ["one", "c", "2", "0.0", "100.0"]
+    assert told[4] == ["two", "a", "2", "100.0", "50.0"]
+    data = data_of(html)
+    assert ["of-1", "worst dialogues of two"] in data["picks"]
+    shown = {row["id"]: row for row in data["instances"] if "of-0" in row["picks"]}
+    assert {"c/1", "c/2"} <= set(shown)
+    assert [reply["parts"] for reply in shown["c/1"]["replies"]] == [["x"], ["a dog"]]
 
 
 def test_contexts_and_photos_are_embedded_once(monkeypatch: pytest.MonkeyPatch) -> None:

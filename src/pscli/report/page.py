@@ -25,7 +25,7 @@ from pscli.metrics.group import grouped
 from pscli.metrics.score import METHODS, Scores, Valued, metrics, scored, valued
 from pscli.predictions.folder import Prediction, read_predictions
 from pscli.predictions.settings import Settings, read_settings
-from pscli.report import page_gallery
+from pscli.report import page_gallery, page_worst
 from pscli.report.columns import Column, Contents, provenance, refuse_unknown
 from pscli.report.page_curves import Curves, curves
 from pscli.report.page_ladder import ladders
@@ -38,7 +38,8 @@ INDEX = "index.html"
 WEB = Path(__file__).with_name("web")
 SECTIONS = {"headline": "The paper’s table", "scores": "All scores",
             "ladders": "How errors propagate", "training": "Training",
-            "gallery": "Conversations", "how": "How it was made"}  # fmt: skip
+            "worst": "Where each does worst", "gallery": "Conversations",
+            "how": "How it was made"}  # fmt: skip
 CONVENTION = "Text in sacreBLEU’s convention, captions not counted."
 
 
@@ -106,7 +107,7 @@ def page(found: Contents, options: Options, drawn: Curves | None) -> str:
     known = {folder: read_settings(folder) for folder in read}
     dataset, title = _titled(list(known.values()))
     notes = list(found.notes)
-    gallery, rule = _gallery(columns, values, chosen, known, options, notes)
+    gallery, rule, lowest = _gallery(columns, values, chosen, known, options, notes)
     order = _order(found)
     parts: dict[str, Any] = {
         "title": title,
@@ -123,6 +124,8 @@ def page(found: Contents, options: Options, drawn: Curves | None) -> str:
         "legend": [(_legend(name, runs), order.index(name)) for name, runs in found.runs.items()],
         "gallery": Markup(embedded(gallery)) if gallery else "",
         "gallery_rule": rule,
+        "worst": lowest,
+        "worst_rule": page_worst.RULE.format(count=page_worst.SHOWN),
         "sources": _sources(columns, known, read),
         "signatures": [*told.signatures, *(f"authors: {s}" for s in signatures(authors, False))],
         "left_out": told.reasons,
@@ -242,10 +245,11 @@ def _gallery(
     known: Mapping[Path, Settings | None],
     options: Options,
     notes: list[str],
-) -> tuple[dict[str, Any] | None, str]:
-    """The gallery's data and how it was chosen; a note where there is nothing to show."""
+) -> tuple[dict[str, Any] | None, str, list[list[str]]]:
+    """The gallery's data, how it was chosen, and the worst dialogues; a note where there is
+    nothing to show."""
     if not columns:
-        return None, ""
+        return None, "", []
     first = [column.folders[0] for column in columns]
     by_id = [{p.id: p for p in values[folder].predictions} for folder in first]
     common = [
@@ -256,7 +260,7 @@ def _gallery(
     ]
     if not common:
         notes.append("No conversations: the systems share no instance of the types asked for.")
-        return None, ""
+        return None, "", []
     found = [page_gallery.marks(values[folder], chosen) for folder in first]
     some = [[system[p.id] for p in common] for system in by_id]
     worth = [page_gallery.figures(p, m) for p, m in zip(some, found, strict=True)]
@@ -267,7 +271,8 @@ def _gallery(
     rule = page_gallery.rule(choice, options.seed)
     if any(len(column.folders) > 1 for column in columns):
         rule += " Of several seeds the first is shown."
-    return page_gallery.payload(names, by_id, found, choice, dialogues), rule
+    lowest = page_worst.table(names, page_worst.sunk(common, worth))
+    return page_gallery.payload(names, by_id, found, choice, dialogues), rule, lowest
 
 
 def _order(found: Contents) -> list[str]:

@@ -14,6 +14,7 @@ from pscli.dialogue.schema import Dialogue, Photo, Truth
 from pscli.metrics.base import Metric
 from pscli.metrics.score import Valued
 from pscli.predictions.folder import Prediction
+from pscli.report.page_worst import picked, sunk
 from pscli.report.sheet import context_of, parts_of, sharing
 
 PICKS = {
@@ -26,10 +27,12 @@ PICKS = {
 SIDE = 320  # longest side of an embedded photo, in pixels
 EXACT = 96  # photos up to this side are embedded as they are
 QUALITY = 82  # of JPEG
+OF = "of-"  # and the number of a system: of its worst dialogues
 RULE = (
     "A reply’s figure is the mean of its text’s chrF and of the share of its marks that are right; "
     "an instance’s is the mean over the systems. Of each type {each} were taken {picks} "
-    "(seed {seed}): {shown} of {total} responses."
+    "(seed {seed}): {shown} of {total} responses. {lowest} of each system’s worst dialogues are "
+    "among them."
 )
 
 Marks = list[tuple[str, bool]]
@@ -42,11 +45,13 @@ class Choice:
     Args:
         picks: Id of each, in the order of the file, and why it was chosen.
         each: How many of each type and reason, at most.
+        worst: How many of each system's worst dialogues.
         total: Instances that all systems share.
     """
 
     picks: dict[str, list[str]]
     each: int
+    worst: int
     total: int
 
 
@@ -116,7 +121,8 @@ def figures(predictions: Sequence[Prediction], found: Mapping[str, Marks]) -> di
 def choose(
     shared: Sequence[Prediction], worth: Sequence[Mapping[str, float]], count: int, seed: int
 ) -> Choice:
-    """Instances of every type: best, median, worst, furthest apart and drawn at random.
+    """Instances of every type: best, median, worst, furthest apart and drawn at random; and of
+    each system those of its worst dialogues.
 
     Args:
         shared: Instances that all systems have, in order.
@@ -126,7 +132,7 @@ def choose(
     """
     kinds = dict.fromkeys(p.kind for p in shared)
     reasons = [name for name in PICKS if name != "apart" or len(worth) > 1]
-    each = max(1, count // max(1, len(kinds) * len(reasons)))
+    each = max(1, count // max(1, len(kinds) * (len(reasons) + len(worth))))
     picks: dict[str, list[str]] = {}
     for kind in kinds:
         ids = [p.id for p in shared if p.kind == kind]
@@ -144,9 +150,13 @@ def choose(
         for reason in reasons:
             for id in orders[reason][:each]:
                 picks.setdefault(id, []).append(reason)
+    lowest = each * len(kinds)
+    for number, dialogues in enumerate(sunk(shared, worth)):
+        for id in picked(dialogues, lowest):
+            picks.setdefault(id, []).append(f"{OF}{number}")
     place = {p.id: number for number, p in enumerate(shared)}
     kept = sorted(picks, key=place.__getitem__) if count < len(shared) else list(place)
-    return Choice({id: picks.get(id, []) for id in kept}, each, len(shared))
+    return Choice({id: picks.get(id, []) for id in kept}, each, lowest, len(shared))
 
 
 def payload(
@@ -197,7 +207,7 @@ def payload(
         "kinds": [kind for kind in dict.fromkeys(first[id].kind for id in choice.picks) if kind],
         "picks": [
             [name, text]
-            for name, text in PICKS.items()
+            for name, text in (PICKS | _of(systems)).items()
             if any(name in row["picks"] for row in rows)
         ],
         "total": choice.total,
@@ -211,6 +221,11 @@ def payload(
         },
         "photos": album.uris,
     }
+
+
+def _of(systems: Sequence[str]) -> dict[str, str]:
+    """Reasons for what is of a system's worst dialogues."""
+    return {f"{OF}{number}": f"worst dialogues of {name}" for number, name in enumerate(systems)}
 
 
 def _parts(parts: Sequence[str | Photo], album: Album) -> list[Any]:
@@ -238,6 +253,6 @@ def rule(choice: Choice, seed: int) -> str:
     reasons = {name for some in choice.picks.values() for name in some}
     told = [text for name, text in PICKS.items() if name in reasons]
     return RULE.format(
-        each=choice.each, picks=", ".join(told), seed=seed, shown=f"{len(choice.picks):,}",
-        total=f"{choice.total:,}",
+        each=choice.each, lowest=choice.worst, picks=", ".join(told), seed=seed,
+        shown=f"{len(choice.picks):,}", total=f"{choice.total:,}",
     )  # fmt: skip
