@@ -16,7 +16,7 @@ MODULES ?= all
 BRIDGES ?= none dvtm dvtm-word vtm soft
 NOISE ?= runs/bridge-noise
 
-.PHONY: demo results paper-table attribution ladder linearisations categories ablation bridge-noise test floors docs mutants foundations clean
+.PHONY: demo results paper-table attribution ladder linearisations categories systems ablation bridge-noise test floors docs mutants foundations clean
 
 demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten minutes on two cores
 	$(BIN)/pscli train-e2e --dataset photoworld --preset demo --run $(DEMO)/e2e --overwrite
@@ -42,6 +42,10 @@ ladder: $(VENV)/installed  ## how errors propagate (docs/scores.md), LADDER="NAM
 linearisations: $(VENV)/installed  ## Table 3 of Sun et al. (2023): four ways to write a dialogue as one text; resumes where it stopped
 	$(BIN)/python benchmarks/linearisations.py $(DATASET) --seeds $(SEEDS) $(if $(PRESET),--preset $(PRESET)) $(if $(DIALOGUES),--count $(DIALOGUES)) \
 	  $(if $(EXTRACTOR),--extractor $(EXTRACTOR))
+
+systems: $(VENV)/installed  ## every system, three seeds, one table (docs/systems-table.md); PLAN=1 says what is left; resumes where it stopped
+	$(BIN)/python benchmarks/systems.py $(DATASET) --seeds $(SEEDS) --count $(COUNT) --table docs/systems-table.md \
+	  $(if $(PRESET),--preset $(PRESET)) $(if $(ONLY),--systems $(ONLY)) $(if $(PLAN),--plan)
 
 categories: $(VENV)/installed  ## their Figure 5: FID and IS of people, food and animals in PREDS
 	$(BIN)/python benchmarks/categories.py $(PREDS) $(if $(EXTRACTOR),--extractor $(EXTRACTOR))

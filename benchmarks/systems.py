@@ -1,0 +1,296 @@
+"""Every system beside every other, and what each of them took: `make systems`.
+
+    python benchmarks/systems.py photoworld --preset tiny --table docs/systems-table.md
+    python benchmarks/systems.py photoworld --plan        # what is left, and how long it takes
+
+Plans, trains and asks each system of the registry for every seed, on the test split and on `unseen`
+where the dataset has one, scores them, and writes a table and a report. Every step is one command
+of `pscli`, printed before it runs and noted when it is done. Given again, it goes on where it
+stopped: a run that was cut off is resumed, and what is noted is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pscli.files import append_line, read_json, read_lines, write_text
+from pscli.registry import TABLES, find, plain
+from pscli.runs import Run
+
+UNTRAINED = ("zero-shot",)  # answers as it was published
+DONE = "done.jsonl"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Args:
+        kind: Steps of a kind take about as long as each other.
+        words: Arguments of `pscli`.
+        keep: Where what it prints is kept, if it is.
+    """
+
+    kind: str
+    name: str
+    words: list[str]
+    keep: Path | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Which systems, how often, on what."""
+
+    dataset: str
+    folder: Path
+    seeds: Sequence[int]
+    systems: Sequence[str]
+    splits: Sequence[str] = ("test",)
+    preset: str | None = None
+    count: int | None = None
+    settings: Sequence[str] = ()
+
+    def run(self, system: str, seed: int) -> Path:
+        return self.folder / f"{plain(system)}-{seed}"
+
+    def preds(self, system: str, seed: int, split: str) -> Path:
+        return self.folder / "preds" / split / f"{plain(system)}-{seed}"
+
+    def plan(self, system: str) -> Path:
+        return self.folder / "plan" / f"{plain(system)}.json"
+
+    @property
+    def how(self) -> list[str]:
+        """Preset and settings, of what trains and of what is asked untrained."""
+        return [
+            *option("preset", self.preset),
+            *(w for pair in self.settings for w in ("--set", pair)),
+        ]
+
+
+def steps(t: Table) -> list[Step]:
+    """All of it, in order."""
+    found = []
+    for system in t.systems:
+        words = ["plan", system, "--dataset", t.dataset, *t.how, "--json"]
+        found.append(Step("plan", f"plan {system}", words, t.plan(system)))
+    for seed in t.seeds:
+        for system in t.systems:
+            run = t.run(system, seed)
+            who = ["--agent", str(run)]
+            if system in UNTRAINED:
+                who = ["--system", system, *t.how]
+            else:
+                begun = (run / "config.json").is_file()
+                new = ["--resume"] if begun else [*t.how, "--seed", str(seed)]
+                words = ["train", system, "--dataset", t.dataset, "--run", str(run), *new]
+                found.append(Step(f"train {system}", f"train {system}-{seed}", words))
+            for split in t.splits:
+                where = ["--split", split, "--out", str(t.preds(system, seed, split))]
+                where += ["--seed", str(seed), *option("count", t.count)]
+                words = ["generate", "--dataset", t.dataset, *who, *where]
+                found.append(Step(f"answer {system}", f"answer {system}-{seed} {split}", words))
+    return [*found, *comparisons(t)]
+
+
+def comparisons(t: Table) -> list[Step]:
+    """Scores and reports; those that speak are also compared alone, over all that they said."""
+    speaking = [s for s in t.systems if find("system", s).speaks]
+    found = []
+    for split in t.splits:
+        sides = {"all": t.systems} | ({"speaking": speaking} if len(speaking) > 1 else {})
+        for name, some in sides.items():
+            if len(some) == len(t.systems) and name != "all":
+                continue
+            groups = [w for system in some for w in ("--group", group(t, system, split))]
+            kept = t.folder / f"{name}-{split}.md"
+            score = ["score", *groups, "--by-type", "--format", "markdown"]
+            found.append(Step("score", f"score {name} {split}", score, kept))
+            out = ["--out", str(t.folder / f"report-{name}-{split}"), "--overwrite"]
+            found.append(Step("report", f"report {name} {split}", ["report", *groups, *out]))
+    return found
+
+
+def group(t: Table, system: str, split: str) -> str:
+    return f"{system}={','.join(str(t.preds(system, seed, split)) for seed in t.seeds)}"
+
+
+def option(name: str, value: object) -> list[str]:
+    return [] if value is None else [f"--{name}", str(value)]
+
+
+# -- one after the other -----------------------------------------------------------------------
+
+
+def carry_out(t: Table) -> None:
+    """What is not noted as done; the first that fails ends it."""
+    known = done(t)
+    for step in steps(t):
+        if step.name in known:
+            continue
+        print("pscli", shlex.join(step.words), file=sys.stderr, flush=True)
+        began = time.monotonic()
+        ran = subprocess.run(
+            [sys.executable, "-m", "pscli", *step.words],
+            stdout=subprocess.PIPE if step.keep else None,
+        )
+        if ran.returncode:
+            sys.exit(ran.returncode)
+        if step.keep:
+            write_text(step.keep, ran.stdout.decode("utf-8"))
+        seconds = time.monotonic() - began
+        append_line(t.folder / DONE, {"step": step.name, "kind": step.kind, "seconds": seconds})
+
+
+def done(t: Table) -> dict[str, dict[str, Any]]:
+    return {line["step"]: line for line in read_lines(t.folder / DONE)}
+
+
+def left(t: Table) -> list[tuple[str, float | None]]:
+    """Steps that are left, and the seconds that each will take: the mean of those of its kind that
+    are done, else of those that begin alike; None where there are none yet."""
+    known = list(done(t).values())
+    names = {line["step"] for line in known}
+
+    def expected(step: Step) -> float | None:
+        alike = [line["seconds"] for line in known if line["kind"] == step.kind]
+        first = step.kind.split()[0]
+        alike = alike or [n["seconds"] for n in known if n["kind"].split()[0] == first]
+        return statistics.mean(alike) if alike else None
+
+    return [(step.name, expected(step)) for step in steps(t) if step.name not in names]
+
+
+def told(t: Table) -> str:
+    """The plan in words."""
+    some = left(t)
+    lines = [f"{name:40} {'?' if s is None else f'{s / 3600:.2f} h'}" for name, s in some]
+    unknown = sum(s is None for _, s in some)
+    hours = sum(s or 0 for _, s in some) / 3600
+    more = f", and {unknown} of which none has been done yet" if unknown else ""
+    return "\n".join([*lines, f"{len(some)} steps are left: {hours:.2f} h{more}."])
+
+
+# -- the table ---------------------------------------------------------------------------------
+
+
+def page(t: Table) -> str:
+    """Budgets, and all scores over everything and by instance type, as Markdown."""
+    parts = [f"# Every system on {t.dataset}", INTRODUCTION.format(seeds=len(t.seeds)), budgets(t)]
+    for split in t.splits:
+        read = {
+            system: [read_json(t.preds(system, seed, split) / "scores.json") for seed in t.seeds]
+            for system in t.systems
+        }
+        kinds = dict.fromkeys(
+            kind for some in read.values() for one in some for kind in one["kinds"]
+        )
+        for kind in ["", *kinds]:
+            parts += [f"## {split}: {kind or 'all'}", scores(read, kind)]
+    return "\n\n".join(parts) + "\n"
+
+
+INTRODUCTION = (
+    "`make systems` wrote this page. Mean over {seeds} seeds ± standard deviation, in brackets the "
+    "means of the ends of each seed’s 95 % interval, and n. Systems that only draw are asked where "
+    "a photo is due, and have no figures of words. Whether two systems differ beyond chance is "
+    "told in the reports beside the runs. Operations: those of a step, forward and backward, as "
+    "`pscli plan` counts them one by one, times the updates; seconds without evaluations."
+)
+
+
+def budgets(t: Table) -> str:
+    """What each system has and took."""
+    rows = [["system", "trained", "frozen", "updates", "seconds", "TFLOP of training"]]
+    for system in t.systems:
+        plan = read_json(t.plan(system))
+        counts = [sum(c[k] for c in plan["components"]) for k in ("trained", "frozen")]
+        spent = [Run(t.run(system, seed)).spent for seed in t.seeds]
+        updates = statistics.mean(n for n, _ in spent)
+        cost = plan["flops"] * updates / 1e12
+        seconds = statistics.mean(s for _, s in spent)
+        rows.append(
+            [system, *(f"{n:,}" for n in counts), f"{updates:,.0f}", f"{seconds:,.0f}",
+             f"{cost:,.1f}"]
+        )  # fmt: skip
+    return markdown(rows)
+
+
+def scores(read: dict[str, list[Any]], kind: str) -> str:
+    """Rows of figures, a column a system."""
+    found = {
+        system: [figures(one["kinds"].get(kind, {}) if kind else one["overall"]) for one in some]
+        for system, some in read.items()
+    }
+    names = dict.fromkeys(name for some in found.values() for one in some for name in one)
+    rows = [["", *found]]
+    for name in names:
+        rows.append([name, *(cell([one.get(name) for one in some]) for some in found.values())])
+    return markdown(rows)
+
+
+def figures(section: dict[str, Any]) -> dict[str, Any]:
+    return {score["name"]: score for score in section.get("scores", [])}
+
+
+def cell(seeds: Sequence[Any]) -> str:
+    """`64.7 ± 1.2 [56.0, 73.1] (n = 119)` of a figure that every seed has."""
+    if not all(seeds):
+        return "–"
+    values = [score["value"] for score in seeds]
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    ends = [score.get("interval") for score in seeds]
+    within = ""
+    if all(ends):
+        low, high = (statistics.mean(pair[side] for pair in ends) for side in (0, 1))
+        within = f" [{low:.2f}, {high:.2f}]"
+    return f"{statistics.mean(values):.2f}{spread}{within} (n = {seeds[0]['n']})"
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", nargs="?", default="photoworld")
+    parser.add_argument("--out", type=Path, help="default: runs/systems/DATASET")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--systems", nargs="+", default=list(TABLES["system"]), metavar="NAME")
+    parser.add_argument("--splits", nargs="+", help="default: test, and unseen where there is one")
+    parser.add_argument("--preset")
+    parser.add_argument("--count", type=int, help="dialogues of each split; default: all")
+    parser.add_argument("--set", action="append", metavar="a.b=v", help="of the runs; repeatable")
+    parser.add_argument("--table", type=Path, help="Markdown file; default: table.md in --out")
+    parser.add_argument("--plan", action="store_true", help="only say what is left, in hours")
+    args = parser.parse_args()
+    t = Table(
+        args.dataset, args.out or Path("runs/systems") / args.dataset, args.seeds, args.systems,
+        args.splits or splits(args.dataset), args.preset, args.count, args.set or (),
+    )  # fmt: skip
+    if args.plan:
+        print(told(t))
+        return
+    carry_out(t)
+    write_text(args.table or t.folder / "table.md", page(t))
+
+
+def splits(dataset: str) -> list[str]:
+    """Those that are for testing."""
+    from pscli.datasets.base import named
+
+    return [split for split in ("test", "unseen") if split in named(dataset).splits]
+
+
+if __name__ == "__main__":
+    main()
