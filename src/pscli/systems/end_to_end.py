@@ -5,8 +5,6 @@ Guo et al. (2024), §2; "Eq. n" refers to it. Read `forward` beside Fig. 2.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -19,14 +17,12 @@ from pscli.components.bridge import Bridge, Captions, Scoring, Sizes, gumbel_arg
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load
 from pscli.components.noise import gumbel, seeded
-from pscli.components.perceptron import Perceptron, in_place
+from pscli.components.perceptron import Perceptron
 from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
-from pscli.dialogue.schema import Photo
-from pscli.dialogue.sequence import PHOTO, Template, seen, token_id
 from pscli.errors import ConfigError
-from pscli.systems.base import Losses, Part, Prompt, Question, System, fitting, text_loss
-from pscli.systems.captioner import Captioner
+from pscli.systems.base import Losses, Part, fitting, text_loss
+from pscli.systems.seeing import Seeing
 
 if TYPE_CHECKING:
     from pscli.components.generator import Generator
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
 # B sequences, L tokens, D LLM width, V LLM vocabulary; C captions of M LLM and N CLIP tokens
 
 
-class EndToEnd(System):
+class EndToEnd(Seeing):
     """P(R | U) of multi-modal responses given multi-modal contexts (§2.1).
 
     Args:
@@ -83,10 +79,6 @@ class EndToEnd(System):
         learnt = isinstance(self.bridge, nn.Module)
         return parts | ({"bridge": Part(self.bridge)} if learnt else {})
 
-    def template(self, max_length: int) -> Template:
-        see = seen(self.llm.tokenizer, self.perceptron.length)
-        return Template(self.llm.tokenizer, see, self.llm.reaches(max_length))
-
     def forward(self, batch: Batch, tau: float, seed: str) -> Losses:
         """L^t and L^v of a micro-batch (Eqs. 1-12); the loop adds them up (Eq. 13).
 
@@ -115,25 +107,6 @@ class EndToEnd(System):
 
             image = image + self.bridge.surrogate(captions, losses)
         return Losses(text, image.sum())  # L^v (Eq. 12)
-
-    def prepare(self, batch: Batch) -> Batch:
-        return dataclasses.replace(super().prepare(batch), seen=self.look(batch.photos))
-
-    def look(self, photos: Sequence[Photo]) -> Tensor | None:
-        """[P, …] what the perceptron sees in photos: H̃^v = ViT(I) (Eq. 3)."""
-        seer = self.perceptron
-        return self.cache(seer.vision, photos, seer.look) if photos else None
-
-    def embed(self, ids: Tensor, seen: Tensor | None) -> Tensor:
-        """[B, L, D] embeddings of words, with H^v = Q-Former(Q, H̃^v) for photos (Eq. 3)."""
-        return self.place(ids, None if seen is None else self.perceptron(seen))
-
-    def place(self, ids: Tensor, visual: Tensor | None) -> Tensor:
-        """[..., L, D] embeddings of words, with H^v [P, Q, D] of photos in their places."""
-        words = self.llm.embed(ids)
-        if visual is None:
-            return words
-        return in_place(words, ids == token_id(self.llm.tokenizer, PHOTO), visual)
 
     def write(self, hidden: Tensor, batch: Batch, seed: str) -> Captions:
         """The captions of the response photos as the LLM writes them, teacher-forced (Eqs. 1-7)."""
@@ -181,22 +154,3 @@ class EndToEnd(System):
             str(self.llm.tokenizer.decode(row[keep], skip_special_tokens=True)).strip()
             for row, keep in zip(ids, mask, strict=True)
         ]
-
-    def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
-        return Captioner(self.perceptron, self.llm).likelihoods(captions, photos)
-
-    def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
-        """What the LLM reads of each dialogue, its photos seen: each once, however often read."""
-        template = self.template(max_length)
-        packed = [template.prompt(q.responses, q.speaker) for q in questions]
-        photos = {id(photo): photo for p in packed for photo in p.photos}
-        row = {photo: n for n, photo in enumerate(photos)}
-        prompts = []
-        with torch.no_grad():
-            seen = self.look(list(photos.values()))
-            visual = None if seen is None else self.perceptron(seen)
-            for p in packed:
-                rows = [row[id(photo)] for photo in p.photos]
-                shown = visual[rows] if visual is not None and rows else None
-                prompts.append(Prompt(self.place(self.llm.ids(p.ids), shown), p.dropped))
-        return prompts
