@@ -194,6 +194,12 @@ class StableDiffusion(nn.Module):
         )
 
     @property
+    def reads(self) -> tuple[int, int] | None:
+        """N and W of what the noise predictor reads of a caption; None if `denoising` is not for
+        it."""
+        return int(self.tokenizer.model_max_length), int(self.text_encoder.config.hidden_size)
+
+    @property
     def device(self) -> torch.device:
         device: torch.device = self.unet.device
         return device
@@ -251,6 +257,21 @@ class StableDiffusion(nn.Module):
             residual = residual * (~noise.dropped)[:, None, None]
         with added_to_token_embedding(self.text_encoder, residual):
             text = self.text_encoder(ids)[0]
+        return self.denoising(text, latents, noise, weights)
+
+    def encode(self, captions: Sequence[str]) -> Tensor:
+        """[B, N, W] what the text encoder makes of captions."""
+        found: Tensor = self.text_encoder(self.tokenize(captions)[0])[0]
+        return found
+
+    def denoising(
+        self, text: Tensor, latents: Tensor, noise: DiffusionNoise, weights: Tensor | None = None
+    ) -> Tensor:
+        """[B] as `losses`, given the text encoder's output, or what stands for it.
+
+        Args:
+            text: [B, N, W]; none of it is dropped here.
+        """
         noisy = self.scheduler.add_noise(latents, noise.noise, noise.timesteps).to(text.dtype)
         predicted = self.unet(noisy, noise.timesteps, text).sample.float()
         if self.velocity:
@@ -283,13 +304,21 @@ class StableDiffusion(nn.Module):
         return pipeline
 
     @torch.no_grad()
-    def draw(self, captions: Sequence[str], generators: Sequence[torch.Generator]) -> list[Image]:
-        """One photo a caption, as many together as fit; seeded by one generator a photo."""
+    def draw(
+        self, captions: Sequence[str] | Tensor, generators: Sequence[torch.Generator]
+    ) -> list[Image]:
+        """One photo a caption, as many together as fit; seeded by one generator a photo.
+
+        Args:
+            captions: B of them, or [B, N, W] in place of the text encoder's output.
+        """
         pipeline, drawn = self.pipeline(), []
         for start in range(0, len(captions), self.together):
             some = slice(start, start + self.together)
+            words = captions[some]
+            told = {"prompt_embeds": words} if isinstance(words, Tensor) else {"prompt": [*words]}
             drawn += pipeline(
-                list(captions[some]), num_inference_steps=self.steps,
+                **told, num_inference_steps=self.steps,
                 guidance_scale=self.guidance, generator=list(generators[some]),
             ).images  # fmt: skip
         return drawn

@@ -162,6 +162,10 @@ class UniDiffuser(StableDiffusion):
 
     # -- training ----------------------------------------------------------------------------
 
+    @property
+    def reads(self) -> None:
+        """Its loss is of words, too."""
+
     @torch.no_grad()
     def latents(self, photos: Sequence[Image]) -> Tensor:
         """[B, X] photos as x_0."""
@@ -241,7 +245,9 @@ class UniDiffuser(StableDiffusion):
     # -- drawing -----------------------------------------------------------------------------
 
     @torch.no_grad()
-    def draw(self, captions: Sequence[str], generators: Sequence[torch.Generator]) -> list[Image]:
+    def draw(  # type: ignore[override]
+        self, captions: Sequence[str], generators: Sequence[torch.Generator]
+    ) -> list[Image]:
         """One photo a caption, as many together as fit; seeded by one generator a photo."""
         solver = DPMSolverMultistepScheduler.from_config(self.scheduler.config)
         drawn: list[Image] = []
