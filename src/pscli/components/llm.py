@@ -37,9 +37,12 @@ from pscli.errors import ConfigError
 class LanguageModel(nn.Module):
     """A decoder-only LLM from transformers that reads embeddings and predicts tokens."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: Tokenizer, marks: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.model: Any = model  # transformers has no type for a model that also generates
+        self.marks = [IMG, END_IMG, PHOTO, *marks]
         self.tokenizer = tokenizer
         self._adapters: list[Any] = []  # peft's view of the model; a list hides it from torch
 
@@ -54,6 +57,7 @@ class LanguageModel(nn.Module):
         quantize: str | None = None,
         lora: int | None = None,
         adapters: Path | None = None,
+        marks: Sequence[str] = (),
     ) -> Self:
         """Loads a folder, hub id or GGUF file, and teaches it the marks of our template.
 
@@ -62,6 +66,7 @@ class LanguageModel(nn.Module):
             quantize: `4bit` or `8bit`, of a model that has adapters.
             lora: Rank of new adapters.
             adapters: Folder of adapters, and of the tokenizer that they were trained with.
+            marks: More tokens that it is taught.
         """
         at: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
         if Path(place).suffix == ".gguf":
@@ -76,7 +81,7 @@ class LanguageModel(nn.Module):
         model = whole(AutoModelForCausalLM, place, **at, **options)
         if "gguf_file" in at:
             model = plain(model)
-        llm = cls(model, tokenizer)
+        llm = cls(model, tokenizer, marks)
         llm.learn_marks()
         if adapters:
             llm._adapters = [adapt_from(model, adapters)]
@@ -92,13 +97,13 @@ class LanguageModel(nn.Module):
         moves a row by no more than the learning rate a step (`docs/photochat.md`).
         """
         tokenizer = self.tokenizer
-        marks: dict[str, Any] = {"additional_special_tokens": [IMG, END_IMG, PHOTO]}
+        marks: dict[str, Any] = {"additional_special_tokens": self.marks}
         if tokenizer.pad_token is None:
             marks["pad_token"] = "<pad>"
         if tokenizer.bos_token is None:  # Qwen's; a sequence begins where another one ends
             marks["bos_token"] = tokenizer.eos_token
         known = len(tokenizer)
-        spelt = [IMG, END_IMG, PHOTO, marks.get("pad_token", PHOTO)]
+        spelt = [*self.marks, marks.get("pad_token", PHOTO)]
         first = {mark: plain_ids(tokenizer, mark)[0] for mark in spelt}
         tokenizer.add_special_tokens(marks, replace_extra_special_tokens=False)
         if len(tokenizer) > self.vocabulary:  # some have rows to spare
@@ -111,7 +116,7 @@ class LanguageModel(nn.Module):
 
     def new_rows(self) -> dict[str, list[int]]:
         """Ids of the marks, by the name of each layer that has rows for them."""
-        ids = [token_id(self.tokenizer, mark) for mark in (IMG, END_IMG, PHOTO)]
+        ids = [token_id(self.tokenizer, mark) for mark in self.marks]
         names = {id(module): name for name, module in self.model.named_modules()}
         return {names[id(layer)].rpartition(".")[2]: ids for layer in self._vocabulary_layers()}
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -87,16 +87,17 @@ class Load:
         if not (inspect.isclass(found) and issubclass(found, nn.Module)):
             function: Bridge = found
             return function
-        with seeded():
-            bridge = found(sizes())
-        return cast("Bridge", self.filled("bridge", bridge))
+        learnt: Bridge = self.made("bridge", lambda: found(sizes()))
+        return learnt
 
-    def filled(self, part: str, module: Module) -> Module:
-        """A plain module, such as a bridge, with the weights that the agent's folder has of it.
+    def made(self, part: str, make: Callable[[], nn.Module]) -> Any:
+        """A part that begins anew: seeded, or with the agent's weights.
 
         Raises:
-            CheckpointError: if that folder has none, or those of another module.
+            CheckpointError: if the agent's folder holds others, or is without them.
         """
+        with seeded():
+            module = make()
         if self.folder is None:
             return module
         weights = self.folder / part / WEIGHTS

@@ -23,11 +23,16 @@ class Caption:
 Tell = Callable[[str | Caption], object]  # told of a reply, piece by piece
 
 
-def parse(ids: list[int], tokenizer: Tokenizer) -> tuple[list[str | Caption], list[str]]:
+def parse(
+    ids: list[int], tokenizer: Tokenizer, wordless: bool = False
+) -> tuple[list[str | Caption], list[str]]:
     """Texts and captions of a generated response in order, and notes on what was unusual.
 
     An [IMG] span that is not closed ends where the response or the next span does; an empty span
     draws nothing.
+
+    Args:
+        wordless: Whether photos have no captions: a span is a photo, whatever it holds.
     """
     marks = {token_id(tokenizer, t): t for t in (IMG, END_IMG, PHOTO)}
     parts: list[str | Caption] = []
@@ -38,8 +43,8 @@ def parse(ids: list[int], tokenizer: Tokenizer) -> tuple[list[str | Caption], li
     def flush() -> None:
         text = str(tokenizer.decode(words, skip_special_tokens=True)).strip()
         words.clear()
-        if inside and text:
-            parts.append(Caption(text))
+        if inside and (text or wordless):
+            parts.append(Caption("" if wordless else text))
         elif inside:
             notes.append("An [IMG] span was empty; no photo was drawn for it.")
         elif text:

@@ -130,11 +130,13 @@ class Template:
         see: Tokens that stand for a photo in a context: Q times `<photo>` (`seen`), or the tokens
             of a caption (`told`).
         max_length: Longest sequence in tokens.
+        tell: Tokens that stand for a photo in a target; those of its caption by default.
     """
 
     tokenizer: PreTrainedTokenizerBase
     see: Callable[[Photo], list[int]]
     max_length: int = 512
+    tell: Callable[[Photo], list[int]] | None = None
 
     def __post_init__(self) -> None:
         for mark in (IMG, END_IMG, PHOTO):
@@ -191,7 +193,7 @@ class Template:
             if isinstance(part, str):
                 ids += self.tokens(part)
                 continue
-            caption = self.tokens(part.caption or "")
+            caption = self.tell(part) if self.tell else self.tokens(part.caption or "")
             start = len(ids) + 1
             ids += [self.id(IMG), *caption, self.id(END_IMG)]
             if not part.missing:

@@ -8,7 +8,7 @@ system of them runs forward and backward as the real one does, in seconds at any
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,11 +112,14 @@ class Imagined(Load):
                 f"Nobody knows how large the {part} '{named.kind}' is.",
                 "Only parts of the package can be planned.",
             )
-        kinds = {"llm": language_model, "perceptron": perceptron, "generator": generator}
+        kinds: dict[str, Any] = {
+            "llm": language_model, "perceptron": perceptron, "generator": generator,
+        }  # fmt: skip
         # Of the sizes that the registry names, no weights are needed to know them.
         ours = named.weights in TABLES["weights"] and named.kind in published()
         place = named.kind if ours else located(named.weights, part)
-        made: Any = kinds[part](self.config, named, place)
+        more = options if part == "llm" else {}
+        made: Any = kinds[part](self.config, named, place, **more)
         return made
 
     def pretrained(self, part: str, **options: Any) -> Any:
@@ -134,20 +137,23 @@ class Imagined(Load):
         return Captioner(load("perceptron"), load("llm"), self.config.captions)
 
 
-def language_model(model: ModelConfig, part: PartConfig, place: str) -> LanguageModel:
-    """The LLM with rows for the marks of our template."""
+def language_model(
+    model: ModelConfig, part: PartConfig, place: str, marks: Sequence[str] = ()
+) -> LanguageModel:
+    """The LLM with rows for the marks of our template, and more of them."""
     config = llm_config(part, place)
     text = config.get_text_config()
     tokenizer: Any = stand_in()
     if (Path(place) / "tokenizer_config.json").is_file():
         tokenizer = AutoTokenizer.from_pretrained(place)
-        new = {*MARKS, *(() if tokenizer.pad_token else ["<pad>"])} - set(tokenizer.get_vocab())
+        padding = [] if tokenizer.pad_token else ["<pad>"]
+        new = {*MARKS, *marks, *padding} - set(tokenizer.get_vocab())
         text.vocab_size = max(text.vocab_size, len(tokenizer) + len(new))
     else:
-        text.vocab_size += len(MARKS) + lacks_padding(part, place)
+        text.vocab_size += len(MARKS) + len(marks) + lacks_padding(part, place)
     made = AutoModelForCausalLM.from_config(config, dtype=DTYPES[part.dtype])
     made.tie_weights()  # no_init_weights leaves that out
-    llm = LanguageModel(made, tokenizer)
+    llm = LanguageModel(made, tokenizer, marks)
     llm.learn_marks()  # the rows are there
     if part.lora:
         llm._adapters = [adapt(made, part.lora, llm.new_rows())]
@@ -259,4 +265,4 @@ def stand_in(length: int = 1_000_000) -> PreTrainedTokenizerFast:
 
 def stands_in(tokenizer: Any) -> bool:
     """Whether a tokenizer is not the LLM's own."""
-    return len(tokenizer) <= 4 + len(MARKS)
+    return int(tokenizer.vocab_size) <= 4 + len(MARKS)  # without what it was taught

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -13,7 +13,7 @@ from pscli.components.load import loading, located
 from pscli.config import Config, PartConfig
 from pscli.datasets.records import Dropped
 from pscli.dialogue.schema import Dialogue
-from pscli.dialogue.sequence import END_IMG, IGNORE, IMG, PHOTO, Packed
+from pscli.dialogue.sequence import IGNORE, PHOTO, Packed
 from pscli.errors import ConfigError
 from pscli.plan.parts import imagined, stands_in
 
@@ -65,7 +65,7 @@ class Reader:
         if not system.speaks:
             raise ConfigError(f"'{config.system}' only draws: it learns no words.", "Try e2e.")
         if stands_in(system.llm.tokenizer):
-            system.llm.tokenizer = _of_llm(config.model.llm)
+            system.llm.tokenizer = _of_llm(config.model.llm, system.llm.marks)
         self.template: Any = system.template(config.sequence.max_length)
         self.clip = _of_generator(config.model.generator)
 
@@ -128,8 +128,8 @@ def _answers(packed: Packed) -> int:
     return sum(now and not before for before, now in pairwise(supervised))
 
 
-def _of_llm(part: PartConfig) -> Any:
-    """The LLM's tokenizer, with the marks of our template."""
+def _of_llm(part: PartConfig, more: Sequence[str]) -> Any:
+    """The LLM's tokenizer. Args: more: Tokens that it is taught."""
     from transformers import AutoTokenizer
 
     ask_for("llm", part)
@@ -139,7 +139,7 @@ def _of_llm(part: PartConfig) -> Any:
         place, at = str(Path(place).parent), {"gguf_file": Path(place).name}
     with loading("llm", place):
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **at)
-    marks: dict[str, Any] = {"additional_special_tokens": [IMG, END_IMG, PHOTO]}
+    marks: dict[str, Any] = {"additional_special_tokens": [*more]}
     if tokenizer.bos_token is None:
         marks["bos_token"] = tokenizer.eos_token
     tokenizer.add_special_tokens(marks, replace_extra_special_tokens=False)

@@ -97,7 +97,8 @@ def batch_of(work: Work, system: System) -> Batch:
     """Such a micro-batch, all words the same, with what frozen parts make of its photos."""
     image = Image.new("RGB", (64, 64))
     photo = Photo(image, "")
-    length = max(work.length, work.caption + 2) if system.speaks else work.length
+    caption = max(work.caption, getattr(system, "tokens", 0))
+    length = max(work.length, caption + 2) if system.speaks else work.length
     seer: Any = getattr(system, "perceptron", None)
     marks = [token_id(system.llm.tokenizer, PHOTO)] * seer.length if seer else []
     room = work.sequences * ((length - 1) // len(marks)) if marks else 0
@@ -108,9 +109,7 @@ def batch_of(work: Work, system: System) -> Batch:
             dealt(total, row, work.sequences) for total in (seen, work.drawn, work.supervised)
         )
         ids = ([1] + marks * photos + [1] * length)[:length]
-        spans = [
-            CaptionSpan(photo, length - work.caption, length, f"{row}/{i}") for i in range(drawn)
-        ]
+        spans = [CaptionSpan(photo, length - caption, length, f"{row}/{i}") for i in range(drawn)]
         packed = Packed(photos=[photo] * photos, captions=spans)
         packed.append(ids, [k >= length - targets for k in range(length)], 0)
         rows.append(packed)

@@ -80,6 +80,22 @@ class Prompt:
     dropped: int
 
 
+class Written(NamedTuple):
+    """A reply before its photos are drawn.
+
+    Args:
+        ids: Its tokens, without the end token.
+        parts: Texts, and a caption for each photo.
+        notes: What was unusual.
+    """
+
+    question: Question
+    prompt: Prompt
+    ids: list[int]
+    parts: list[str | Caption]
+    notes: list[str]
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of a system.
@@ -158,6 +174,25 @@ class System(nn.Module):
     def reply(self, questions: Sequence[Question], **how: Any) -> list[Reply]:
         """Replies to several questions at once. Args: how: As in `answer`."""
         return answer(self, questions, **how)
+
+    def rules(self) -> list[LogitsProcessor]:
+        """What replies must keep to, beside the biases of a configuration."""
+        return []
+
+    def parsed(self, ids: list[int]) -> tuple[list[str | Caption], list[str]]:
+        """Texts and captions of a reply's tokens in order, and notes on what was unusual."""
+        return parse(ids, self.llm.tokenizer)
+
+    def illustrate(self, written: Sequence[Written], seed: int, best_of: int) -> list[Image]:
+        """The photos of several replies, one for each caption. Args: as in `draw_best`."""
+        wanted = [
+            (part.words, (reply.question.key, number))
+            for reply in written
+            for number, part in enumerate(reply.parts)
+            if isinstance(part, Caption)
+        ]
+        words, keys = [w for w, _ in wanted], [k for _, k in wanted]
+        return draw_best(self, words, keys, seed, best_of)
 
     def draw(self, captions: Sequence[str], generators: Sequence[torch.Generator]) -> list[Image]:
         """One photo a caption, drawn together; seeded by one generator a photo."""
@@ -279,27 +314,31 @@ def answer(
         processors=[
             system.readiness(prompts, share_bias, max_new_tokens),
             EndBias(tokenizer.eos_token_id, end_bias),
+            *system.rules(),
         ],
         hear=(lambda number, token: speech.hear(token)) if speech else None,
     )
     if speech:
         speech.end()
-    parsed = [parse(ids, system.llm.tokenizer) for ids in generated]
-    if captions is not None:
-        parsed = [(_told(p, c), notes) for (p, notes), c in zip(parsed, captions, strict=True)]
-    wanted = [
-        (part.words, (question.key, number))
-        for question, (parts, _) in zip(questions, parsed, strict=True)
-        for number, part in enumerate(parts)
-        if isinstance(part, Caption)
+    written = [
+        Written(question, prompt, ids, *system.parsed(ids))
+        for question, prompt, ids in zip(questions, prompts, generated, strict=True)
     ]
-    words, keys = [w for w, _ in wanted], [k for _, k in wanted]
-    photos = iter(draw_best(system, words, keys, seed, best_of))
+    if captions is None:
+        photos = iter(system.illustrate(written, seed, best_of))
+    else:
+        written = [
+            reply._replace(parts=_told(reply.parts, some))
+            for reply, some in zip(written, captions, strict=True)
+        ]
+        photos = iter(System.illustrate(system, written, seed, best_of))
     replies = []
-    for (parts, notes), ids, prompt in zip(parsed, generated, prompts, strict=True):
+    for _, prompt, ids, parts, notes in written:
         if prompt.dropped:
             notes.append(f"The oldest {prompt.dropped} messages did not fit and were left out.")
-        drawn = [Photo(next(photos), p.words) if isinstance(p, Caption) else p for p in parts]
+        drawn = [
+            Photo(next(photos), p.words or None) if isinstance(p, Caption) else p for p in parts
+        ]
         raw = str(system.llm.tokenizer.decode(ids))
         replies.append(Reply(tuple(drawn), raw, tuple(notes)))
     return replies

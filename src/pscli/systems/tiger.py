@@ -63,7 +63,7 @@ class Tiger(Pipeline):
     @classmethod
     def build(cls, config: ModelConfig, load: Load) -> Self:
         made = super().build(config, load)
-        load.filled("predictor", made.predictor)
+        made.predictor = load.made("predictor", lambda: Predictor(made.llm.width))
         return made
 
     def parts(self) -> dict[str, Part]:
