@@ -65,6 +65,10 @@ class ModelConfig:
         turns: How many of the newest turns that text holds; None for all that fit.
         captions: What photoworld's captioner tells a pipeline of a photo: a `caption`, or all that
             it can `describe`.
+        image_tokens: How many tokens, or queries, a photo is drawn from where it has no caption
+            (`voken`, `queries`).
+        align: Weight of the mean squared error between what they are mapped to and what the text
+            encoder makes of the gold caption.
         frozen: Prefixes of parameters that do not train; None leaves it to the system. The paper
             does not say which do.
         guidance: Scale of classifier-free guidance when drawing.
@@ -81,6 +85,8 @@ class ModelConfig:
     captions: str = "caption"
     linearisation: str = "hashes"
     turns: int | None = within(None, 1, 1_000_000)
+    image_tokens: int = within(8, 1, 1000)
+    align: float = within(0.1, 0.0, 1e6)
     frozen: tuple[str, ...] | None = None
     guidance: float = within(3.0, 0.0, 100.0)
     draw_steps: int = within(20, 1, 1000)

@@ -50,6 +50,8 @@ TABLES: dict[str, dict[str, str]] = {
     "system": {
         "e2e": "pscli.systems.end_to_end:EndToEnd",
         "pipeline": "pscli.systems.pipeline:Pipeline",
+        "voken": "pscli.systems.wordless:Voken",
+        "queries": "pscli.systems.wordless:Queries",
         "dialog2image": "pscli.systems.dialog2image:Dialog2Image",
         "zero-shot": "pscli.systems.dialog2image:ZeroShot",
         "tiger": "pscli.systems.tiger:Tiger",

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -21,7 +21,6 @@ from pscli.config import ModelConfig, PartConfig
 from pscli.errors import CheckpointError
 from pscli.registry import TABLES, find
 
-Module = TypeVar("Module", bound=nn.Module)
 WEIGHTS = "model.safetensors"
 # What the libraries raise at folders that lack something, or hold something else.
 BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)

@@ -91,3 +91,26 @@ class Decided(LogitsProcessor):
             for token in (self.img, self.end_img, self.end):
                 changed[begun, token] = never
         return changed
+
+
+class Follow(LogitsProcessor):
+    """Tokens that follow [IMG] of themselves, and but for the last one nowhere else.
+
+    Args:
+        mark: Id of [IMG].
+        chain: Ids of what follows it, in order; the last one is [/IMG].
+    """
+
+    def __init__(self, mark: int, chain: Sequence[int]) -> None:
+        self.mark, self.chain = mark, list(chain)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """[R, V] logits. Args: input_ids: [R, t] tokens of the replies. scores: [R, V] logits."""
+        scores = scores.clone()
+        scores[:, self.chain[:-1]] = -torch.inf
+        recent = input_ids[:, -len(self.chain) :].flip(1).tolist()
+        for row, tokens in enumerate(recent):
+            if self.mark in tokens:
+                scores[row] = -torch.inf
+                scores[row, self.chain[tokens.index(self.mark)]] = 0
+        return scores

@@ -43,6 +43,7 @@ HOW = {
 }
 FAITHFUL = tuple(name for name in HOW if "," not in name)
 UNFIXED = {f"{what} faithfulness": f"the talk fixes no {what}" for what in ("number", "setting")}
+UNFIXED["caption faithfulness"] = "no photo has a caption: this system draws without"
 SIDE = 64
 
 
@@ -171,7 +172,8 @@ class Due(NamedTuple):
     """An instance in which a photo is due, and what is right.
 
     Args:
-        caption: Whether the caption names what the talk has fixed.
+        caption: Whether the caption names what the talk has fixed; None of a system that writes
+            none.
         sent: Whether there is a photo.
         things: Whether it shows exactly these things.
         number: Whether it shows as many of them; None if the talk fixes no number.
@@ -180,7 +182,7 @@ class Due(NamedTuple):
         new: Whether it wants two things that training has never shown together.
     """
 
-    caption: bool
+    caption: bool | None
     sent: bool
     things: bool
     number: bool | None
@@ -230,6 +232,8 @@ class Faithfulness(Sums):
         due = [p for p in predictions if p.truth and p.truth.share]
         seen = _views([(p.prediction.photos[0], p.id) for p in due if p.prediction.photos])
         said = {p.id: p.prediction.text for p in predictions}
+        sent = [p.prediction.captions for p in predictions if p.prediction.photos]
+        wordless = bool(sent) and not any(caption for some in sent for caption in some)
 
         def one(p: Prediction) -> Due | None:
             if not p.truth or not p.truth.share:
@@ -241,7 +245,9 @@ class Faithfulness(Sums):
                 return None
             number, setting = due.number, due.setting
             return Due(
-                any(named(c) == due.things for c in p.prediction.captions[:1]),
+                None
+                if wordless
+                else any(named(c) == due.things for c in p.prediction.captions[:1]),
                 view is not None,
                 view is not None and view.things == due.things,
                 None if number is None else view is not None and view.number == number,
