@@ -33,6 +33,8 @@ TABLES: dict[str, dict[str, str]] = {
         "uvit-small": "pscli.components.uvit:UViTSmall",
         "uvit-small-deep": "pscli.components.uvit:UViTSmallDeep",
         "unidiffuser-v1": "pscli.components.unidiffuser:UniDiffuser",
+        "dalle": "pscli.components.dalle:Dalle",
+        "dalle-12b": "pscli.components.dalle:Dalle12B",
     },
     "bridge": {
         "dvtm": "pscli.components.bridge:dvtm",

@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from pscli.components.adapters import adapted
+from pscli.components.dalle import Dalle
 from pscli.components.unidiffuser import UniDiffuser
 from pscli.config import Config, ModelConfig, PartConfig
 from pscli.dialogue.schema import Dialogue
@@ -218,20 +220,38 @@ def drawing(system: System, work: Work) -> float:
     photos = min(math.ceil(ANSWERS * work.sharing), generator.together)
     if not photos:
         return 0
-    c = generator.unet.config
     trace = watching(system)
     with trace, torch.no_grad():
-        noise = torch.zeros(2 * photos, c.in_channels, c.sample_size, c.sample_size)
-        ids = torch.zeros(2 * photos, generator.tokenizer.model_max_length, dtype=torch.long)
-        if isinstance(generator, UniDiffuser):  # with and without words in turn
-            seen = torch.zeros(photos, 1, c.clip_img_dim)
-            words = generator.words(ids[:photos])
-            latents = generator.unet(noise[:photos], seen, words, 1, 0)[0]
+        if isinstance(generator, Dalle):
+            written(generator, photos)
         else:
-            text = generator.text_encoder(ids)[0]
-            latents = generator.unet(noise.to(text.dtype), torch.zeros(()), text).sample[:photos]
-        generator.vae.decode(latents)
+            denoised(generator, photos)
     return sum(trace.peak.values())
+
+
+def denoised(generator: Any, photos: int) -> None:
+    """A guided step of diffusion, and the decoding of what it leaves."""
+    c = generator.unet.config
+    noise = torch.zeros(2 * photos, c.in_channels, c.sample_size, c.sample_size)
+    ids = torch.zeros(2 * photos, generator.tokenizer.model_max_length, dtype=torch.long)
+    if isinstance(generator, UniDiffuser):  # with and without words in turn
+        seen = torch.zeros(photos, 1, c.clip_img_dim)
+        words = generator.words(ids[:photos])
+        latents = generator.unet(noise[:photos], seen, words, 1, 0)[0]
+    else:
+        text = generator.text_encoder(ids)[0]
+        latents = generator.unet(noise.to(text.dtype), torch.zeros(()), text).sample[:photos]
+    generator.vae.decode(latents)
+
+
+def written(generator: Dalle, photos: int) -> None:
+    """All places of photos in one pass, whose keys and values are those of the last step, and their
+    decoding."""
+    rows = 2 * photos if generator.guidance > 1 else photos
+    ids = torch.zeros(rows, generator.words + generator.tokens - 1, dtype=torch.long)
+    generator.states(generator.embed(ids), DynamicCache())
+    codes = torch.zeros(photos, generator.tokens, dtype=torch.long)
+    generator.vae.decode(generator.quantized(codes), force_not_quantize=True)
 
 
 def components(system: System, model: ModelConfig) -> Iterator[Component]:

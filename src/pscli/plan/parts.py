@@ -22,6 +22,7 @@ from diffusers import (
     UNet2DConditionModel,
     UniDiffuserModel,
     UniDiffuserTextDecoder,
+    VQModel,
 )
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
@@ -39,11 +40,14 @@ from transformers import (
     CLIPTextModel,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
+    GPT2Config,
+    GPT2LMHeadModel,
     PreTrainedTokenizerFast,
 )
 from transformers.initialization import no_init_weights
 
 from pscli.components.adapters import adapt, adapt_attention
+from pscli.components.dalle import Dalle, side_of
 from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load, located
@@ -63,7 +67,8 @@ from pscli.systems.pipeline import Pipeline
 
 MARKS = (IMG, END_IMG, PHOTO)
 UVITS = ("uvit", "uvit-small", "uvit-small-deep")
-KINDS = ("causal", "qformer", "linear", "stable-diffusion", *UVITS, "unidiffuser-v1")
+DALLES = ("dalle", "dalle-12b")
+KINDS = ("causal", "qformer", "linear", "stable-diffusion", *UVITS, "unidiffuser-v1", *DALLES)
 
 
 def imagined(name: str, model: ModelConfig) -> System:
@@ -203,8 +208,8 @@ def tower(pairs: dict[str, Any], dtype: str) -> Any:
     return kind(config).to(DTYPES[dtype])
 
 
-def generator(model: ModelConfig, part: PartConfig, place: str) -> StableDiffusion:
-    """A Stable Diffusion pipeline, or one with a U-ViT."""
+def generator(model: ModelConfig, part: PartConfig, place: str) -> StableDiffusion | Dalle:
+    """A Stable Diffusion pipeline, one with a U-ViT, UniDiffuser, or one of DALL·E's kind."""
     uvit = part.kind in UVITS
     kind: Any = UViTGenerator if uvit else StableDiffusion
     denoiser: Any = UViT if uvit else UNet2DConditionModel
@@ -215,6 +220,8 @@ def generator(model: ModelConfig, part: PartConfig, place: str) -> StableDiffusi
 
     if part.kind == "unidiffuser-v1":
         return unidiffuser(model, of)
+    if part.kind in DALLES:
+        return dalle(model, of)
     text = CLIPTextConfig(**of("text_encoder"))
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL.from_config(of("vae")).eval(),
@@ -250,6 +257,15 @@ def unidiffuser(model: ModelConfig, of: Callable[[str], dict[str, Any]]) -> UniD
     }
     with torch.device("cpu"):  # where its scheduler's tables are
         return UniDiffuser(parts, snr_gamma=model.snr_gamma, steps=model.draw_steps)
+
+
+def dalle(model: ModelConfig, of: Callable[[str], dict[str, Any]]) -> Dalle:
+    """A generator of DALL·E's kind. Args: of: Gives the configuration of a part."""
+    vae = VQModel.from_config(of("vae")).eval()
+    transformer = GPT2LMHeadModel(GPT2Config(**of("transformer")))
+    transformer.tie_weights()  # no_init_weights leaves that out
+    words = transformer.config.n_positions + 1 - side_of(vae) ** 2
+    return Dalle(vae, transformer, stand_in(words), guidance=model.guidance)
 
 
 def stand_in(length: int = 1_000_000) -> PreTrainedTokenizerFast:
