@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     Blip2Config,
@@ -104,6 +105,22 @@ def gpt2(folder: Path) -> None:
         eos_token_id=0,
     )  # fmt: skip
     GPT2LMHeadModel(config).save_pretrained(folder)
+
+
+def dialogpt(folder: Path) -> None:
+    """DialoGPT-medium: GPT-2 without `tokenizer.json`, every buffer and the tied head on disk."""
+    gpt2(folder)
+    (folder / "tokenizer.json").unlink()
+    write(folder / "tokenizer_config.json", {"model_max_length": 1024})
+    pairs = json.loads((folder / "config.json").read_text())
+    sampling = {"conversational": {"max_length": 1000}}
+    write(folder / "config.json", pairs | {"n_ctx": 1024, "task_specific_params": sampling})
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] = weights["transformer.wte.weight"].clone()
+    for layer in range(pairs["n_layer"]):
+        weights[f"transformer.h.{layer}.attn.bias"] = torch.ones(1, 1, 1024, 1024).tril()
+        weights[f"transformer.h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
 def blip2(folder: Path) -> None:

@@ -271,6 +271,15 @@ def small(system: str = "e2e") -> Config:
     return replace(base, preset="small", model=model, train=train)
 
 
+# photoworld's members for systems whose parts are not the paper's.
+OTHERS: dict[str, dict[str, Any]] = {
+    "divter": {
+        "llm": PartConfig("causal", "photoworld-divter"),
+        "generator": PartConfig("dalle", "photoworld-divter"),
+    }
+}
+
+
 def tiny(system: str = "e2e") -> Config:
     """photoworld on two CPU cores: the paper's recipe, scaled from 7 B to 8 M parameters."""
     return Config(
@@ -278,7 +287,7 @@ def tiny(system: str = "e2e") -> Config:
         preset="tiny",
         # Gold captions: sampled ones name other settings than the photo, and taught the small
         # generator to trust no setting at all (docs/deviations.md).
-        model=ModelConfig(snr_gamma=5.0, caption_source="gold"),
+        model=ModelConfig(snr_gamma=5.0, caption_source="gold", **OTHERS.get(system, {})),
         train=TrainConfig(
             lr=5e-4,  # ten times the paper's: the parts are a thousand times smaller
             warmup=15,  # of 188 steps, as 1,000 are of the paper's

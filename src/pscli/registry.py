@@ -52,6 +52,7 @@ TABLES: dict[str, dict[str, str]] = {
     "system": {
         "e2e": "pscli.systems.end_to_end:EndToEnd",
         "pipeline": "pscli.systems.pipeline:Pipeline",
+        "divter": "pscli.systems.pipeline:Pipeline",
         "voken": "pscli.systems.wordless:Voken",
         "queries": "pscli.systems.wordless:Queries",
         "dialog2image": "pscli.systems.dialog2image:Dialog2Image",
@@ -78,6 +79,7 @@ TABLES: dict[str, dict[str, str]] = {
         "small": "pscli.config:small",
         "lora-24gb": "pscli.config:lora_24gb",
         "paper": "pscli.config:paper",
+        "sun2022": "pscli.systems.divter:sun2022",
         "sun2023": "pscli.systems.dialog2image:sun2023",
     },
     "extractor": {
@@ -100,6 +102,7 @@ TABLES: dict[str, dict[str, str]] = {
     "weights": {
         "photoworld": "pscli.photoworld.shipped:part",
         "photoworld-uvit": "pscli.photoworld.members:uvit",
+        "photoworld-divter": "pscli.photoworld.members:divter",
     },
     "agent": {"bundled": "pscli.photoworld.shipped:agent"},
     "conversation": {"showcase": "pscli.photoworld.showcase:dialogue"},
