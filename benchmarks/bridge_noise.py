@@ -166,7 +166,7 @@ def stages(study: Study, bridges: Sequence[str], seeds: Sequence[int]) -> Iterab
     arms = dict.fromkeys((("none", False), ("dvtm", False), (best, False), (best, True)))
     yield [
         Cell(noise, bridge, seed, *setting[bridge], trains, control)
-        for noise, seed, trains, (bridge, control) in product(NOISES, seeds, (False, True), arms)
+        for seed, noise, trains, (bridge, control) in product(seeds, NOISES, (False, True), arms)
         if bridge in setting
     ]
     yield [
