@@ -25,6 +25,7 @@ UNRUN = {
     "pscli train-e2e": "ten minutes; the tutorials train for some steps",
     "pscli train-pipeline": "ten minutes; `test_golden.py` trains for some steps",
     "pscli train dialog2image": "ten minutes; `test_dialog2image.py` trains for some steps",
+    "pscli train tiger": "ten minutes; `test_tiger.py` trains for some steps",
     "pscli train examples.own_system:Blind": "ten minutes; `test_examples.py` trains two steps",
     "pscli caption photoworld": "captions 3,500 dialogues; `test_caption.py` captions a few",
     "pscli serve": "waits for visitors; `test_serve_api.py` has some",
