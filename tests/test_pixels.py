@@ -260,6 +260,11 @@ def test_any_fault_of_a_decoder_is_a_data_error(monkeypatch: pytest.MonkeyPatch)
                     Photo(grey).open()
 
 
+def test_a_data_address_is_told_by_its_colon() -> None:
+    assert Encoded.is_at("DATA:image/png;base64,AA")
+    assert not any(map(Encoded.is_at, ("data", "data/dog.png", "database:dog.png", "")))
+
+
 def test_what_cannot_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.png").write_bytes(encoded(RGB, "PNG"))
 

@@ -161,13 +161,12 @@ def _openai(value: Any, find: Find, at: str, drop: Dropped) -> Iterator[Turn]:
 def _photo(address: Any, photos: Path, at: str) -> Photo:
     if not isinstance(address, str) or not address:
         _refuse(at, "a photo has neither a path nor an address")
-    scheme = address.partition(":")[0].lower()
-    if scheme == "data":
+    if Encoded.is_at(address):
         try:
             return Photo(Encoded.at(address, MAX_BYTES))
         except ValueError:
             _refuse(at, f"a data: address is not in base64, or holds more than {MAX_BYTES:,} bytes")
-    if scheme in ("http", "https"):
+    if address.partition(":")[0].lower() in ("http", "https"):
         url = url_of(address, at, Dropped())
         if url is None:
             _refuse(at, "a photo has an address that cannot be asked for")

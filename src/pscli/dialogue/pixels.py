@@ -63,6 +63,11 @@ class Encoded:
 
     data: bytes = field(repr=False)
 
+    @staticmethod
+    def is_at(address: str) -> bool:
+        """Whether an address is a `data:` address."""
+        return address[:5].lower() == "data:"
+
     @classmethod
     def at(cls, address: str, limit: int = MAX_BYTES) -> Self:
         """The file in a `data:` address. Raises ValueError if it is not in base64, or too large."""

@@ -327,7 +327,7 @@ def _photo(value: Any, folder: Path, at: str) -> Photo | None:
     caption = value.get("caption") if isinstance(value, dict) else None
     if not isinstance(path, str) or not isinstance(caption, str | None):
         raise DataError(f"{at}: the photo is not a path.", 'Expected "photo": "dog.jpg".')
-    if path[:5].lower() != "data:":
+    if not Encoded.is_at(path):
         return Photo(folder / path, caption)
     try:
         return Photo(Encoded.at(path), caption)

@@ -79,7 +79,7 @@ def received(address: Any, caption: str | None = None) -> Photo:
     Raises:
         DataError: if it is another, or no photo that can be read.
     """
-    if not isinstance(address, str) or not address[:5].lower() == "data:":
+    if not isinstance(address, str) or not Encoded.is_at(address):
         raise DataError("A photo has no data: address.", "Send the photo itself, in base64.")
     try:
         sent = Encoded.at(address, MAX_BYTES)
