@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from pscli.datasets.records import Dropped, clean_id
 from pscli.dialogue.schema import Dialogue, Photo
-from pscli.errors import ConfigError
+from pscli.errors import ConfigError, PscliError
 from pscli.registry import find
 
 MARKER = "dataset.json"  # tells a folder that we wrote
@@ -104,6 +104,14 @@ def named(name: str) -> Dataset:
             f"A dataset has {', '.join(NEEDED)}: see docs/datasets.md.",
         )
     return dataset
+
+
+def known(name: str) -> Dataset | None:
+    """`named`; None of somebody's own that is not here."""
+    try:
+        return named(name)
+    except PscliError:
+        return None
 
 
 def load(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pscli.config import Config, PartConfig
-from pscli.datasets.base import named
-from pscli.errors import PscliError
+from pscli.datasets.base import known
 from pscli.registry import find
 
 NAME = "README.md"
@@ -23,12 +21,9 @@ def card(config: Config, scores: Mapping[str, float] | None = None) -> str:
     Args:
         scores: On the dev split, by name.
     """
-    try:
-        data: Any = named(config.dataset)
-        licence, citation = str(data.licence), str(data.citation)
-        shows = getattr(data, "shows", "")
-    except PscliError:  # someone's own dataset, which is not here
-        licence, citation, shows = "unknown", "unknown", ""
+    data = known(config.dataset)
+    licence, citation = (str(getattr(data, it, "unknown")) for it in ("licence", "citation"))
+    shows = getattr(data, "shows", "")
     m, t = config.model, config.train
     uses = find("system", config.system).uses
     parts = {"LLM" if name == "llm" else name: getattr(m, name) for name in uses}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pscli.components.familiar import Familiar, Glance, sees
 from pscli.components.load import BROKEN
-from pscli.datasets.base import named
+from pscli.datasets.base import known
 from pscli.dialogue.schema import Dialogue, Photo
-from pscli.errors import CheckpointError, PscliError
+from pscli.errors import CheckpointError
 from pscli.files import replacing
 from pscli.systems.base import System
 
@@ -45,11 +45,8 @@ def looks(system: System, familiar: Familiar, photos: Sequence[Photo]) -> list[P
 def about(photo: Photo, dataset: str) -> str:
     """What is to be said about such a photo. Args: dataset: What the agent was trained on."""
     name = photo.source.name if isinstance(photo.source, Path) else "A photo"
-    try:
-        shown = getattr(named(dataset), "shows", "")
-    except PscliError:  # someone's own dataset, which is not here
-        shown = ""
-    knows = f"{dataset}'s {shown}" if shown else dataset
+    shows = getattr(known(dataset), "shows", "")
+    knows = f"{dataset}'s {shows}" if shows else dataset
     return (
         f"{name} is unlike the photos that this agent was trained on ({knows}): its answers about "
         "it are guesses. An agent that sees photos of the real world is trained by `pscli "
