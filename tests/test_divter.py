@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from layouts import dialogpt
 from pscli.cli import app
-from pscli.components.dalle import Dalle
+from pscli.components.dalle import Dalle, codes_of
 from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
 from pscli.components.noise import seeded
@@ -164,7 +164,7 @@ def test_the_transformer_learns_to_write_codes(tmp_path: Path) -> None:
     made = divter.train_transformer(vae, pool, tmp_path / "work", steps=12, batch=4)
     lines = map(json.loads, (tmp_path / "work/metrics.jsonl").read_text().splitlines())
     assert next(lines)["nll"] == pytest.approx(before, abs=0.3)
-    codes = divter.codes_of(vae, pool.batch(range(4)))
+    codes = codes_of(vae, pool.batch(range(4)))
     ids, _ = made.tokenize([scene.caption() for scene in pool.scenes])
     with torch.no_grad():
         nll = float(made.losses(ids, codes, torch.zeros(4, dtype=torch.bool)).mean())

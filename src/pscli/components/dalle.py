@@ -20,16 +20,17 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer, DynamicCache, GPT2LMHeadModel
 
 from pscli.components.decoding import cache_name
+from pscli.components.device import spare
+from pscli.components.generator import DECODING, DRAWING
 from pscli.components.noise import gumbel
 from pscli.components.vision import scaled
-from pscli.components.weights import whole
+from pscli.components.weights import forget_places, whole
 from pscli.errors import ConfigError
-from pscli.files import read_json, write_json
+from pscli.files import write_json
 
 # B photos, N tokens of words, T = H·W tokens of a photo, K codes, W words, D width
 
 KEPT = 0.5  # of the codes, the likeliest, so many may be drawn; DALLE-pytorch's own
-DECODING = 3_000  # bytes that decoding takes for a pixel of a photo, in float32
 
 
 class Dalle(nn.Module):
@@ -125,10 +126,7 @@ class Dalle(nn.Module):
         from."""
         for name in ("vae", "transformer", "tokenizer"):
             getattr(self, name).save_pretrained(folder / name)
-        for name in ("vae", "transformer"):
-            pairs = read_json(folder / name / "config.json")
-            pairs.pop("_name_or_path", None)
-            write_json(folder / name / "config.json", pairs)
+        forget_places(folder, ("vae", "transformer"))
         write_json(folder / "model_index.json", {"_class_name": Dalle.__name__})
 
     # -- sizes -------------------------------------------------------------------------------
@@ -195,10 +193,7 @@ class Dalle(nn.Module):
     @torch.no_grad()
     def latents(self, photos: Sequence[Image]) -> Tensor:
         """[B, T] codes of photos, row by row."""
-        pixels = scaled(photos, self.size).to(self.device, self.vae.dtype)
-        numbers = self.vae.quantize(self.vae.encode(pixels).latents)[2][2]
-        codes: Tensor = numbers.view(len(photos), self.tokens)
-        return codes
+        return codes_of(self.vae, scaled(photos, self.size).to(self.device, self.vae.dtype))
 
     def draw_noise(self, generators: Sequence[torch.Generator]) -> Tensor:
         """[B] whether the caption is left out of a training step, one seeded generator a photo."""
@@ -293,13 +288,11 @@ class Dalle(nn.Module):
     def together(self) -> int:
         """How many photos are drawn at once, by the memory that their decoding, and keys and
         values of all layers take: 2 GiB, or an eighth of a GPU's."""
-        limit = 2 << 30
-        if self.device.type == "cuda":
-            limit = torch.cuda.get_device_properties(self.device).total_memory // 8
         c = self.transformer.config
         place = 2 * c.n_layer * c.n_embd * next(self.transformer.parameters()).element_size()
         kept = place * c.n_positions * (2 if self.guidance > 1 else 1)
-        return max(1, int(limit // (DECODING * self.size**2 + 2 * kept)))  # a cache is copied
+        each = DECODING * self.size**2 + 2 * kept  # a cache is copied
+        return max(1, int(spare(self.device, DRAWING) // each))
 
 
 class Dalle12B(Dalle):
@@ -311,6 +304,12 @@ class Dalle12B(Dalle):
 def side_of(vae: VQModel) -> int:
     """Codes in a row of a photo."""
     return int(vae.config.sample_size // 2 ** (len(vae.config.block_out_channels) - 1))
+
+
+def codes_of(vae: VQModel, pixels: Tensor) -> Tensor:
+    """[B, T] codes of photos [B, 3, S, S] in -1 … 1, row by row."""
+    numbers: Tensor = vae.quantize(vae.encode(pixels).latents)[2][2]
+    return numbers.view(len(pixels), -1)
 
 
 def chosen(logits: Tensor, noise: Tensor) -> Tensor:

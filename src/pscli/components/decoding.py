@@ -21,6 +21,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from pscli.components.device import spare
+
 # B trunks of up to L tokens and K branches, D width, R branches that still grow, V vocabulary
 
 Choose = Callable[[list[int], int, Tensor], Tensor]
@@ -142,9 +144,7 @@ def room(model: Any) -> int:
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     width *= getattr(config, "num_key_value_heads", None) or heads
-    limit = 1 << 30
-    if model.device.type == "cuda":
-        limit = torch.cuda.get_device_properties(model.device).total_memory // 8
+    limit = spare(model.device, 1 << 30)
     return int(limit // (2 * config.num_hidden_layers * width * model.dtype.itemsize))
 
 

@@ -32,6 +32,13 @@ def device_named(name: str) -> torch.device:
     return device
 
 
+def spare(device: torch.device, beside: int) -> int:
+    """Bytes that what is not weights may take: an eighth of a GPU's memory, `beside` elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory // 8
+    return beside
+
+
 def dtype_named(name: str) -> torch.dtype:
     """Raises ConfigError if the name is unknown."""
     if name not in DTYPES:

@@ -7,7 +7,6 @@ library's own: a diffusers Stable Diffusion pipeline folder goes in and comes ou
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +26,16 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, PreTrainedModel
 
 from pscli.components.adapters import adapt_attention, adapted, save_attention
+from pscli.components.device import spare
 from pscli.components.vision import scaled
-from pscli.components.weights import DTYPES, whole
+from pscli.components.weights import DTYPES, forget_places, whole
 from pscli.errors import ConfigError
 
 # B photos, N CLIP tokens, D text width, C×H×W latents
 
 
 DECODING = 3_000  # bytes that decoding takes for a pixel of a photo, in float32
+DRAWING = 2 << 30  # bytes that photos may take which are drawn at once, on a CPU
 
 
 @dataclass(frozen=True)
@@ -169,11 +170,7 @@ class StableDiffusion(nn.Module):
             save_attention(self.unet, folder)
             return
         self.pipeline().save_pretrained(folder)
-        for part in ("unet", "vae"):
-            path = folder / part / "config.json"
-            pairs = json.loads(path.read_text(encoding="utf-8"))
-            pairs.pop("_name_or_path", None)
-            path.write_text(json.dumps(pairs, indent=2) + "\n", encoding="utf-8")
+        forget_places(folder, ("unet", "vae"))
 
     @property
     def encoder(self) -> nn.Module:
@@ -327,10 +324,7 @@ class StableDiffusion(nn.Module):
     def together(self) -> int:
         """How many photos are drawn at once, by the memory that their decoding takes: 2 GiB, or
         an eighth of a GPU's."""
-        limit = 2 << 30
-        if self.device.type == "cuda":
-            limit = torch.cuda.get_device_properties(self.device).total_memory // 8
-        return max(1, int(limit // (DECODING * self.size**2)))
+        return max(1, int(spare(self.device, DRAWING) // (DECODING * self.size**2)))
 
 
 @contextlib.contextmanager

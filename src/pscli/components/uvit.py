@@ -25,8 +25,8 @@ from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pscli.components.generator import StableDiffusion
-from pscli.components.weights import whole
-from pscli.files import read_json, write_json
+from pscli.components.weights import forget_places, whole
+from pscli.files import write_json
 
 # B photos, L tokens, D width
 
@@ -230,11 +230,7 @@ class UViTGenerator(StableDiffusion):
         pipeline = self.pipeline()  # whose scheduler is the one that draws
         for name in (*PARTS, "tokenizer", "scheduler"):
             getattr(pipeline, name).save_pretrained(folder / name)
-        for name in ("unet", "vae"):
-            path = folder / name / "config.json"
-            pairs = read_json(path)
-            pairs.pop("_name_or_path", None)
-            write_json(path, pairs)
+        forget_places(folder, ("unet", "vae"))
         write_json(folder / "model_index.json", {"_class_name": UViTGenerator.__name__})
 
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file
 
+from pscli.files import read_json, write_json
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -74,6 +76,15 @@ def fill(module: nn.Module, weights: dict[str, Tensor], prefix: str) -> None:
     needed = dict(module.state_dict())
     refuse_lacking(set(needed) - set(own))
     module.load_state_dict({key: own[key].to(needed[key].dtype) for key in needed})
+
+
+def forget_places(folder: Path, parts: Iterable[str]) -> None:
+    """Takes the paths that parts were loaded from out of their saved configurations."""
+    for name in parts:
+        path = folder / name / "config.json"
+        pairs = read_json(path)
+        pairs.pop("_name_or_path", None)
+        write_json(path, pairs)
 
 
 @contextlib.contextmanager

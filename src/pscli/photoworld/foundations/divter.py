@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from pscli.components.dalle import Dalle
+from pscli.components.dalle import Dalle, codes_of
 from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
 from pscli.components.noise import seeded
@@ -149,12 +149,6 @@ def rebuilt_quality(vae: VQModel, pool: Pool) -> dict[str, float]:
 
 
 # -- a transformer that writes codes ---------------------------------------------------------------
-
-
-def codes_of(vae: VQModel, images: Tensor) -> Tensor:
-    """[B, T] codes of photos [B, 3, S, S]."""
-    found: Tensor = vae.quantize(vae.encode(images).latents)[2][2]
-    return found.view(len(images), -1)
 
 
 @torch.no_grad()
