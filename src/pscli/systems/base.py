@@ -95,6 +95,12 @@ class Written(NamedTuple):
     parts: list[str | Caption]
     notes: list[str]
 
+    @property
+    def wanted(self) -> list[tuple[tuple[str, int], Caption]]:
+        """Its captions, each with what seeds its photo: the question's key, and its place."""
+        parts = enumerate(self.parts)
+        return [((self.question.key, n), p) for n, p in parts if isinstance(p, Caption)]
+
 
 @dataclass(frozen=True)
 class Part:
@@ -185,13 +191,8 @@ class System(nn.Module):
 
     def illustrate(self, written: Sequence[Written], seed: int, best_of: int) -> list[Image]:
         """The photos of several replies, one for each caption. Args: as in `draw_best`."""
-        wanted = [
-            (part.words, (reply.question.key, number))
-            for reply in written
-            for number, part in enumerate(reply.parts)
-            if isinstance(part, Caption)
-        ]
-        words, keys = [w for w, _ in wanted], [k for _, k in wanted]
+        wanted = [one for reply in written for one in reply.wanted]
+        keys, words = [key for key, _ in wanted], [caption.words for _, caption in wanted]
         return draw_best(self, words, keys, seed, best_of)
 
     def draw(self, captions: Sequence[str], generators: Sequence[torch.Generator]) -> list[Image]:

@@ -104,10 +104,10 @@ class Wordless(Seeing):
     def illustrate(self, written: Sequence[Written], seed: int, best_of: int) -> list[Image]:
         if best_of > 1:
             self.likelihoods([], [])
-        told = [self.conditions(reply) for reply in written if _photos(reply)]
+        told = [self.conditions(reply) for reply in written if reply.wanted]
         if not told:
             return []
-        keys = [(reply.question.key, number) for reply in written for number in _photos(reply)]
+        keys = [key for reply in written for key, _ in reply.wanted]
         return self.generator.draw(torch.cat(told), [seeded(seed, *key) for key in keys])
 
     @torch.no_grad()
@@ -275,11 +275,6 @@ def reads(generator: StableDiffusion) -> tuple[int, int]:
         )
     length, width = sizes
     return length, width
-
-
-def _photos(reply: Written) -> list[int]:
-    """Which parts of a reply are photos."""
-    return [number for number, part in enumerate(reply.parts) if isinstance(part, Caption)]
 
 
 def _nothing(photo: Photo) -> list[int]:
