@@ -199,6 +199,12 @@ class LanguageModel(nn.Module):
         ).last_hidden_state
         return hidden
 
+    def read(self, embeddings: Tensor) -> Tensor:
+        """[B, L, D] hidden states of rows that each begin at position 0; what pads one at its end
+        is not seen by what stands before."""
+        positions = torch.arange(embeddings.shape[1], device=embeddings.device)[None]
+        return self.hidden(embeddings, None, positions)
+
     def logits(self, hidden: Tensor) -> Tensor:
         """o_i = LPL(h_i) (Eq. 1): [..., V] float32."""
         logits: Tensor = self.model.get_output_embeddings()(hidden)

@@ -92,8 +92,7 @@ class Captioner(nn.Module):
         ids = padded([[*asked, *row] for row in rows], end).to(self.llm.device)
         visual = self.perceptron(self.perceptron.look([p.open() for p in photos]))
         embeddings = in_place(self.llm.embed(ids), ids == token_id(tokenizer, PHOTO), visual)
-        places = torch.arange(ids.shape[1], device=ids.device)[None]
-        hidden = self.llm.hidden(embeddings, None, places)  # causal: what pads a row is never seen
+        hidden = self.llm.read(embeddings)
         return log_likelihoods(self.llm.logits(hidden[:, len(asked) - 1 : -1]), rows)
 
 

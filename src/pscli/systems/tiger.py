@@ -80,11 +80,7 @@ class Tiger(Pipeline):
     @torch.no_grad()
     def decide(self, prompts: Sequence[Prompt]) -> Tensor:
         """[P] log-odds of a photo in the replies to P prompts, each read by itself."""
-        states = []
-        for prompt in prompts:
-            row = prompt.embeddings[None]
-            places = torch.arange(row.shape[1], device=row.device)[None]
-            states.append(self.llm.hidden(row, None, places)[0, -1])
+        states = [self.llm.read(prompt.embeddings[None])[0, -1] for prompt in prompts]
         logits: Tensor = self.predictor(torch.stack(states))
         return logits[:, PHOTO] - logits[:, WORDS]
 

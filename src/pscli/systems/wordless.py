@@ -118,10 +118,7 @@ class Wordless(Seeing):
         places = [(0, before + start) for start in starts]
         words = self.llm.embed(self.llm.ids(ids))
         embeddings = self.asked(torch.cat([reply.prompt.embeddings, words])[None], places)
-        positions = torch.arange(embeddings.shape[1], device=embeddings.device)[None]
-        told: Tensor = self.mapper(
-            self.states(self.llm.hidden(embeddings, None, positions), places)
-        )
+        told: Tensor = self.mapper(self.states(self.llm.read(embeddings), places))
         return told
 
     def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
