@@ -19,8 +19,7 @@ from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Template, told
 from pscli.runs import Run
 from pscli.systems.base import Question
-from pscli.systems.captioner import Captioner
-from pscli.systems.tiger import Tiger, decisions
+from pscli.systems.tiger import Predictor, Tiger, decisions
 from pscli.training import loop
 from pscli.training.loop import train
 from test_dialog2image import FEW, done, pscli, sets
@@ -35,9 +34,10 @@ def dialogues(random_dialogue: Any) -> list[Dialogue]:
 
 
 def system(build: SimpleNamespace) -> Tiger:
-    made = Tiger(Captioner(build.perceptron(), build.llm(seed=3)), build.llm(), build.generator())
-    made.freeze()
-    return made
+    parts = build.pipeline()
+    torch.manual_seed(4)
+    made = Tiger(parts.captioner, parts.llm, parts.generator, Predictor(parts.llm.width))
+    return made.freeze()
 
 
 def questions(dialogues: list[Dialogue]) -> list[Question]:

@@ -16,7 +16,7 @@ from torch import nn
 from pscli.components.bridge import Bridge, Sizes
 from pscli.components.hub import ask_for
 from pscli.components.late import Late
-from pscli.components.weights import seeded
+from pscli.components.weights import same_weights
 from pscli.config import ModelConfig, PartConfig
 from pscli.errors import CheckpointError
 from pscli.registry import TABLES, find
@@ -95,7 +95,7 @@ class Load:
         Raises:
             CheckpointError: if the agent's folder holds others, or is without them.
         """
-        with seeded():
+        with same_weights():
             module = make()
         if self.folder is None:
             return module
@@ -120,7 +120,7 @@ def loading(part: str, place: str) -> Iterator[None]:
         CheckpointError: if it cannot be loaded.
     """
     try:
-        with seeded():
+        with same_weights():
             yield
     except BROKEN as error:
         hint = "Expected a folder or hub id with safetensors; pickles and code are not loaded."

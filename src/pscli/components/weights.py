@@ -88,7 +88,7 @@ def forget_places(folder: Path, parts: Iterable[str]) -> None:
 
 
 @contextlib.contextmanager
-def seeded() -> Iterator[None]:
+def same_weights() -> Iterator[None]:
     """New weights, where a folder lacks some, are the same in every process and run."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

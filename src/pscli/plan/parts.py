@@ -83,7 +83,7 @@ def imagined(name: str, model: ModelConfig) -> System:
         warnings.simplefilter("ignore", FutureWarning)  # of what the libraries call themselves
         kind = find("system", name)
         if issubclass(kind, Pipeline):
-            system: System = kind(load.captioner(), load("llm"), load("generator"))
+            system: System = kind.around(load.captioner(), load)
         else:
             system = kind.build(model, load)
         system.freeze(model.frozen)

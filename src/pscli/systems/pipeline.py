@@ -36,7 +36,12 @@ class Pipeline(System):
 
     @classmethod
     def build(cls, config: ModelConfig, load: Load) -> Self:
-        return cls(load_captioner(config, load), load("llm"), load("generator"))
+        return cls.around(load_captioner(config, load), load)
+
+    @classmethod
+    def around(cls, captioner: Describes, load: Load) -> Self:
+        """A system with this captioner and the other parts of a configuration."""
+        return cls(captioner, load("llm"), load("generator"))
 
     @property
     def eyes(self) -> Perceptron | None:

@@ -18,8 +18,6 @@ from torch.nn import functional as F
 from pscli.components.llm import LanguageModel
 from pscli.components.load import Load
 from pscli.components.readiness import Decided
-from pscli.components.weights import seeded
-from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
 from pscli.dialogue.sequence import END_IMG, IGNORE, IMG, token_id
 from pscli.systems.base import Losses, Part, Prompt, text_loss
@@ -55,16 +53,17 @@ class Predictor(nn.Module):
 class Tiger(Pipeline):
     """A pipeline whose LLM is told whether to send a photo."""
 
-    def __init__(self, captioner: Describes, llm: LanguageModel, generator: Generator) -> None:
+    def __init__(
+        self, captioner: Describes, llm: LanguageModel, generator: Generator, predictor: Predictor
+    ) -> None:
         super().__init__(captioner, llm, generator)
-        with seeded():
-            self.predictor = Predictor(llm.width)
+        self.predictor = predictor
 
     @classmethod
-    def build(cls, config: ModelConfig, load: Load) -> Self:
-        made = super().build(config, load)
-        made.predictor = load.made("predictor", lambda: Predictor(made.llm.width))
-        return made
+    def around(cls, captioner: Describes, load: Load) -> Self:
+        llm, generator = load("llm"), load("generator")
+        predictor = load.made("predictor", lambda: Predictor(llm.width))
+        return cls(captioner, llm, generator, predictor)
 
     def parts(self) -> dict[str, Part]:
         return super().parts() | {"predictor": Part(self.predictor)}
