@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -115,14 +114,14 @@ def test_the_commands_refuse_and_may_be_forced(command: str) -> None:
 def test_what_a_run_took_is_kept_beside_the_predictions_of_its_agent() -> None:
     write_json(Path("r/checkpoints/step-00000007/state.json"), {"step": 7, "seconds": 3.5})
     append_line(Path("r/metrics.jsonl"), {"step": 0, "loss": 1.0})
-    who = SimpleNamespace(config=Config(system="tiger", seed=3))
+    config = Config(system="tiger", seed=3)
     for agent in ("r", "r/agent"):
-        keep_trained(Path("preds"), agent, who)
+        keep_trained(Path("preds"), agent, config)
         found = read_trained(Path("preds"))
         assert found and (found.system, found.seed, found.updates, found.seconds) == (
             "tiger", 3, 7, 3.5,
         )  # fmt: skip
-    keep_trained(Path("other"), "bundled", who)
+    keep_trained(Path("other"), "bundled", config)
     assert read_trained(Path("other")) is None
     Path("preds/training.json").write_text(json.dumps({"seed": 1}))
     assert read_trained(Path("preds")) is None

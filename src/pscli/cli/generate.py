@@ -286,7 +286,7 @@ def _predict(
             with console.progress("Replying", len(work)) as advance:
                 predict_after(loaded, work, writer, advance, batch)
             if first():
-                keep_trained(out, who.name, loaded)
+                keep_trained(out, who.name, loaded.config)
     except KeyboardInterrupt:
         console.note("Stopped. Give the same command again to go on.")
         raise

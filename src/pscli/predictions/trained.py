@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from pscli.config import Config
 from pscli.errors import PscliError
@@ -37,20 +36,15 @@ class Trained:
     seconds: float
 
 
-class Configured(Protocol):
-    """An agent, of which no more is asked here than its configuration."""
-
-    config: Config
-
-
-def keep_trained(preds: Path, place: str, agent: Configured) -> None:
+def keep_trained(preds: Path, place: str, config: Config) -> None:
     """Writes how an agent was trained beside its predictions, where its run is still there.
 
     Args:
         place: Its folder, as the settings of the predictions name it.
+        config: Its own.
     """
     if run := run_behind(Path(place)):
-        config, t = agent.config, agent.config.train
+        t = config.train
         found = Trained(
             config.system, config.preset, config.dataset, config.photos, config.seed,
             t.batch, t.epochs, t.dialogues, *Run(run).spent,
