@@ -7,6 +7,7 @@ from pathlib import Path
 from pscli.errors import CheckpointError
 
 MADE = Path("runs/foundations")  # below the current folder, as runs are
+SIGNS = {"llm": "config.json", "generator": "model_index.json"}  # that a part is there
 
 
 def uvit(part: str) -> Path:
@@ -15,13 +16,7 @@ def uvit(part: str) -> Path:
     Raises:
         CheckpointError: if it was not made yet.
     """
-    folder = MADE / "uvit" / "generator"
-    if part == "generator" and (folder / "model_index.json").is_file():
-        return folder
-    raise CheckpointError(
-        f"photoworld's U-ViT is not shipped, and not in {folder}.",
-        "Make it, in some hours on two cores: python -m pscli.photoworld.foundations.uvit",
-    )
+    return _made("uvit", part, ("generator",))
 
 
 def divter(part: str) -> Path:
@@ -31,10 +26,14 @@ def divter(part: str) -> Path:
     Raises:
         CheckpointError: if it was not made yet.
     """
-    folder, index = MADE / "divter" / part, {"llm": "config.json", "generator": "model_index.json"}
-    if part in index and (folder / index[part]).is_file():
+    return _made("divter", part, ("llm", "generator"))
+
+
+def _made(family: str, part: str, parts: tuple[str, ...]) -> Path:
+    folder = MADE / family / part
+    if part in parts and (folder / SIGNS[part]).is_file():
         return folder
     raise CheckpointError(
-        f"photoworld's {part} for divter is not shipped, and not in {folder}.",
-        "Make it, in some hours on two cores: python -m pscli.photoworld.foundations.divter",
+        f"photoworld's {part} for {family} is not shipped, and not in {folder}.",
+        f"Make it, in some hours on two cores: python -m pscli.photoworld.foundations.{family}",
     )
