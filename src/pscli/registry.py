@@ -53,11 +53,11 @@ TABLES: dict[str, dict[str, str]] = {
         "e2e": "pscli.systems.end_to_end:EndToEnd",
         "pipeline": "pscli.systems.pipeline:Pipeline",
         "divter": "pscli.systems.pipeline:Pipeline",
+        "tiger": "pscli.systems.tiger:Tiger",
         "voken": "pscli.systems.wordless:Voken",
         "queries": "pscli.systems.wordless:Queries",
         "dialog2image": "pscli.systems.dialog2image:Dialog2Image",
         "zero-shot": "pscli.systems.dialog2image:ZeroShot",
-        "tiger": "pscli.systems.tiger:Tiger",
     },
     "linearisation": {
         "hashes": "pscli.components.linearise:hashes",

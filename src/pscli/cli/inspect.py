@@ -26,9 +26,7 @@ STYLES = {
 @app.command("inspect")
 def inspect_(
     name: Name,
-    system: Annotated[
-        str, typer.Option(help="System that reads it: e2e, pipeline, or module:object.")
-    ] = "e2e",
+    system: Annotated[str, typer.Option(help="System that reads it, as of `pscli train`.")] = "e2e",
     split: Annotated[str, typer.Option(help="Split of the dataset.")] = "train",
     index: Annotated[int, typer.Option(min=0, help="Number of the dialogue that is shown.")] = 0,
     count: Annotated[int, typer.Option(min=1, help="Dialogues that are counted.")] = 200,

@@ -8,7 +8,7 @@ import typer
 
 from pscli import console
 from pscli.cli.app import AsJson, app
-from pscli.cli.train import Dataset, Photos, Preset, Set, configured, setting
+from pscli.cli.train import Dataset, Photos, Preset, Set, System, configured, setting
 from pscli.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def plan(
-    name: Annotated[str, typer.Argument(help="System: e2e, pipeline, or module:object.")] = "e2e",
+    name: System = "e2e",
     dataset: Dataset = None,
     photos: Photos = None,
     preset: Preset = None,

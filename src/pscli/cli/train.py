@@ -20,8 +20,15 @@ Dataset = Annotated[str | None, typer.Option(help="What to train on.", show_defa
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="Configuration: demo, tiny, small, lora-24gb or paper.",
+        help="Configuration: demo, tiny, small, lora-24gb, paper, sun2022 or sun2023.",
         show_default="paper for photochat, dialogcc and mmdialog, else tiny",
+    ),
+]
+System = Annotated[
+    str,
+    typer.Argument(
+        help="e2e, pipeline, divter, tiger, voken, queries, dialog2image (docs/systems.md), or "
+        "module:object."
     ),
 ]
 Photos = Annotated[
@@ -120,7 +127,7 @@ def train_pipeline(
 
 @app.command()
 def train(
-    name: Annotated[str, typer.Argument(help="System: e2e, pipeline, or module:object.")],
+    name: System,
     dataset: Dataset = None,
     photos: Photos = None,
     preset: Preset = None,
