@@ -27,9 +27,8 @@ from pscli.errors import CheckpointError, ConfigError
 from pscli.registry import find
 from pscli.runs import Run
 from pscli.systems.pipeline import Pipeline
-from pscli.training import loop
 from pscli.training.loop import train
-from test_training import curve, scores
+from test_training import curve, killed, scores
 
 CODES, SIDE = 12, 4
 PLACES = CLIP_LENGTH + SIDE**2 - 1
@@ -227,9 +226,8 @@ def test_what_is_no_such_folder_is_named(clip_tokenizer: Any, tmp_path: Path) ->
 
 
 def test_it_trains_apart_and_goes_on_bit_for_bit(
-    build: SimpleNamespace, clip_tokenizer: Any, random_dialogue: Any, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    build: SimpleNamespace, clip_tokenizer: Any, random_dialogue: Any, tmp_path: Path
+) -> None:
     """Oracle: the run that was never interrupted. Dropout is exact, too."""
     dialogues: list[Dialogue] = [random_dialogue(seed, photos=0.6) for seed in range(12)]
     recipe = TrainConfig(lr=1e-3, batch=4, micro_batch=2, warmup=2, epochs=1.0, save_minutes=0.0)
@@ -244,17 +242,7 @@ def test_it_trains_apart_and_goes_on_bit_for_bit(
     trained = {".".join(n.split(".")[:2]) for n, p in whole.named_parameters() if p.requires_grad}
     assert trained == {"llm.model", "generator.transformer"}
     train(whole, dialogues, config, Run(tmp_path / "whole"), scores)
-    clip, calls = loop.clip, iter(range(100))
-
-    def killed(*arguments: Any) -> Any:
-        if next(calls) == 2:
-            raise MemoryError("killed")
-        return clip(*arguments)
-
-    monkeypatch.setattr(loop, "clip", killed)
-    with pytest.raises(MemoryError):
-        train(made(), dialogues, config, Run(tmp_path / "broken"), scores)
-    monkeypatch.setattr(loop, "clip", clip)
+    killed(2, made(), dialogues, config, Run(tmp_path / "broken"), scores)
     resumed = made()
     train(resumed, dialogues, config, Run(tmp_path / "broken"), scores, resume=True)
     found = curve(tmp_path / "whole")

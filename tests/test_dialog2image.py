@@ -25,9 +25,8 @@ from pscli.registry import TABLES, find
 from pscli.runs import Run
 from pscli.systems.base import Question
 from pscli.systems.dialog2image import Dialog2Image, ZeroShot, sun2023
-from pscli.training import loop
 from pscli.training.loop import optimizer_of, train
-from test_training import curve, scores
+from test_training import curve, killed, scores
 
 TALK = Dialogue(
     (
@@ -144,24 +143,13 @@ def test_the_loss_is_the_generator_s_for_each_photo_and_its_dialogue(
 
 
 def test_a_killed_run_goes_on_bit_for_bit(
-    build: SimpleNamespace, dialogues: list[Dialogue], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    build: SimpleNamespace, dialogues: list[Dialogue], tmp_path: Path
+) -> None:
     """Oracle: the run that was never interrupted. Each micro-batch as large as may be."""
     recipe = TrainConfig(lr=1e-3, batch=4, micro_batch=4, warmup=2, epochs=1.0, save_minutes=0.0)
     config = Config(sequence=SequenceConfig(max_length=120), train=recipe)
     train(system(build), dialogues, config, Run(tmp_path / "whole"), scores)
-    clip, calls = loop.clip, iter(range(100))
-
-    def killed(*arguments: Any) -> Any:
-        if next(calls) == 2:
-            raise MemoryError("killed")
-        return clip(*arguments)
-
-    monkeypatch.setattr(loop, "clip", killed)
-    with pytest.raises(MemoryError):
-        train(system(build), dialogues, config, Run(tmp_path / "broken"), scores)
-    monkeypatch.setattr(loop, "clip", clip)
+    killed(2, system(build), dialogues, config, Run(tmp_path / "broken"), scores)
     train(system(build), dialogues, config, Run(tmp_path / "broken"), scores, resume=True)
     whole = curve(tmp_path / "whole")
     assert curve(tmp_path / "broken") == whole and len(whole) >= 4

@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel
-from typer.testing import CliRunner, Result
 
 from layouts import dialogpt
-from pscli.cli import app
 from pscli.components.dalle import Dalle, codes_of
 from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
@@ -28,18 +26,9 @@ from pscli.photoworld.members import MADE
 from pscli.photoworld.shipped import part
 from pscli.plan.estimate import estimate
 from pscli.systems.divter import sun2022
+from test_dialog2image import done, pscli, sets
 
 TINY = Recipe(scenes=40, dialogues=30, vae=3, transformer=4, llm=3, dev=6)
-
-
-def pscli(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def done(*words: object) -> Result:
-    result = pscli(*words)
-    assert result.exit_code == 0, result.output + str(result.exception)
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +166,6 @@ FEW = {
     "train.dialogues": 6, "train.batch": 2, "train.micro_batch": 2, "train.eval_dialogues": 2,
     "train.warmup": 0, "train.epochs": 1.0, "sequence.max_new_tokens": 4,
 }  # fmt: skip
-SETS = [word for k, v in FEW.items() for word in ("--set", f"{k}={v}")]
 
 
 def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +204,7 @@ def test_it_trains_answers_and_is_planned(
     assert trained["llm"] == (llm.model.num_parameters(), 0)
     assert planned["flops"] > 0 and planned["evaluation"] > 0 and planned["activations"] > 0
 
-    done("train", "divter", "--preset", "demo", "--run", "r", *SETS)
+    done("train", "divter", "--preset", "demo", "--run", "r", *sets(FEW))
     agent = Path("r/agent")
     assert sorted(p.name for p in agent.iterdir() if p.is_dir()) == ["generator", "llm"]
     done(*some, "--agent", "r", "--out", "here")

@@ -20,10 +20,9 @@ from pscli.dialogue.sequence import Template, told
 from pscli.runs import Run
 from pscli.systems.base import Question
 from pscli.systems.tiger import Predictor, Tiger, decisions
-from pscli.training import loop
 from pscli.training.loop import train
 from test_dialog2image import FEW, done, pscli, sets
-from test_training import curve, scores
+from test_training import curve, killed, scores
 
 IMG, END_IMG, END = 1, 2, 3
 
@@ -158,24 +157,13 @@ def test_where_photos_may_begin() -> None:
 
 
 def test_a_killed_run_goes_on_bit_for_bit(
-    build: SimpleNamespace, dialogues: list[Dialogue], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    build: SimpleNamespace, dialogues: list[Dialogue], tmp_path: Path
+) -> None:
     """Oracle: the run that was never interrupted."""
     recipe = TrainConfig(lr=1e-3, batch=2, micro_batch=2, warmup=1, epochs=1.0, save_minutes=0.0)
     config = Config(sequence=SequenceConfig(max_length=200), train=recipe)
     train(whole := system(build), dialogues, config, Run(tmp_path / "whole"), scores)
-    clip, calls = loop.clip, iter(range(100))
-
-    def killed(*arguments: Any) -> Any:
-        if next(calls) == 2:
-            raise MemoryError("killed")
-        return clip(*arguments)
-
-    monkeypatch.setattr(loop, "clip", killed)
-    with pytest.raises(MemoryError):
-        train(system(build), dialogues, config, Run(tmp_path / "broken"), scores)
-    monkeypatch.setattr(loop, "clip", clip)
+    killed(2, system(build), dialogues, config, Run(tmp_path / "broken"), scores)
     train(again := system(build), dialogues, config, Run(tmp_path / "broken"), scores, resume=True)
     assert curve(tmp_path / "broken") == curve(tmp_path / "whole")
     assert "grad_predictor" in curve(tmp_path / "whole")[0]

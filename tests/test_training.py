@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import torch
 from pscli.config import Config, SequenceConfig, TrainConfig
 from pscli.errors import CheckpointError, TrainingError
 from pscli.runs import Run
+from pscli.training import loop
 from pscli.training.loop import batch_of, share, train
 
 RECIPE = TrainConfig(
@@ -49,28 +51,31 @@ def scores(system: Any, step: int) -> dict[str, float]:
     return {"BLEU-2": 1.0, "FID": 1.0}
 
 
+def killed(step: int, *arguments: Any) -> None:
+    """`train`, killed in its step of this number, before the step is taken."""
+    clip, calls = loop.clip, itertools.count()
+
+    def failing(*arguments: Any) -> Any:
+        if next(calls) == step:
+            raise MemoryError("killed")
+        return clip(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "clip", failing)
+        with pytest.raises(MemoryError):
+            train(*arguments)
+
+
 @pytest.mark.usefixtures("every_step")
 def test_a_killed_run_goes_on_bit_for_bit(
-    build: SimpleNamespace, dialogues: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    build: SimpleNamespace, dialogues: list[Any], tmp_path: Path
 ) -> None:
     """Oracle: the run that was never interrupted."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(build.end_to_end(), dialogues, config(), Run(whole), scores)
 
-    import pscli.training.loop as loop
-
-    calls = iter(range(100))
-    clip = loop.clip
-
-    def killed(*arguments: Any) -> Any:
-        if next(calls) == 4:  # in the middle of the second epoch, before the step is taken
-            raise MemoryError("killed")
-        return clip(*arguments)
-
-    monkeypatch.setattr(loop, "clip", killed)
-    with pytest.raises(MemoryError):
-        train(build.end_to_end(), dialogues, config(), Run(broken), scores)
-    monkeypatch.setattr(loop, "clip", clip)
+    # In the middle of the second epoch.
+    killed(4, build.end_to_end(), dialogues, config(), Run(broken), scores)
     assert len(curve(broken)) == 4
     train(build.end_to_end(), dialogues, config(), Run(broken), scores, resume=True)
     assert curve(broken) == curve(whole)

@@ -13,9 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from typer.testing import CliRunner, Result
 
-from pscli.cli import app
 from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
 from pscli.components.mapper import Connector, Mapper, heads
@@ -29,9 +27,9 @@ from pscli.errors import ConfigError
 from pscli.runs import Run
 from pscli.systems.base import Question
 from pscli.systems.wordless import Queries, Voken, Wordless, reads, vokens
-from pscli.training import loop
 from pscli.training.loop import train
-from test_training import curve, scores
+from test_dialog2image import done, pscli, sets
+from test_training import curve, killed, scores
 
 TOKENS = 3
 KINDS = ["voken", "queries"]
@@ -261,24 +259,13 @@ def test_the_image_loss_reaches_the_llm_unless_it_is_frozen(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_run_goes_on_bit_for_bit(
-    build: SimpleNamespace, dialogues: list[Dialogue], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, kind: str,
-) -> None:  # fmt: skip
+    build: SimpleNamespace, dialogues: list[Dialogue], tmp_path: Path, kind: str
+) -> None:
     """Oracle: the run that was never interrupted."""
     recipe = TrainConfig(lr=1e-3, batch=4, micro_batch=4, warmup=2, epochs=1.0, save_minutes=0.0)
     config = Config(sequence=SequenceConfig(max_length=300), train=recipe)
     train(system(build, kind), dialogues, config, Run(tmp_path / "whole"), scores)
-    clip, calls = loop.clip, iter(range(100))
-
-    def killed(*arguments: Any) -> Any:
-        if next(calls) == 2:
-            raise MemoryError("killed")
-        return clip(*arguments)
-
-    monkeypatch.setattr(loop, "clip", killed)
-    with pytest.raises(MemoryError):
-        train(system(build, kind), dialogues, config, Run(tmp_path / "broken"), scores)
-    monkeypatch.setattr(loop, "clip", clip)
+    killed(2, system(build, kind), dialogues, config, Run(tmp_path / "broken"), scores)
     train(system(build, kind), dialogues, config, Run(tmp_path / "broken"), scores, resume=True)
     whole = curve(tmp_path / "whole")
     assert curve(tmp_path / "broken") == whole and len(whole) >= 4
@@ -295,9 +282,9 @@ def test_what_follows_img_follows_of_itself_and_stands_nowhere_else(chain: list[
     scores_ = torch.zeros(3, 10)
     nothing = rule(torch.empty(3, 0, dtype=torch.long), scores_)
     assert torch.isinf(nothing).any(0).nonzero().flatten().tolist() == sorted(chain[:-1])
-    for done in range(len(chain)):
-        so_far = torch.tensor([[1, 3, *chain[:done]]])
-        assert int(rule(so_far, scores_[:1]).argmax()) == chain[done]
+    for place, token in enumerate(chain):
+        so_far = torch.tensor([[1, 3, *chain[:place]]])
+        assert int(rule(so_far, scores_[:1]).argmax()) == token
         assert int(torch.isfinite(rule(so_far, scores_[:1])).sum()) == 1
     after = rule(torch.tensor([[3, *chain]]), scores_[:1])
     assert int(torch.isfinite(after).sum()) == 10 - len(chain[:-1])
@@ -360,19 +347,12 @@ FEW = {
 }  # fmt: skip
 
 
-def done(*words: object) -> Result:
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exit_code == 0, result.output + str(result.exception)
-    return result
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_trains_answers_is_scored_and_planned(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    sets = [word for k, v in FEW.items() for word in ("--set", f"{k}={v}")]
-    done("train", kind, "--preset", "demo", "--run", "r", *sets)
+    done("train", kind, "--preset", "demo", "--run", "r", *sets(FEW))
     parts = {p.name for p in Path("r/agent").iterdir() if p.is_dir()}
     assert parts == {"generator", "llm", "mapper", "perceptron"}
 
@@ -397,7 +377,5 @@ def test_it_trains_answers_is_scored_and_planned(
 
     Path("r/agent/mapper/model.safetensors").unlink()
     Path("r/agent/index.json").unlink()
-    broken = CliRunner().invoke(
-        app, ["generate", "--dataset", "photoworld", "--count", "4", "--agent", "r"]
-    )
+    broken = pscli("generate", "--dataset", "photoworld", "--count", 4, "--agent", "r")
     assert broken.exit_code == 2 and "mapper" in broken.stderr
