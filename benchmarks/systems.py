@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paper_table import option, training
+
 from pscli.files import append_line, read_json, read_lines, write_text
 from pscli.registry import TABLES, find, plain
 from pscli.runs import Run
@@ -90,9 +92,7 @@ def steps(t: Table) -> list[Step]:
             if system in UNTRAINED:
                 who = ["--system", system, *t.how]
             else:
-                begun = (run / "config.json").is_file()
-                new = ["--resume"] if begun else [*t.how, "--seed", str(seed)]
-                words = ["train", system, "--dataset", t.dataset, "--run", str(run), *new]
+                words = training(system, t.dataset, run, [*t.how, "--seed", str(seed)])
                 found.append(Step(f"train {system}", f"train {system}-{seed}", words))
             for split in t.splits:
                 where = ["--split", split, "--out", str(t.preds(system, seed, split))]
@@ -122,10 +122,6 @@ def comparisons(t: Table) -> list[Step]:
 
 def group(t: Table, system: str, split: str) -> str:
     return f"{system}={','.join(str(t.preds(system, seed, split)) for seed in t.seeds)}"
-
-
-def option(name: str, value: object) -> list[str]:
-    return [] if value is None else [f"--{name}", str(value)]
 
 
 # -- one after the other -----------------------------------------------------------------------
