@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import constants
 
 from hub import serving
-from pscli.config import Config, ModelConfig, PartConfig, paper
+from pscli.config import Config, ModelConfig, PartConfig, paper, tiny
 from pscli.errors import CheckpointError
 from pscli.photoworld.shipped import AGENT
 from pscli.systems.card import card
@@ -94,5 +94,8 @@ def test_a_card_says_data_parts_settings_and_scores() -> None:
     assert told.startswith("---\nlicense: ")
     for fact in ("meta-llama/Llama-2-7b-chat-hf", "| BLEU-2 | 12.35 |", "Rate 5e-05", "`dvtm`"):
         assert fact in told, fact
+    other = card(tiny("tiger"))
+    assert "(tiger)" in other and "dvtm" not in other and "τ" not in other
+    assert "says nothing itself" in card(tiny("dialog2image")) and "answers" in other
     local = Config(model=ModelConfig(llm=PartConfig("causal", "/home/someone/model.gguf")))
     assert "`model.gguf`" in card(local) and "someone" not in card(local)

@@ -11,6 +11,8 @@ from pscli.registry import find
 
 NAME = "README.md"
 TITLES = {"e2e": "end-to-end", "pipeline": "pipeline"}
+SPEAKS = "It reads a conversation with its photos, answers, and may send a photo that it draws."
+DRAWS = "It draws a photo for a conversation from what was said, and says nothing itself."
 # Names of the licences of datasets as hubs write them; what is not here is "other".
 LICENCES = {"CC BY 4.0": "cc-by-4.0", "Apache-2.0": "apache-2.0", "MIT": "mit"}
 
@@ -24,9 +26,8 @@ def card(config: Config, scores: Mapping[str, float] | None = None) -> str:
     data = known(config.dataset)
     licence, citation = (str(getattr(data, it, "unknown")) for it in ("licence", "citation"))
     shows = getattr(data, "shows", "")
-    m, t = config.model, config.train
-    uses = find("system", config.system).uses
-    parts = {"LLM" if name == "llm" else name: getattr(m, name) for name in uses}
+    m, t, kind = config.model, config.train, find("system", config.system)
+    parts = {"LLM" if name == "llm" else name: getattr(m, name) for name in kind.uses}
     ids = (id for name, id in LICENCES.items() if licence.startswith(name))
     header = [
         f"license: {next(ids, 'other')}",
@@ -35,7 +36,7 @@ def card(config: Config, scores: Mapping[str, float] | None = None) -> str:
     ]
     lines = ["---", *header, "---", f"# A photo-sharing dialogue agent ({_title(config)})", ""]
     lines += [
-        "It reads a conversation with its photos, answers, and may send a photo that it draws.",
+        SPEAKS if kind.speaks else DRAWS,
         "",
         "```",
         "pip install pscli",
@@ -52,12 +53,15 @@ def card(config: Config, scores: Mapping[str, float] | None = None) -> str:
         lines.append(f"- {name}: `{source(part)}` ({part.kind}{revision}{only})")
     lines += [
         "## Training",
-        f"- Guo et al. (2024); bridge `{m.bridge}`, captions {m.caption_source}, seed "
-        f"{config.seed}.",
         f"- Rate {t.lr:g}, batches of {t.batch} dialogues, {t.epochs:g} epochs at most, "
-        f"α {t.alpha:g}, τ {t.tau_start:g} to {t.tau_end:g}. All settings: `agent_config.json`.",
-        "## Scores",
+        f"α {t.alpha:g}, seed {config.seed}. All settings: `agent_config.json`.",
     ]
+    if config.system == "e2e":  # no other has a bridge
+        lines.append(
+            f"- Guo et al. (2024); bridge `{m.bridge}`, captions {m.caption_source}, "
+            f"τ {t.tau_start:g} to {t.tau_end:g}."
+        )
+    lines.append("## Scores")
     if scores:
         lines += [f"On {t.eval_dialogues} dialogues of the dev split, which chose this agent:", ""]
         lines += ["| score | value |", "|---|---|"]
