@@ -306,9 +306,7 @@ def tiny(system: str = "e2e") -> Config:
 def demo(system: str = "e2e") -> Config:
     """A taste of `tiny`: two minutes."""
     base = tiny(system)
-    short = replace(
-        base.train, epochs=1.0, dialogues=1920, tau_epochs=0.75, warmup=10, eval_dialogues=24
-    )
+    short = replace(base.train, dialogues=1920, tau_epochs=0.75, warmup=10, eval_dialogues=24)
     return replace(base, preset="demo", train=short)
 
 
