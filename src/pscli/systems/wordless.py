@@ -268,7 +268,7 @@ def reads(generator: StableDiffusion) -> tuple[int, int]:
     if sizes is None:
         raise ConfigError(
             f"{type(generator).__name__} draws from captions only.",
-            "Use stable-diffusion or uvit, or give yours `reads`, `encode` and `denoising`.",
+            "Use stable-diffusion or uvit; docs/extending.md says what one of your own needs.",
         )
     length, width = sizes
     return length, width

@@ -166,7 +166,7 @@ def all_codes(vae: VQModel, pool: Pool, path: Path) -> np.ndarray:
 
 
 def dalle(vae: VQModel, seed: int = 0) -> Dalle:
-    """An untrained transformer of 2.9 M parameters; words as the shipped generator cuts them."""
+    """An untrained transformer of 3.0 M parameters; words as the shipped generator cuts them."""
     tokenizer = StableDiffusion.from_pretrained(part("generator")).tokenizer
     side = vae.config.sample_size // 4
     torch.manual_seed(seed)
