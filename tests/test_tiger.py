@@ -148,7 +148,8 @@ def test_where_photos_may_begin() -> None:
 
     assert after() == [[0, 3, 2, no, 4], [0, no, 2, 3, 4]]  # what would end it begins the photo
     assert after(4, 4, 4)[0] == [no, 0, no, no, no]  # the latest place
-    assert after(4, IMG)[0] == [0, no, no, no, 4]  # no empty caption
+    for begun in ([IMG], [4, IMG], [4, 4, 4, IMG]):
+        assert after(*begun)[0] == [0, no, no, no, 4]  # no empty caption, however late it begins
     assert after(IMG, 4, END_IMG)[0] == [0, 1, 2, 3, 4]  # it has one
     assert after(4, 4, 4)[1] == [0, no, 2, 3, 4]
 

@@ -86,7 +86,7 @@ class Decided(LogitsProcessor):
         if input_ids.shape[1] >= self.latest:
             changed[lacks] = never
             changed[lacks, self.img] = 0.0
-        elif input_ids.shape[1]:
+        if input_ids.shape[1]:
             begun = due & (input_ids[:, -1] == self.img)
             for token in (self.img, self.end_img, self.end):
                 changed[begun, token] = never
