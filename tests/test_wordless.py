@@ -29,6 +29,7 @@ from pscli.systems.base import Question
 from pscli.systems.wordless import Queries, Voken, Wordless, reads, vokens
 from pscli.training.loop import train
 from test_dialog2image import done, pscli, sets
+from test_tiger import system as tiger
 from test_training import curve, killed, scores
 
 TOKENS = 3
@@ -255,6 +256,39 @@ def test_the_image_loss_reaches_the_llm_unless_it_is_frozen(
     losses = made(batch(made, [chat]), 1.0, "0")
     (losses.text + losses.image).backward()
     assert losses.image == 0
+
+
+@pytest.mark.parametrize("kind", ["e2e", "pipeline", "tiger", *KINDS])
+def test_a_micro_batch_without_photos_is_learnt_from_whatever_is_frozen(
+    build: SimpleNamespace, kind: str
+) -> None:
+    """Where only the generator trains, there is nothing to learn from it, and nothing fails."""
+    builders = {"e2e": build.end_to_end, "pipeline": build.pipeline, "tiger": lambda: tiger(build)}
+    made = builders[kind]() if kind in builders else system(build, kind)
+    made.freeze(["perceptron.", "captioner.", "llm.", "predictor.", "mapper."])
+    chat = Dialogue((Turn("X", "a dog"), Turn("Y", "boat")), "c")
+    losses = made(batch(made, [chat]), 1.0, "0")
+    (losses.text + losses.image).backward()
+    gradients = [p.grad for p in made.parameters() if p.grad is not None]
+    assert losses.text > 0 and losses.image == 0
+    assert gradients and not any(g.any() for g in gradients)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_may_be_of_16_bits(
+    build: SimpleNamespace, dialogues: list[Dialogue], kind: str
+) -> None:
+    """As an LLM and a generator with adapters are. Oracle: the losses in float32."""
+    made = system(build, kind, align=0.1)
+    with torch.no_grad():
+        wanted = made(batch(made, dialogues[:4]), 1.0, "0")
+        for part in (made.llm, made.generator):
+            part.bfloat16()
+        found = made(batch(made, dialogues[:4]), 1.0, "0")
+    torch.testing.assert_close(found.text, wanted.text, rtol=0.05, atol=0.0)
+    torch.testing.assert_close(found.image, wanted.image, rtol=0.05, atol=0.0)
+    (reply,) = made.reply([Question(dialogues[0].responses[:2], "X")], share_bias=100.0)
+    assert reply.photos and made.mapper.decoded.dtype == torch.float32
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -40,7 +40,8 @@ class Mapper(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """[C, N, W] in place of the text encoder's output. Args: hidden: [C, T, D]."""
         wanted = self.decoded.expand(len(hidden), -1, -1)
-        found: Tensor = self.transformer(self.mlp(hidden), wanted)
+        # It trains, and so is float32 beside an LLM with adapters in 16 bits.
+        found: Tensor = self.transformer(self.mlp(hidden.to(wanted.dtype)), wanted)
         return found
 
 

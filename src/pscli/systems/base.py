@@ -177,6 +177,16 @@ class System(nn.Module):
         drawn = self.cache(self.generator.encoder, gold, self.generator.latents) if gold else None
         return dataclasses.replace(batch, drawn=drawn)
 
+    def undrawn(self, text: Tensor) -> Losses:
+        """Losses of a micro-batch without photos.
+
+        Where its words teach nothing either, as the LLM is frozen, something that trains takes
+        part all the same: with a gradient of zeros.
+        """
+        trains = () if text.requires_grad else (p for p in self.parameters() if p.requires_grad)
+        idle = next(iter(trains), None)
+        return Losses(text, text.new_zeros(()) if idle is None else 0 * idle.sum())
+
     def reply(self, questions: Sequence[Question], **how: Any) -> list[Reply]:
         """Replies to several questions at once. Args: how: As in `answer`."""
         return answer(self, questions, **how)

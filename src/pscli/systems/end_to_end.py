@@ -90,7 +90,7 @@ class EndToEnd(Seeing):
         hidden = self.llm.hidden(embeddings, batch.mask, batch.positions)  # h (Eq. 1)
         text = text_loss(self.llm, hidden, batch)  # L^t (Eq. 2)
         if not batch.captions:
-            return Losses(text, text.new_zeros(()))
+            return self.undrawn(text)
         captions = self.write(hidden, batch, seed)  # o, g, r̃ (Eqs. 1, 4, 7)
         residual = self.bridge(captions, self.generator.embeddings, tau)  # R^SD - R̃^SD (Eqs. 5-11)
         noise = self.generator.draw_noise(

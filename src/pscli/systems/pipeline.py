@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
-import torch
 from torch import Tensor
 
 from pscli.components.llm import LanguageModel
@@ -66,18 +65,22 @@ class Pipeline(System):
         The two share no parameter, so that one backward pass trains them separately.
         """
         hidden = self.llm.hidden(self.llm.embed(batch.ids), batch.mask, batch.positions)
-        return Losses(text_loss(self.llm, hidden, batch), self.drawn(batch, seed))  # Eq. 2
+        return self.drawn(text_loss(self.llm, hidden, batch), batch, seed)  # Eq. 2
 
-    def drawn(self, batch: Batch, seed: str) -> Tensor:
-        """L^v of the photos of responses, from their gold captions (Eq. 12). Args: as `forward`."""
+    def drawn(self, text: Tensor, batch: Batch, seed: str) -> Losses:
+        """L^t with L^v of the photos of responses, from their gold captions (Eq. 12).
+
+        Args:
+            batch, seed: As of `forward`.
+        """
         if not batch.captions:
-            return torch.zeros((), device=batch.ids.device)
+            return self.undrawn(text)
         ids, _ = self.generator.tokenize([span.photo.caption or "" for _, span in batch.captions])
         noise = self.generator.draw_noise(
             [seeded(seed, span.key, "diffusion") for _, span in batch.captions]
         )
         assert batch.drawn is not None  # `prepare` made them
-        return self.generator.losses(ids, batch.drawn, noise).sum()
+        return Losses(text, self.generator.losses(ids, batch.drawn, noise).sum())
 
     def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
         """By the captioner: the eyes of a pipeline, which its LLM has none of."""

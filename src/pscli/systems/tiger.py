@@ -74,7 +74,7 @@ class Tiger(Pipeline):
         hidden = self.llm.hidden(self.llm.embed(batch.ids), batch.mask, batch.positions)
         begins, due = decisions(batch.labels, token_id(self.llm.tokenizer, IMG))
         decided = F.cross_entropy(self.predictor(hidden[:, :-1][begins]), due, reduction="sum")
-        return Losses(text_loss(self.llm, hidden, batch) + decided, self.drawn(batch, seed))
+        return self.drawn(text_loss(self.llm, hidden, batch) + decided, batch, seed)
 
     @torch.no_grad()
     def decide(self, prompts: Sequence[Prompt]) -> Tensor:

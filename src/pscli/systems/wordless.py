@@ -70,8 +70,8 @@ class Wordless(Seeing):
         embeddings = self.asked(self.embed(batch.ids, batch.seen), places)
         hidden = self.llm.hidden(embeddings, batch.mask, batch.positions)
         text = text_loss(self.llm, hidden, batch)
-        if not batch.captions:  # the mapper takes part where it alone trains
-            return Losses(text, 0 * self.mapper.decoded.sum())
+        if not batch.captions:
+            return self.undrawn(text)
         told = self.mapper(self.states(hidden, places))
         keys = [span.key for _, span in batch.captions]
         noise = self.generator.draw_noise([seeded(seed, key, "diffusion") for key in keys])
@@ -79,7 +79,7 @@ class Wordless(Seeing):
             empty = self.generator.encode([""])
             gold = self.generator.encode([span.photo.caption or "" for _, span in batch.captions])
         # Dropped for classifier-free guidance: there the generator draws as from no caption.
-        read = torch.where(noise.dropped[:, None, None], empty, told)
+        read = torch.where(noise.dropped[:, None, None], empty, told.to(empty.dtype))
         assert batch.drawn is not None  # `prepare` made them
         image = self.generator.denoising(read, batch.drawn, noise)
         aligned = F.mse_loss(told.float(), gold.float(), reduction="none").mean((1, 2))
