@@ -106,6 +106,18 @@ def test_captions_are_looked_at_and_changed_before_they_are_drawn() -> None:
     assert said(begun)[-1] == ("B", "I heard Hi", None) and side.waiting is None
 
 
+def test_photos_without_captions_are_drawn_at_once() -> None:
+    """There is nothing to look at before; they are not lost for that."""
+    fake = Fake()
+    fake.captioned = False
+    begun = talk(agents={"one": fake})
+    answer(begun, "draw a red dog", asks=True)
+    assert begun.sides[0].waiting is None and fake.drawn
+    assert begun.sides[0].chat.dialogue.photos
+    with pytest.raises(ConfigError, match="writes no captions"):
+        begun.sides[0].chat.preview()
+
+
 def test_a_photo_is_drawn_anew() -> None:
     begun = talk()
     (side,) = begun.sides

@@ -25,6 +25,7 @@ from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.dialogue.sequence import END_IMG, IGNORE, IMG, token_id
 from pscli.errors import ConfigError
 from pscli.runs import Run
+from pscli.systems.agent import Agent
 from pscli.systems.base import Question
 from pscli.systems.wordless import Queries, Voken, Wordless, reads, vokens
 from pscli.training.loop import train
@@ -348,6 +349,7 @@ def test_a_reply_has_photos_and_no_captions_alone_and_beside_others(
     assert np.abs(np.asarray(again, int) - np.asarray(told.photos[0], int)).max() <= 1
     with pytest.raises(ConfigError, match="draws from no caption"):
         made.reply(asked[:1], best_of=2, **how)
+    assert not Agent(made, Config()).captioned and Agent(build.pipeline(), Config()).captioned
 
 
 def test_a_reply_cut_off_among_its_tokens_is_completed(build: SimpleNamespace) -> None:

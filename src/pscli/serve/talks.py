@@ -138,11 +138,11 @@ class Talk:
         """Lets an agent answer; what it writes, while it does. Stopped, it has said what it had.
 
         Args:
-            asks: Whether captions wait to be looked at before they are drawn.
+            asks: Whether captions wait to be looked at before they are drawn, if there are any.
             captions: To be drawn in place of its own.
         """
         chat, live = copy(side.chat), Live()  # lest what was stopped ends later, and is said
-        preview = asks and captions is None and getattr(chat.agent, "speaks", True)
+        preview = asks and captions is None and getattr(chat.agent, "captioned", True)
         work: Any = chat.preview if preview else lambda tell: chat.answer(tell, captions)
         done = False
         try:

@@ -92,6 +92,12 @@ class Agent:
         """Whether it answers in words at all."""
         return self.system.speaks
 
+    @property
+    def captioned(self) -> bool:
+        """Whether it writes captions of its photos, which can be looked at before they are
+        drawn."""
+        return self.system.speaks and self.system.captioned
+
     def save_pretrained(
         self, folder: Path, half: bool = False, scores: Mapping[str, float] | None = None
     ) -> None:

@@ -126,10 +126,13 @@ class System(nn.Module):
 
     Args:
         speaks: Whether it has an LLM; if not, all its replies are photos (`Dialog2Image`).
+        captioned: Whether it writes a caption of each photo that it sends; if not, its photos are
+            drawn from something else (`Wordless`).
         uses: The parts that it loads by the names of a configuration.
     """
 
     speaks = True
+    captioned = True
     uses: tuple[str, ...] = ("llm", "perceptron", "generator")
     llm: LanguageModel
     generator: Generator

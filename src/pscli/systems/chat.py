@@ -88,7 +88,14 @@ class Chat:
         """The words that the agent would say next, and the captions of the photos with them.
 
         Nothing is drawn or remembered; `answer(captions=…)` does both.
+
+        Raises:
+            ConfigError: if the agent writes no captions.
         """
+        if not getattr(self.agent, "captioned", True):
+            raise ConfigError(
+                "This agent writes no captions that could be looked at.", "Let it answer."
+            )
         captions: list[str] = []
 
         def hear(part: str | Caption) -> None:

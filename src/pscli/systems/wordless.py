@@ -48,6 +48,7 @@ class Wordless(Seeing):
         align: Weight of the caption loss.
     """
 
+    captioned = False
     generator: StableDiffusion
 
     def __init__(
