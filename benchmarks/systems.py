@@ -210,7 +210,7 @@ def budgets(t: Table) -> str:
     for system in t.systems:
         plan = read_json(t.plan(system))
         counts = [sum(c[k] for c in plan["components"]) for k in ("trained", "frozen")]
-        spent = [Run(t.run(system, seed)).spent for seed in t.seeds]
+        spent = [Run(t.run(system, seed)).spent or (0, 0.0) for seed in t.seeds]
         updates = statistics.mean(n for n, _ in spent)
         cost = plan["flops"] * updates / 1e12
         seconds = statistics.mean(s for _, s in spent)

@@ -84,6 +84,20 @@ def test_settings_of_one_agent_may_differ_and_what_nobody_knows() -> None:
     assert unequal({"a": [gold], "c": [Path("c")], "d": [old]}) == []
 
 
+def test_somebody_else_s_are_no_agent_s_and_agents_in_training_their_run_s() -> None:
+    """Oracle: by hand. Without its settings, nobody knows whose agent a folder is of."""
+    sides = {name: [folder(name, None, seed=seed), folder(f"{name}2")]
+             for seed, name in enumerate("ab")}  # fmt: skip
+    assert unequal(sides)[1] == ["seed", "0", "0, 1"]
+    for name in sides:
+        Path(f"{name}2", "config.json").unlink()
+    assert unequal(sides)[1] == ["seed", "0", "1"]
+    dev = {"weights": "step 60", "split": "dev"}
+    runs = {name: [folder(f"{name}-dev", None, photos=photos, agent=f"runs/{name}", **dev)]
+            for name, photos in (("c", "strict"), ("d", "described"))}  # fmt: skip
+    assert unequal(runs)[1] == ["photos", "strict", "described"]
+
+
 def test_seeds_are_compared_as_a_whole() -> None:
     def of(name: str, seeds: list[int]) -> list[Path]:
         return [folder(f"{name}{s}", replace(RUN, seed=s)) for s in seeds]
@@ -109,6 +123,9 @@ def test_the_commands_refuse_and_may_be_forced(command: str) -> None:
     shown = result.stdout if command == "score" else Path("page/index.html").read_text()
     assert "not alike: training batch  32  8" in shown
     assert "training of b |updates:188" in shown
+    if command == "score":
+        told = json.loads(run("--force", "--json").stdout)["made"]
+        assert "not alike: training batch  32  8" in told
 
 
 def test_what_a_run_took_is_kept_beside_the_predictions_of_its_agent() -> None:
@@ -116,12 +133,47 @@ def test_what_a_run_took_is_kept_beside_the_predictions_of_its_agent() -> None:
     append_line(Path("r/metrics.jsonl"), {"step": 0, "loss": 1.0})
     config = Config(system="tiger", seed=3)
     for agent in ("r", "r/agent"):
-        keep_trained(Path("preds"), agent, config)
+        keep_trained(Path("preds"), Path(agent), config)
         found = read_trained(Path("preds"))
         assert found and (found.system, found.seed, found.updates, found.seconds) == (
             "tiger", 3, 7, 3.5,
         )  # fmt: skip
-    keep_trained(Path("other"), "bundled", config)
+    keep_trained(Path("other"), Path("away"), config)
     assert read_trained(Path("other")) is None
-    Path("preds/training.json").write_text(json.dumps({"seed": 1}))
-    assert read_trained(Path("preds")) is None
+
+
+@pytest.mark.parametrize("state", [None, "", "[]", '{"step": 7}', '{"step": "x", "seconds": 1}'])
+def test_what_a_run_took_is_not_made_up(state: str | None) -> None:
+    """Whoever deletes checkpoints to make room has not trained in no time."""
+    append_line(Path("r/metrics.jsonl"), {"step": 0, "loss": 1.0})
+    if state is not None:
+        Path("r/checkpoints/step-00000007").mkdir(parents=True)
+        Path("r/checkpoints/step-00000007/state.json").write_text(state)
+    preds = folder("preds", None)
+    keep_trained(preds, Path("r"), Config(seed=3))
+    found = read_trained(preds)
+    assert found and (found.seed, found.updates, found.seconds) == (3, None, None)
+    assert refuse_unequal({"a": [preds]}) == []
+
+
+@pytest.mark.parametrize(
+    "pairs", [[], None, {}, {"seconds": "x"}, {"seed": None}, {"batch": [8]}, {"more": 1}]
+)
+def test_a_broken_training_json_tells_nothing(pairs: Any) -> None:
+    whole = asdict(RUN)
+    if isinstance(pairs, dict):
+        pairs = whole | pairs if pairs else {}
+    write_json(folder("a") / "training.json", pairs)
+    assert read_trained(Path("a")) is None
+    assert refuse_unequal({"a": [Path("a")], "b": [folder("b", None)]}) == []
+
+
+def test_a_run_that_is_called_as_what_answers_has_not_trained_it() -> None:
+    """`pipeline` may be a system without training, and a run of this folder."""
+    append_line(Path("pipeline/metrics.jsonl"), {"step": 0, "loss": 1.0})
+    append_line(Path("bundled/metrics.jsonl"), {"step": 0, "loss": 1.0})
+    few = ["--dataset", "photoworld", "--count", "1"]
+    for name, more in (("pipeline", ["--system", "pipeline"]), ("bundled", [])):
+        done = CliRunner().invoke(app, ["generate", *few, *more, "--out", f"preds-{name}"])
+        assert done.exit_code == 0, done.output
+        assert not Path(f"preds-{name}/training.json").exists()

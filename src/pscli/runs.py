@@ -115,12 +115,15 @@ class Run:
         return nullcontext() if rank else locked(self.folder, "training")
 
     @property
-    def spent(self) -> tuple[int, float]:
-        """Updates of its training so far, and seconds that they took, without evaluations; 0 and
-        0 if there is no checkpoint."""
+    def spent(self) -> tuple[int, float] | None:
+        """Updates of its training so far, and seconds that they took, without evaluations; None
+        if no checkpoint tells."""
         newest = max(self.checkpoints.glob("step-*/state.json"), default=None)
-        state = read_json(newest) if newest else {}
-        return int(state.get("step", 0)), float(state.get("seconds", 0.0))
+        try:
+            state = read_json(newest) if newest else {}
+            return int(state["step"]), float(state["seconds"])
+        except (PscliError, LookupError, TypeError, ValueError):
+            return None
 
     # -- metrics -------------------------------------------------------------------------------
 

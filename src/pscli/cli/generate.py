@@ -144,12 +144,14 @@ class Who:
         short: Name of their folder.
         weights: Gives a fingerprint.
         load: Gives the agent on a device.
+        folder: Where the agent was named.
     """
 
     name: str
     short: str
     weights: Callable[[], str]
     load: Callable[[str], Any]
+    folder: Path | None = None
 
 
 def _trained(agent: Path | None, use: list[str], dtype: str | None) -> Who:
@@ -170,7 +172,7 @@ def _trained(agent: Path | None, use: list[str], dtype: str | None) -> Who:
         console.note("Using the bundled agent; --agent names another.")
         return Who("bundled", "bundled", weights, load)
     origin = agent.parent if agent.name == "agent" else agent
-    return Who(str(agent), origin.resolve().name, weights, load)
+    return Who(str(agent), origin.resolve().name, weights, load, agent)
 
 
 def _untrained(config: Config, dtype: str | None) -> Who:
@@ -285,8 +287,8 @@ def _predict(
             work = _asked(loaded, work, history)
             with console.progress("Replying", len(work)) as advance:
                 predict_after(loaded, work, writer, advance, batch)
-            if first():
-                keep_trained(out, who.name, loaded.config)
+            if first() and who.folder:
+                keep_trained(out, who.folder, loaded.config)
     except KeyboardInterrupt:
         console.note("Stopped. Give the same command again to go on.")
         raise

@@ -157,15 +157,15 @@ def score(
     kinds = list(dict.fromkeys(kind for _, s in systems + means for kind in s.by_kind))
     compared = draws > 0 and len(sides) > 1
     apart = differences(sides, chosen, draws, kinds if by_type else ()) if compared else []
+    told = [*provenance(named), *alike]
     if form == "json":
         pairs: dict[str, Any] = {key: {name: s.to_json() for name, s in some} for key, some in
                  (("systems", systems), ("groups", means))}  # fmt: skip
         names = [name for name, _ in systems + means]
         found = [{"of": names[d.second], "minus": names[d.first], **d.to_json()} for d in apart]
-        console.show_json(pairs | {"differences": found})
+        console.show_json(pairs | {"differences": found} | ({"made": told} if told else {}))
         return
     common = len(shared(sides)) if compared else None
-    told = [*provenance(named), *alike]
     report = tables(systems + means, apart, by_type, common, told)
     if form in WRITERS:
         console.result(WRITERS[form](report))

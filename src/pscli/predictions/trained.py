@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pscli.config import Config
 from pscli.errors import PscliError
@@ -21,7 +22,7 @@ class Trained:
     Args:
         system, preset, dataset, photos, seed: As in `Config`; the seed gives the order of the data.
         batch, epochs, dialogues: As in `TrainConfig`; the last two are the budget.
-        updates, seconds: What was spent of it, without evaluations.
+        updates, seconds: What was spent of it, without evaluations; None if nobody knows.
     """
 
     system: str
@@ -32,22 +33,25 @@ class Trained:
     batch: int
     epochs: float
     dialogues: int | None
-    updates: int
-    seconds: float
+    updates: int | None
+    seconds: float | None
 
 
-def keep_trained(preds: Path, place: str, config: Config) -> None:
+KINDS: dict[Any, Any] = {"str": str, "int": int, "float": int | float}
+
+
+def keep_trained(preds: Path, folder: Path, config: Config) -> None:
     """Writes how an agent was trained beside its predictions, where its run is still there.
 
     Args:
-        place: Its folder, as the settings of the predictions name it.
+        folder: Its own, or that of its run.
         config: Its own.
     """
-    if run := run_behind(Path(place)):
+    if run := run_behind(folder):
         t = config.train
         found = Trained(
             config.system, config.preset, config.dataset, config.photos, config.seed,
-            t.batch, t.epochs, t.dialogues, *Run(run).spent,
+            t.batch, t.epochs, t.dialogues, *(Run(run).spent or (None, None)),
         )  # fmt: skip
         write_json(preds / TRAINED, dataclasses.asdict(found))
 
@@ -55,6 +59,11 @@ def keep_trained(preds: Path, place: str, config: Config) -> None:
 def read_trained(preds: Path) -> Trained | None:
     """How the agent behind predictions was trained; None where nobody knows."""
     try:
-        return Trained(**read_json(preds / TRAINED))
+        found = Trained(**read_json(preds / TRAINED))
     except (PscliError, TypeError):
         return None
+    for field in dataclasses.fields(found):
+        value, (kind, _, none) = getattr(found, field.name), str(field.type).partition(" | ")
+        if not isinstance(value, KINDS[kind]) and (value is not None or not none):
+            return None
+    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 from pscli.errors import ConfigError
-from pscli.predictions.settings import read_settings
+from pscli.predictions.settings import Settings, read_settings
 from pscli.predictions.trained import read_trained
 
 ASKED = ("dataset", "split", "photos", "seed", "temperature", "share_bias", "end_bias",
@@ -43,10 +43,10 @@ def unequal(systems: Systems) -> list[list[str]]:
     some are known to have.
     """
     ways = [made(folders) for folders in systems.values()]
-    agents = [_weights(folders) for folders in systems.values()]
+    agents = [_agents(folders) for folders in systems.values()]
     names: dict[str, None] = {}
     for one, other in itertools.combinations(range(len(ways)), 2):
-        if agents[one] != agents[other]:
+        if agents[one] is None or agents[one] != agents[other]:
             both = [name for name in ways[one] if name in ways[other]]
             names |= dict.fromkeys(n for n in both if ways[one][n] != ways[other][n])
     rows = [[name, *(", ".join(way.get(name, ("–",))) for way in ways)] for name in names]
@@ -72,11 +72,11 @@ def refuse_unequal(systems: Systems, forced: bool = False) -> list[str]:
 def spent(name: str, folders: Sequence[Path]) -> str:
     """What the training of a system took, as a line; empty where nobody knows."""
     known = [found for folder in folders if (found := read_trained(folder))]
-    if not known:
+    seconds = [found.seconds for found in known if found.seconds is not None]
+    if not seconds:
         return ""
-    updates = ",".join(dict.fromkeys(str(found.updates) for found in known))
-    seconds = mean(found.seconds for found in known)
-    return f"training of {name} |updates:{updates}|seconds:{seconds:.0f}|runs:{len(known)}"
+    updates = ",".join(dict.fromkeys(str(f.updates) for f in known if f.updates is not None))
+    return f"training of {name} |updates:{updates}|seconds:{mean(seconds):.0f}|runs:{len(seconds)}"
 
 
 def aligned(table: Sequence[Sequence[str]]) -> str:
@@ -86,7 +86,14 @@ def aligned(table: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _weights(folders: Sequence[Path]) -> set[str] | None:
-    """Fingerprints of the agents of a system; None of somebody else's, which is no other's."""
+def _agents(folders: Sequence[Path]) -> set[str] | None:
+    """What tells the agents of a system from others; None of somebody else's, which is no
+    other's."""
     known = [read_settings(folder) for folder in folders]
-    return {found.weights for found in known if found} if all(known) else None
+    return {_agent(found) for found in known if found} if all(known) else None
+
+
+def _agent(asked: Settings) -> str:
+    """The fingerprint of its weights; of an agent in training, which has none, step and run."""
+    named = f"{asked.weights} of {asked.agent}"
+    return named if asked.weights.startswith("step ") else asked.weights
