@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from pscli.components.bridge import Captions, dvtm, none
 from pscli.components.generator import DiffusionNoise, added_to_token_embedding
@@ -439,6 +439,26 @@ def test_answers_follow_the_likeliest_tokens(
             ids.append(token)
     (reply,) = answer(system, [asked], max_new_tokens=10)
     assert reply.raw == system.llm.tokenizer.decode(ids)
+
+
+def test_a_reply_has_room_after_the_longest_context(build: SimpleNamespace) -> None:
+    """GPT-2 has an embedding of each place, and none beyond. Oracle: the context that fits."""
+    made = build.pipeline()
+    end = made.llm.tokenizer.eos_token_id
+    sizes = {"n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 60}
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=len(made.llm.tokenizer), bos_token_id=end, eos_token_id=end, **sizes)
+    )
+    made.llm = LanguageModel(model.eval(), made.llm.tokenizer)
+    turns = [Turn("XY"[n % 2], "a b c") for n in range(12)]
+    asked = [Question(Dialogue(tuple(turns[:k])).responses, "X", f"{k}") for k in (2, 12)]
+    how: dict[str, Any] = {"max_new_tokens": 20, "end_bias": -100.0}
+    assert max(len(p.embeddings) for p in made.prompts(asked, 60)) > 40
+    full = made.reply(asked, max_length=60, **how)
+    assert [r.raw for r in full] == [r.raw for r in made.reply(asked, max_length=40, **how)]
+    assert not full[0].notes and "did not fit" in full[1].notes[-1]
+    with pytest.raises(ConfigError, match=r"60 tokens at most, .*max_new_tokens is 50"):
+        made.reply(asked, max_length=60, max_new_tokens=50)
 
 
 def test_photos_reach_the_reply_that_named_them(

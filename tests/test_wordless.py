@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -359,6 +360,24 @@ def test_a_reply_cut_off_among_its_tokens_is_completed(build: SimpleNamespace) -
     whole = [5, mark, *first, end, 6, mark]
     assert made.spelt([*whole, *first[:1]]) == ([*whole, *first], [2, len(whole)])
     assert made.spelt(whole) == ([*whole, *first], [2, len(whole)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_image_tokens_that_places_do_not_reach_push_out_the_oldest_words(
+    build: SimpleNamespace, dialogues: list[Dialogue], kind: str
+) -> None:
+    """Oracle: the same states, of a context that begins later."""
+    made = system(build, kind)
+    (prompt,) = made.prompts([Question(dialogues[0].responses[:3], "X")], 300)
+    ids = [token_id(made.llm.tokenizer, IMG)]
+    whole = len(prompt.embeddings) + len(made.spelt(ids)[0])
+    made.llm.model.config.max_position_embeddings = whole - 2
+    short = replace(prompt, embeddings=prompt.embeddings[2:])
+    cut, wanted = (
+        made.conditions(SimpleNamespace(prompt=p, ids=ids))  # type: ignore[arg-type]
+        for p in (prompt, short)
+    )
+    assert torch.equal(cut, wanted)
 
 
 def test_a_generator_that_reads_no_embeddings_is_refused() -> None:

@@ -33,6 +33,8 @@ from pscli.errors import ConfigError
 
 # B sequences, L tokens, D width, V vocabulary
 
+SHORTEST = 16  # tokens of a context
+
 
 class LanguageModel(nn.Module):
     """A decoder-only LLM from transformers that reads embeddings and predicts tokens."""
@@ -143,14 +145,36 @@ class LanguageModel(nn.Module):
     def vocabulary(self) -> int:
         return int(self.model.get_input_embeddings().weight.shape[0])
 
+    @property
+    def positions(self) -> int | None:
+        """How many tokens its positions reach; None if there is no end of them."""
+        found = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return None if found is None else int(found)
+
+    def before(self, new: int, length: int) -> int:
+        """Tokens of a context, `length` at most, after which its positions leave room for `new`.
+
+        Raises:
+            ConfigError: if hardly any is left.
+        """
+        longest = self.positions
+        if longest is None:
+            return length
+        if longest - new < SHORTEST:
+            raise ConfigError(
+                f"The LLM reads {longest:,} tokens at most, sequence.max_new_tokens is {new:,}.",
+                f"Expected at most {longest - SHORTEST:,}.",
+            )
+        return min(length, longest - new)
+
     def reaches(self, length: int) -> int:
         """`length` in tokens, if its positions reach as far.
 
         Raises:
             ConfigError: if they do not.
         """
-        longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", length)
-        if length > longest:
+        longest = self.positions
+        if longest is not None and length > longest:
             raise ConfigError(
                 f"The LLM reads {longest:,} tokens at most, and sequence.max_length is {length:,}.",
                 f"Add --set sequence.max_length={longest}.",

@@ -71,6 +71,18 @@ def parse(
     return parts, notes
 
 
+def recaptioned(parts: Sequence[str | Caption], captions: Sequence[str]) -> list[str | Caption]:
+    """A reply with just these captions: where it had some, and the rest at its end."""
+    left = iter(captions)
+    placed = [next(left, "") if isinstance(part, Caption) else part for part in parts]
+    kept = [
+        Caption(new) if isinstance(part, Caption) else part
+        for part, new in zip(parts, placed, strict=True)
+        if new or not isinstance(part, Caption)
+    ]
+    return [*kept, *map(Caption, left)]
+
+
 class Speech:
     """A reply while it is written: what no later token can change is told at once.
 

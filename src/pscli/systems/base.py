@@ -22,7 +22,7 @@ from pscli.components.perceptron import Perceptron
 from pscli.components.readiness import EndBias, ShareBias
 from pscli.config import ModelConfig
 from pscli.dialogue.batch import Batch
-from pscli.dialogue.reply import Caption, Speech, Tell, parse
+from pscli.dialogue.reply import Caption, Speech, Tell, parse, recaptioned
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Response
 from pscli.dialogue.sequence import IGNORE, IMG, Packs, token_id
 from pscli.errors import ConfigError
@@ -319,7 +319,7 @@ def answer(
     """
     tokenizer = system.llm.tokenizer
     speech = Speech(tokenizer, tell) if tell else None
-    prompts = system.prompts(questions, max_length)
+    prompts = system.prompts(questions, system.llm.before(max_new_tokens, max_length))
     generated = system.llm.respond(
         [prompt.embeddings for prompt in prompts],
         max_new_tokens=max_new_tokens,
@@ -342,7 +342,7 @@ def answer(
         photos = iter(system.illustrate(written, seed, best_of))
     else:
         written = [
-            reply._replace(parts=_told(reply.parts, some))
+            reply._replace(parts=recaptioned(reply.parts, some))
             for reply, some in zip(written, captions, strict=True)
         ]
         photos = iter(System.illustrate(system, written, seed, best_of))
@@ -396,15 +396,3 @@ def draw_best(
     fit = torch.cat(fits).view(best_of, len(captions))
     chosen = (fit >= fit.amax(dim=0) - ALIKE).int().argmax(dim=0)  # the first of equals
     return [photos[k * len(captions) + n] for n, k in enumerate(chosen.tolist())]
-
-
-def _told(parts: Sequence[str | Caption], captions: Sequence[str]) -> list[str | Caption]:
-    """A reply with just these captions: where it had some, and the rest at its end."""
-    left = iter(captions)
-    placed = [next(left, "") if isinstance(part, Caption) else part for part in parts]
-    kept = [
-        Caption(new) if isinstance(part, Caption) else part
-        for part, new in zip(parts, placed, strict=True)
-        if new or not isinstance(part, Caption)
-    ]
-    return [*kept, *map(Caption, left)]

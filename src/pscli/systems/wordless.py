@@ -119,6 +119,9 @@ class Wordless(Seeing):
         places = [(0, before + start) for start in starts]
         words = self.llm.embed(self.llm.ids(ids))
         embeddings = self.asked(torch.cat([reply.prompt.embeddings, words])[None], places)
+        # What positions do not reach: the oldest of the context.
+        lost = max(0, embeddings.shape[1] - (self.llm.positions or embeddings.shape[1]))
+        embeddings, places = embeddings[:, lost:], [(0, start - lost) for _, start in places]
         told: Tensor = self.mapper(self.states(self.llm.read(embeddings), places))
         return told
 
