@@ -50,10 +50,13 @@ def commands(
 
 
 def training(system: str, dataset: str, run: Path, how: list[str]) -> list[str]:
-    """Trains a system, or goes on with a run that has begun. Args: how: Options of a new run."""
-    begun = (run / "config.json").is_file()
-    rest = ["--resume"] if begun else how
-    return ["train", system, "--dataset", dataset, "--run", str(run), *rest]
+    """Trains a system, or goes on with a run that has begun, which is refused if it began otherwise.
+
+    Args:
+        how: Options of a run.
+    """
+    begun = ["--resume"] if (run / "config.json").is_file() else []
+    return ["train", system, "--dataset", dataset, "--run", str(run), *how, *begun]
 
 
 def comparing(groups: dict[str, list[Path]], report: Path, how: list[str]) -> list[list[str]]:

@@ -6,7 +6,8 @@
 Plans, trains and asks each system of the registry for every seed, on the test split and on `unseen`
 where the dataset has one, scores them, and writes a table and a report. Every step is one command
 of `pscli`, printed before it runs and noted when it is done. Given again, it goes on where it
-stopped: a run that was cut off is resumed, and what is noted is not done again.
+stopped: a run that was cut off is resumed, and what is noted is not done again, unless with other
+settings.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pscli.runs import Run
 
 UNTRAINED = ("zero-shot",)  # answers as it was published
 DONE = "done.jsonl"
+COMPARES = ("score", "report")
 
 
 @dataclass(frozen=True)
@@ -129,9 +131,8 @@ def group(t: Table, system: str, split: str) -> str:
 
 def carry_out(t: Table) -> None:
     """What is not noted as done; the first that fails ends it."""
-    known = done(t)
     for step in steps(t):
-        if step.name in known:
+        if is_done(step, done(t)):
             continue
         print("pscli", shlex.join(step.words), file=sys.stderr, flush=True)
         began = time.monotonic()
@@ -144,18 +145,33 @@ def carry_out(t: Table) -> None:
         if step.keep:
             write_text(step.keep, ran.stdout.decode("utf-8"))
         seconds = time.monotonic() - began
-        append_line(t.folder / DONE, {"step": step.name, "kind": step.kind, "seconds": seconds})
+        line = {"step": step.name, "kind": step.kind, "seconds": seconds, "words": step.words}
+        append_line(t.folder / DONE, line)
 
 
 def done(t: Table) -> dict[str, dict[str, Any]]:
-    return {line["step"]: line for line in read_lines(t.folder / DONE)}
+    """What is noted, by step; comparisons only since the last answers."""
+    known: dict[str, dict[str, Any]] = {}
+    for line in read_lines(t.folder / DONE):
+        if line["kind"].startswith("answer"):
+            known = {n: then for n, then in known.items() if then["kind"] not in COMPARES}
+        known[line["step"]] = line
+    return known
+
+
+def is_done(step: Step, known: dict[str, dict[str, Any]]) -> bool:
+    """Whether a step is noted, and was the same: with more systems all are compared again."""
+    if step.name not in known:
+        return False
+    then = known[step.name].get("words", step.words)
+    return [w for w in then if w != "--resume"] == [w for w in step.words if w != "--resume"]
 
 
 def left(t: Table) -> list[tuple[str, float | None]]:
     """Steps that are left, and the seconds that each will take: the mean of those of its kind that
     are done, else of those that begin alike; None where there are none yet."""
-    known = list(done(t).values())
-    names = {line["step"] for line in known}
+    noted = done(t)
+    known = list(noted.values())
 
     def expected(step: Step) -> float | None:
         alike = [line["seconds"] for line in known if line["kind"] == step.kind]
@@ -163,7 +179,7 @@ def left(t: Table) -> list[tuple[str, float | None]]:
         alike = alike or [n["seconds"] for n in known if n["kind"].split()[0] == first]
         return statistics.mean(alike) if alike else None
 
-    return [(step.name, expected(step)) for step in steps(t) if step.name not in names]
+    return [(step.name, expected(step)) for step in steps(t) if not is_done(step, noted)]
 
 
 def told(t: Table) -> str:

@@ -46,7 +46,8 @@ def test_every_system_is_planned_trained_asked_and_compared() -> None:
     assert [word for word in found["score all test"] if "=" in word] == groups
     write_json(Path("s/e2e-1/config.json"), {})
     again = {step.name: step.words for step in systems.steps(TABLE)}
-    assert again["train e2e-1"] == ["train", "e2e", *at, "--run", "s/e2e-1", "--resume"]
+    # pscli refuses to resume with other settings than the run's.
+    assert again["train e2e-1"] == ["train", "e2e", *at, *new, "--resume"]
 
 
 def test_those_that_speak_are_compared_alone_as_well() -> None:
@@ -85,6 +86,16 @@ def test_what_is_done_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> None
     systems.carry_out(TABLE)
     assert len(Path("calls").read_text().splitlines()) == len(names) + 1  # one of them twice
     assert systems.left(TABLE) == []
+    write_json(Path("s/e2e-1/config.json"), {})
+    assert systems.left(TABLE) == []  # though it would be resumed now
+    more = replace(TABLE, systems=[*TABLE.systems, "tiger"])
+    assert {"score all test", "report all test"} <= {name for name, _ in systems.left(more)}
+    longer, answers = replace(TABLE, count=20), [n for n in names if n.startswith("answer")]
+    assert [name for name, _ in systems.left(longer)] == answers
+    before = len(Path("calls").read_text().splitlines())
+    systems.carry_out(longer)
+    again = len(Path("calls").read_text().splitlines()) - before
+    assert again == len(answers) + 2 and systems.left(longer) == []  # and what compares them
 
 
 def test_hours_are_those_of_steps_of_the_kind_or_of_their_likes() -> None:
