@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
+from pscli.components.load import Load
 from pscli.components.mapper import Connector, Mapper, heads
 from pscli.components.noise import seeded
 from pscli.components.readiness import Follow
-from pscli.config import Config, SequenceConfig, TrainConfig
+from pscli.config import Config, ModelConfig, SequenceConfig, TrainConfig
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.dialogue.sequence import END_IMG, IGNORE, IMG, token_id
-from pscli.errors import ConfigError
+from pscli.errors import CheckpointError, ConfigError
 from pscli.runs import Run
 from pscli.systems.agent import Agent
 from pscli.systems.base import Question
@@ -120,6 +122,29 @@ def test_the_mapper_is_what_minigpt_5_writes(mode: bool) -> None:
         torch.testing.assert_close(found, literal(mapper, hidden), rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(mapper(hidden[1:2]), found[1:2], rtol=1e-9, atol=1e-9)
     assert found.shape == (3, 5, 16)
+
+
+def test_broken_weights_of_a_new_part_are_named(tmp_path: Path) -> None:
+    """Missing, cut off, of another part, and no numbers."""
+    file, made = tmp_path / "mapper" / "model.safetensors", Mapper(12, 5, 16)
+    file.parent.mkdir()
+
+    def load() -> Any:
+        return Load(ModelConfig(), tmp_path).made("mapper", lambda: Mapper(12, 5, 16))
+
+    def refused(why: str) -> None:
+        with pytest.raises(CheckpointError, match=f"(?s)mapper.*cannot be loaded: .*{why}"):
+            load()
+
+    refused("No such file")
+    file.write_bytes(b"")
+    refused("")
+    save_file(Mapper(12, 5, 32).state_dict(), file)
+    refused("size mismatch")
+    save_file(made.state_dict() | {"decoded": torch.full((5, 16), torch.nan)}, file)
+    refused("decoded has values that are no numbers")
+    save_file(made.state_dict(), file)
+    assert torch.equal(load().decoded, made.decoded)
 
 
 def test_heads_divide_the_width() -> None:

@@ -101,7 +101,9 @@ class Load:
             return module
         weights = self.folder / part / WEIGHTS
         try:
-            module.load_state_dict(load_file(weights))
+            module.load_state_dict(found := load_file(weights))
+            if strange := [name for name, value in found.items() if not value.isfinite().all()]:
+                raise ValueError(f"{strange[0]} has values that are no numbers.")
         except BROKEN as error:
             raise CheckpointError(f"The {part} in {weights} cannot be loaded: {error}") from error
         return module
