@@ -106,6 +106,18 @@ def test_seeds_are_compared_as_a_whole() -> None:
     assert unequal({"a": of("c", [0, 1]), "b": of("d", [1])})[1] == ["training seed", "0, 1", "1"]
 
 
+def test_so_are_pictures_of_them() -> None:
+    folder("a")
+    folder("b", replace(RUN, batch=8))
+    drawn = ["report", "a", "b", "--out", "both.png"]
+    result = CliRunner().invoke(app, drawn)
+    assert result.exit_code == 2 and "training batch" in result.stderr
+    assert not Path("both.png").exists()
+    result = CliRunner().invoke(app, [*drawn, "--force"])
+    assert result.exit_code == 0 and Path("both.png").is_file()
+    assert "not alike: training batch  32  8" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["score", "report"])
 def test_the_commands_refuse_and_may_be_forced(command: str) -> None:
     folder("a")

@@ -100,7 +100,9 @@ def report(
         judges = metrics(eyes, metric or [], device=device, clip=clip)
         _photos(named[0], out, judges, photos, kind or [], seed)
     elif out.suffix.lower() == ".png":
-        _picture(named, list(together), out, count or ROWS, kind or [], use or [], metric or [])
+        _picture(
+            named, list(together), out, count or ROWS, kind or [], use or [], metric or [], force
+        )  # fmt: skip
     elif out.suffix.lower() in FILES:
         raise ConfigError(
             f"{out} is no name for a report.",
@@ -134,7 +136,7 @@ def _refuse_unwritable(out: Path) -> None:
 
 def _picture(
     folders: list[Path], together: list[str], out: Path, count: int, kinds: list[str],
-    use: list[str], own: list[str],
+    use: list[str], own: list[str], force: bool,
 ) -> None:  # fmt: skip
     """Conversations of several systems, or the curves of a run, as a PNG."""
     from pscli.report.sheet import curves, sheet
@@ -149,7 +151,11 @@ def _picture(
     else:
         console.quiet_libraries()
         from pscli.metrics.score import metrics
+        from pscli.report.protocol import refuse_unequal
 
+        alike = refuse_unequal({str(folder): [folder] for folder in folders}, force)
+        for line in alike if force else ():  # a picture has no place for it
+            console.note(line)
         write_png(out, sheet(folders, count, kinds, use, list(metrics(own=own).values())))
 
 
