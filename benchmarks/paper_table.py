@@ -50,7 +50,7 @@ def commands(
 
 
 def training(system: str, dataset: str, run: Path, how: list[str]) -> list[str]:
-    """Trains a system, or goes on with a run that has begun, which is refused if it began otherwise.
+    """Trains a system, or goes on with a run that has begun; one that began otherwise is refused.
 
     Args:
         how: Options of a run.

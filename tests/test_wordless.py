@@ -455,7 +455,20 @@ def test_it_trains_answers_is_scored_and_planned(
     assert mapped > 1e5 and found["flops"] > 0
     assert (rows["generator.unet"] > 0) == (kind == "queries")
 
-    Path("r/agent/mapper/model.safetensors").unlink()
+    Path("context.json").write_text('{"turns": [{"speaker": "A", "text": "Send me a photo!"}]}')
+    shown = done("generate", "--context", "context.json", "--agent", "r").stdout
+    assert "[photo] → replies/0001.png" in shown.splitlines()
+
     Path("r/agent/index.json").unlink()
-    broken = pscli("generate", "--dataset", "photoworld", "--count", 4, "--agent", "r")
+    asked = ["generate", "--dataset", "photoworld", "--count", 4, "--agent", "r"]
+    if kind == "voken":  # more image tokens than it was trained with
+        config = json.loads(Path("r/agent/agent_config.json").read_text())
+        config["model"]["image_tokens"] += 1
+        Path("r/agent/agent_config.json").write_text(json.dumps(config))
+        broken = pscli(*asked)
+        assert broken.exit_code == 2 and "does not know [IMG9]" in broken.stderr
+        config["model"]["image_tokens"] -= 1
+        Path("r/agent/agent_config.json").write_text(json.dumps(config))
+    Path("r/agent/mapper/model.safetensors").unlink()
+    broken = pscli(*asked)
     assert broken.exit_code == 2 and "mapper" in broken.stderr

@@ -33,7 +33,7 @@ def show_reply(
     left = iter(files)
     for part in reply.parts:
         if isinstance(part, Photo):
-            line(f"[photo] {part.caption} → {next(left)}")
+            line(" ".join(filter(None, ["[photo]", part.caption, "→", str(next(left))])))
             if line is console.result:
                 show(part.open())
         else:

@@ -46,6 +46,7 @@ class LanguageModel(nn.Module):
         self.model: Any = model  # transformers has no type for a model that also generates
         self.marks = [IMG, END_IMG, PHOTO, *marks]
         self.tokenizer = tokenizer
+        self.taught: list[str] = []  # marks that its tokenizer did not know
         self._adapters: list[Any] = []  # peft's view of the model; a list hides it from torch
 
     @classmethod
@@ -108,6 +109,7 @@ class LanguageModel(nn.Module):
         spelt = [*self.marks, marks.get("pad_token", PHOTO)]
         first = {mark: plain_ids(tokenizer, mark)[0] for mark in spelt}
         tokenizer.add_special_tokens(marks, replace_extra_special_tokens=False)
+        self.taught = [mark for mark in self.marks if token_id(tokenizer, mark) >= known]
         if len(tokenizer) > self.vocabulary:  # some have rows to spare
             self.model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         new = {token_id(tokenizer, mark): piece for mark, piece in first.items()}

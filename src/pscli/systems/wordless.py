@@ -29,7 +29,7 @@ from pscli.dialogue.batch import Batch
 from pscli.dialogue.reply import Caption, parse
 from pscli.dialogue.schema import Dialogue, Drop, Photo, Response
 from pscli.dialogue.sequence import END_IMG, IGNORE, IMG, CaptionSpan, Packed, Template, token_id
-from pscli.errors import ConfigError
+from pscli.errors import CheckpointError, ConfigError
 from pscli.systems.base import Losses, Part, Written, fitting, text_loss
 from pscli.systems.seeing import Seeing
 
@@ -143,6 +143,12 @@ class Voken(Wordless):
     def build(cls, config: ModelConfig, load: Load) -> Self:
         count = config.image_tokens
         llm, generator = load("llm", marks=vokens(count)), load("generator")
+        if load.folder and llm.taught:
+            raise CheckpointError(
+                f"The llm in {load.folder / 'llm'} does not know {llm.taught[0]}.",
+                f"Expected one that was trained with model.image_tokens={count}: copy the agent's "
+                "folder again.",
+            )
         perceptron = load("perceptron", width=llm.width)
         length, width = reads(generator)
         mapper = load.made("mapper", lambda: Mapper(llm.width, length, width))
