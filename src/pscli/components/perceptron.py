@@ -84,6 +84,7 @@ class _Perceptron(nn.Module):
         own = {k: v for k, v in self.state_dict().items() if k.split(".")[0] in self.own}
         save_file({k: v.contiguous() for k, v in own.items()}, folder / "model.safetensors")
         settings = {"perceptron": self.name, "length": self.length, "width": self.width}
+        settings |= {"places": True} if "places" in own else {}
         (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
 
     def load_own(self, folder: Path) -> None:
@@ -102,10 +103,14 @@ class QFormerPerceptron(_Perceptron):
     """H^v = Q-Former(Q, H̃^v) (Eq. 3), projected to the LLM's width.
 
     BLIP-2's own projection fits the width of its OPT; another LLM needs this new one.
+
+    Args:
+        places: [N, ·] table of positions that is added to the patches, for a vision encoder that
+            has lost with its depth where a patch is. Deviation, Eq. 3: BLIP-2 has none.
     """
 
     name = "qformer"
-    own = ("queries", "projection")
+    own = ("queries", "projection", "places")
 
     def __init__(
         self,
@@ -114,9 +119,11 @@ class QFormerPerceptron(_Perceptron):
         length: int,
         width: int,
         pixels: Pixels | None = None,
+        places: Tensor | None = None,
     ) -> None:
         super().__init__(vision, width, pixels)
         self.qformer = qformer
+        self.places = None if places is None else nn.Parameter(places)
         self.length = length
         self.queries = nn.Parameter(0.02 * torch.randn(1, length, qformer.config.hidden_size))
         self.projection = nn.Linear(qformer.config.hidden_size, width)
@@ -124,9 +131,10 @@ class QFormerPerceptron(_Perceptron):
     def forward(self, patches: Tensor) -> Tensor:
         """[P, Q, D] visual embeddings H^v of patches [P, N, ·] (Eq. 3)."""
         queries = self.queries.expand(len(patches), -1, -1)
-        seen = self.qformer(
-            query_embeds=queries, encoder_hidden_states=patches.to(queries.dtype)
-        ).last_hidden_state
+        patches = patches.to(queries.dtype)
+        if self.places is not None:
+            patches = patches + self.places
+        seen = self.qformer(query_embeds=queries, encoder_hidden_states=patches).last_hidden_state
         visual: Tensor = self.projection(seen)  # H^v
         return visual
 
@@ -155,12 +163,16 @@ class QFormerPerceptron(_Perceptron):
         where["revision"] = revision
         if "perceptron" in settings:
             folder = Path(place)
+            vision = tower(folder / "vision", dtype=dtype)
+            of = vision.config
+            table = (of.image_size // of.patch_size) ** 2 + 1, of.hidden_size
             perceptron = cls(
-                tower(folder / "vision", dtype=dtype),
+                vision,
                 whole(Blip2QFormerModel, folder / "qformer", dtype=torch.float32),
                 settings["length"],
                 settings["width"],
                 Pixels.from_pretrained(folder),
+                torch.zeros(table) if settings.get("places") else None,
             )
             perceptron.load_own(folder)
             return perceptron
