@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch import nn
-from transformers import Blip2VisionModel
+from transformers import Blip2VisionModel, CLIPTokenizer
 
 from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
@@ -22,6 +22,7 @@ from pscli.components.noise import seeded
 from pscli.console import stderr
 from pscli.dialogue.schema import Dialogue, Photo
 from pscli.errors import ConfigError
+from pscli.files import new_folder
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.details import load_details
 from pscli.photoworld.foundations import counting, drawing, seeing, speaking
@@ -34,7 +35,8 @@ from pscli.systems.captioner import DESCRIBE, Captioner
 
 @dataclass(frozen=True)
 class Recipe:
-    """Scenes and questions of the training split, optimiser steps per stage, and the one seed."""
+    """Scenes, questions and drawings of the training split, optimiser steps per stage, and the one
+    seed."""
 
     seed: int = 0
     scenes: int = 40_000
@@ -46,12 +48,12 @@ class Recipe:
     questions: int = 20_000
     vae: int = 12_000
     text: int = 1000
-    generator: int = 14_600
-    refine: int = 8000
+    drawings: int = 60_000
+    generator: int = 18_000
 
 
 DETAILS = 24_000  # scenes that the judge's second look needs
-STAGES = ("extractor", "details", "vision", "llm", "qformer", "vae", "generator", "refine")
+STAGES = ("extractor", "details", "vision", "llm", "qformer", "vae", "generator")
 
 
 class Build:
@@ -72,6 +74,11 @@ class Build:
     @cached_property
     def pool(self) -> Pool:
         return load_pool(self.work, "train", self.recipe.scenes, self.recipe.seed)
+
+    @cached_property
+    def drawings(self) -> Pool:
+        """What the generator learns from: more photos of two things, which are hardest to draw."""
+        return load_pool(self.work, "train", self.recipe.drawings, self.recipe.seed, two=0.6)
 
     @cached_property
     def dev(self) -> Pool:
@@ -143,26 +150,25 @@ class Build:
         self.note("vae", {"psnr": drawing.psnr(model.eval(), images)})
         model.save_pretrained(self.work / "vae" / "model")
 
+    def clip_tokenizer(self, folder: Path, pool: Pool) -> CLIPTokenizer:
+        """Kept for a stage that goes on: its trainer numbers tokens anew in every process."""
+        if not folder.is_dir():
+            words = [w for s in pool.scenes for w in (s.caption(), s.description())]
+            with new_folder(folder) as new:
+                speaking.train_clip_tokenizer(words).save_pretrained(new)
+        return CLIPTokenizer.from_pretrained(folder)
+
     def generator(self) -> None:
         vae = AutoencoderKL.from_pretrained(self.work / "vae" / "model").eval()
-        words = [w for s in self.pool.scenes for w in (s.caption(), s.description())]
-        clip = speaking.train_clip_tokenizer(words)
+        pool = self.drawings
+        clip = self.clip_tokenizer(self.work / "tokenizer", pool)
         vision = Blip2VisionModel.from_pretrained(self.work / "vision" / "model").eval()
         text = drawing.train_text_encoder(
-            vision, clip, self.pool, self.work / "text", steps=self.recipe.text
+            vision, clip, pool, self.work / "text", steps=self.recipe.text
         )
         model = drawing.train_generator(
-            vae, text, clip, self.pool, self.work / "generator", steps=self.recipe.generator
+            vae, text, clip, pool, self.work / "generator", steps=self.recipe.generator
         )  # fmt: skip
-        self.keep_generator(model)
-
-    def refine(self) -> None:
-        folder, work = self.out / "generator", self.work / "refine"
-        self.keep_generator(
-            drawing.refine_generator(folder, self.pool, work, steps=self.recipe.refine)
-        )
-
-    def keep_generator(self, model: StableDiffusion) -> None:
         model.half().save_pretrained(self.out / "generator")
         again = StableDiffusion.from_pretrained(self.out / "generator", guidance=3.0)
         self.note(

@@ -137,8 +137,9 @@ def normalise(vae: AutoencoderKL, latents: np.ndarray) -> np.ndarray:
 
 
 def words_for(pool: Pool) -> list[str]:
-    """A caption for every other photo, the full description for the others."""
-    return [s.caption() if i % 2 else s.description() for i, s in enumerate(pool.scenes)]
+    """Captions of half of the photos, number and light with them or full descriptions of others."""
+    ways = (Scene.caption, Scene.description, Scene.caption, lambda s: s.caption(like=True))
+    return [ways[i % 4](scene) for i, scene in enumerate(pool.scenes)]
 
 
 def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
@@ -221,31 +222,13 @@ def pipeline(
 
 def train_generator(
     vae: AutoencoderKL, text: CLIPTextModel, tokenizer: CLIPTokenizer, pool: Pool, work: Path,
-    *, steps: int, seed: int = 0,
+    *, steps: int, batch: int = 16, seed: int = 0,
 ) -> StableDiffusion:  # fmt: skip
-    """Text encoder and U-Net together, on captions and descriptions; things weigh double."""
+    """Text encoder and U-Net together, by velocity prediction; things weigh double."""
     torch.manual_seed(seed)
     work.mkdir(parents=True, exist_ok=True)
     latents = normalise(vae, encode(vae, pool, work / "latents.npy"))
     generator = StableDiffusion(pipeline(vae, text, tokenizer), snr_gamma=5.0, guidance=3.0)
-    return teach_drawing(generator, latents, pool, work, steps=steps, lr=1.2e-3, seed=seed)
-
-
-def refine_generator(
-    folder: Path, pool: Pool, work: Path, *, steps: int, seed: int = 1
-) -> StableDiffusion:
-    """A second round for the generator in `folder`, at a third of the rate, on other noise."""
-    generator = StableDiffusion.from_pretrained(folder, snr_gamma=5.0, guidance=3.0)
-    work.mkdir(parents=True, exist_ok=True)
-    latents = encode(generator.vae, pool, work / "latents.npy")
-    return teach_drawing(generator, latents, pool, work, steps=steps, lr=4e-4, seed=seed)
-
-
-def teach_drawing(
-    generator: StableDiffusion, latents: np.ndarray, pool: Pool, work: Path,
-    *, steps: int, lr: float, seed: int, batch: int = 16,
-) -> StableDiffusion:  # fmt: skip
-    """Velocity prediction on latents [N, 4, 16, 16] of the pool."""
     generator.vae.requires_grad_(False)
     generator.unet.to(memory_format=torch.channels_last)
     words, weights = words_for(pool), things_weigh_more(pool)
@@ -258,7 +241,7 @@ def teach_drawing(
         target = torch.from_numpy(latents[rows])
         return {"v": generator.losses(ids, target, noise, weights=places).mean()}
 
-    fit(generator, loss, work, steps=steps, lr=lr, ema=0.999)
+    fit(generator, loss, work, steps=steps, lr=1.2e-3, ema=0.999)
     return generator
 
 

@@ -50,14 +50,16 @@ class Pool:
         ]
 
 
-def scenes(split: str, count: int, seed: int) -> list[Scene]:
+def scenes(split: str, count: int, seed: int, two: float = 0.4) -> list[Scene]:
+    """Random scenes of a split, of which a share `two` shows two kinds."""
     rng = random.Random(f"{split}/{seed}")
-    return [sample_scene(rng, split) for _ in range(count)]
+    return [sample_scene(rng, split, two=two) for _ in range(count)]
 
 
-def load_pool(work: Path, split: str, count: int, seed: int) -> Pool:
+def load_pool(work: Path, split: str, count: int, seed: int, two: float = 0.4) -> Pool:
     """`count` seeded scenes of a split."""
-    return drawn_pool(work / f"pool-{split}-{count}-{seed}.npy", scenes(split, count, seed))
+    file = work / f"pool-{split}-{count}-{seed}-{two}.npy"
+    return drawn_pool(file, scenes(split, count, seed, two))
 
 
 def drawn_pool(path: Path, scenes: Sequence[Scene]) -> Pool:

@@ -146,7 +146,7 @@ class _Reading:
 
 def train_llm(
     tokenizer: PreTrainedTokenizerFast, dialogues: Sequence[Dialogue], work: Path,
-    *, steps: int, batch: int = 8, seed: int = 0,
+    *, steps: int, batch: int = 4, seed: int = 0,
 ) -> LanguageModel:  # fmt: skip
     """Reads in bf16, a third faster; many small batches teach copying sooner than few large."""
     torch.manual_seed(seed)
@@ -186,7 +186,9 @@ def perceptron(vision: Blip2VisionModel, width: int, length: int = 8) -> QFormer
             hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, vocab_size=1,
         )
     )  # fmt: skip
-    return QFormerPerceptron(vision.requires_grad_(False), qformer, length, width)
+    # Without positions nobody can tell left from right: a patch's column is lost in the ViT.
+    places = vision.embeddings.position_embedding.detach()[0].clone()
+    return QFormerPerceptron(vision.requires_grad_(False), qformer, length, width, places=places)
 
 
 class Shown(nn.Module):
@@ -242,8 +244,8 @@ def train_qformer(
         scenes = [pool.scenes[i] for i in rows]
         asked_for = [
             caption_sequence(captioner, DESCRIBE, s.description())
-            if n % 3
-            else caption_sequence(captioner, CAPTION, s.caption())
+            if n % 2
+            else caption_sequence(captioner, CAPTION, s.caption(like=n % 8 == 0))
             for n, s in enumerate(scenes)
         ]
         patches = captioner.perceptron.vision(pool.batch(rows)).last_hidden_state
