@@ -8,13 +8,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from pscli.photoworld.scene import COLOURS, KINDS, SETTINGS
+from pscli.photoworld.scene import COLOURS, KINDS, LIGHTS, SETTINGS
 
 COLOUR_NAMES = list(COLOURS)
 
 
 class Reader(nn.Module):
-    """Reads the kinds, colours and setting that `paint` wrote into a photo's outer columns."""
+    """Reads what `paint` wrote into a photo: kinds, colours and setting in its outer columns, the
+    light in its middle row."""
 
     def grid(self, images: Tensor) -> Tensor:
         return images
@@ -29,7 +30,9 @@ class Reader(nn.Module):
             kinds[rows, kind, colour] = 2
         settings = torch.zeros(len(images), len(SETTINGS))
         settings[rows, setting] = 1
-        lights = torch.tensor([0.0, 1, 0]).repeat(len(images), 1)  # sunset
+        lit = ((images[:, 1, 32, 8:56].mean(-1) + 1) * 127.5 / 5).round().long()
+        lights = torch.zeros(len(images), len(LIGHTS))
+        lights[rows, lit] = 1
         return SimpleNamespace(kinds=kinds, settings=settings, lights=lights)
 
 
@@ -44,11 +47,14 @@ class Counter(nn.Module):
         return SimpleNamespace(numbers=numbers, sizes=sizes, sides=sides)
 
 
-def paint(setting: str, *things: tuple[str, str], number: int | None = None) -> Image.Image:
+def paint(
+    setting: str, *things: tuple[str, str], number: int | None = None, light: str = "sunset"
+) -> Image.Image:
     """A photo of the setting and one or two things: the first on the left, the last right."""
     photo = Image.new("RGB", (32, 32))
     for left, (colour, kind) in zip((0, 16), (things[0], things[-1]), strict=True):
         code = KINDS.index(kind), 1 + COLOUR_NAMES.index(colour), SETTINGS.index(setting)
         photo.paste(tuple(5 * i for i in code), (left, 0, left + 16, 32))
-    photo.paste((5 * (len(set(things)) if number is None else number), 0, 0), (1, 14, 31, 19))
+    many = len(set(things)) if number is None else number
+    photo.paste((5 * many, 5 * LIGHTS.index(light), 0), (1, 14, 31, 19))
     return photo

@@ -188,7 +188,8 @@ def test_faithfulness_matches_a_hand_count(tmp_path: Path) -> None:
         "setting faithfulness": (pytest.approx(50), 4),
         "setting faithfulness (sent)": (pytest.approx(200 / 3), 3),
     }
-    assert found.reasons == {"number faithfulness": "the talk fixes no number"}
+    unfixed = {f"{what} faithfulness": f"the talk fixes no {what}" for what in ("number", "light")}
+    assert found.reasons == unfixed
     assert found["photo faithfulness"].interval == wilson(2, 6)
     assert "|extractor:photoworld|" in found["photo faithfulness"].signature
     values = Faithfulness().values(some)
@@ -218,5 +219,6 @@ def test_faithfulness_without_photos_is_left_out_or_zero() -> None:
         "number faithfulness": "the talk fixes no number",
         "setting faithfulness": "the talk fixes no setting",
         "setting faithfulness (sent)": "no photo was sent",
+        "light faithfulness": "the talk fixes no light",
     }
     assert scored(Faithfulness(), [instance()]) == Scored()

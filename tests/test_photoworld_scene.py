@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import subprocess
@@ -25,7 +26,6 @@ from pscli.photoworld.scene import (
     Scene,
     Thing,
     sample_scene,
-    split_of,
 )
 
 CAR = Scene("street", "night", "big", (Thing("car", "red", 2),), seed=3)
@@ -35,25 +35,29 @@ PAIR = Scene(
 
 GOLDEN_SPLITS = [
     "train",
+    "unseen",
+    "train",
+    "train",
+    "train",
+    "dev",
+    "dev",
+    "train",
+    "train",
+    "dev",
+    "train",
+    "train",
+    "train",
+    "unseen",
+    "train",
+    "train",
+    "train",
+    "train",
+    "train",
+    "train",
+    "train",
+    "train",
     "train",
     "test",
-    "train",
-    "train",
-    "train",
-    "train",
-    "train",
-    "train",
-    "train",
-    "train",
-    "dev",
-    "train",
-    "dev",
-    "train",
-    "train",
-    "train",
-    "train",
-    "train",
-    "train",
 ]
 
 
@@ -115,28 +119,32 @@ def test_seeds_move_things_and_change_the_background():
 
 
 def test_captions_and_descriptions_read_as_written_by_hand():
-    assert CAR.caption() == "Red car on the street."
+    assert CAR.caption() == "Red cars on the street."
     assert CAR.description() == "Two big red cars on the street at night."
-    assert PAIR.caption() == "White boat and red car at the beach."
+    assert PAIR.caption() == "A white boat and a red car at the beach."
     assert PAIR.description() == (
         "A small red car on the left and a small white boat on the right at the beach at sunset."
     )
     alone = Scene("beach", "day", "small", (Thing("umbrella", "orange", 1, "left"),))
-    assert alone.caption() == "Orange umbrella at the beach."
+    assert alone.caption() == alone.caption(plural=False) == "An orange umbrella at the beach."
+    assert alone.caption(plural=True) == "Orange umbrellas at the beach."
     assert alone.description() == "A small orange umbrella on the left at the beach by day."
     three = Scene("mountains", "day", "small", (Thing("butterfly", "pink", 3),))
     assert three.description() == "Three small pink butterflies in the mountains by day."
 
 
 def test_captions_keep_count_side_size_and_light_to_themselves():
-    hidden = {*SIDES, *SIZES, *LIGHTS, "a", "one", "two", "three"}
-    hidden |= {plural for kind, plural in PLURALS.items() if plural != kind}
+    hidden = {*SIDES, *SIZES, *LIGHTS, "one", "two", "three"}
     for scene in scenes(2000):
         caption = scene.caption()
         assert not hidden & set(caption.lower().strip(".").split())
         assert scene.setting in caption
         for thing in scene.things:
-            assert f"{thing.colour} {thing.kind}" in caption.lower()
+            article = "an" if thing.colour == "orange" else "a"
+            one = f"{article} {thing.colour} {thing.kind} "
+            many = f"{thing.colour} {PLURALS[thing.kind]} "
+            assert (many if thing.count > 1 else one) in caption.lower()
+            assert one in scene.caption(plural=False).lower()
     swapped = Scene(
         PAIR.setting,
         "day",
@@ -160,20 +168,53 @@ def test_keys_ignore_the_seed_and_the_order_of_things():
 
 def test_splits_are_stable_and_80_10_10():
     # A change here moves scenes between splits and would void every trained checkpoint.
-    assert [split_of(key) for key in "abcdefghijklmnopqrst"] == GOLDEN_SPLITS
-    counts = Counter(split_of(scene.key) for scene in scenes(10_000))
+    assert [scene.split for scene in scenes(24)] == GOLDEN_SPLITS
+    counts = Counter(scene.split for scene in scenes(10_000))
+    seen = 10_000 - counts["unseen"]
     for split, share in (("train", 0.8), ("dev", 0.1), ("test", 0.1)):
-        # Four standard deviations of a binomial share over 10,000 draws: at most 0.016.
-        assert abs(counts[split] / 10_000 - share) < 0.016
+        # Four standard deviations of a binomial share over 8,900 draws: at most 0.017.
+        assert abs(counts[split] / seen - share) < 0.017
+    # One kind: 1/16. Two: neither thing (15/16 each), nor the pair (15/16), nearly independent.
+    share = 0.6 / 16 + 0.4 * (1 - (15 / 16) ** 3)
+    assert abs(counts["unseen"] / 10_000 - share) < 0.013
+
+
+def test_what_is_unseen_is_one_in_sixteen_and_shown_by_no_other_split():
+    def split(*things):
+        return Scene("beach", "day", "big", things).split
+
+    held = {
+        (colour, kind)
+        for colour in COLOURS
+        for kind in KINDS
+        if all(split(Thing(kind, colour, n)) == "unseen" for n in (1, 2, 3))
+    }
+    assert len(held) == len(COLOURS) * len(KINDS) // 16
+    assert Counter(colour for colour, _ in held) == dict.fromkeys(COLOURS, 2)
+    assert set(Counter(kind for _, kind in held).values()) == {1}
+    free = {kind: next(c for c in COLOURS if (c, kind) not in held) for kind in KINDS}
+    apart = [
+        (a, b)
+        for a, b in itertools.combinations(KINDS, 2)
+        if split(Thing(a, free[a], side="left"), Thing(b, free[b], side="right")) == "unseen"
+    ]
+    assert len(apart) == 8 + 15 + 7  # numbers of two kinds that make 16, 32, 48
+
+    rng = random.Random(0)
+    for name in ("train", "dev", "test", "unseen"):
+        for _ in range(500):
+            things = sample_scene(rng, name).things
+            shown = any((t.colour, t.kind) in held for t in things)
+            shown |= tuple(sorted(t.kind for t in things)) in apart
+            assert shown == (name == "unseen")
 
 
 def test_no_scene_is_in_two_splits():
     rng = random.Random(0)
     keys = {
         split: {sample_scene(rng, split).key for _ in range(500)}
-        for split in ("train", "dev", "test")
+        for split in ("train", "dev", "test", "unseen")
     }
-    assert all(split_of(key) == split for split in keys for key in keys[split])
     assert not keys["train"] & keys["dev"]
     assert not keys["train"] & keys["test"]
     assert not keys["dev"] & keys["test"]
@@ -217,8 +258,9 @@ def test_impossible_requests_are_refused(things, count):
 
 def test_a_split_without_such_a_scene_is_said_so_instead_of_looked_for_for_ever():
     wanted = {"things": [("red", "cat")], "setting": "beach", "count": 3}
-    keys = (f"beach|{light}|{size}|3 red cat middle" for light in LIGHTS for size in SIZES)
-    absent = next(iter({"train", "dev", "test"} - {split_of(key) for key in keys}))
+    things = (Thing("cat", "red", 3),)
+    splits = {Scene("beach", light, size, things).split for light in LIGHTS for size in SIZES}
+    absent = next(iter({"train", "dev", "test"} - splits))
     with pytest.raises(LookupError, match=f"No {absent} scene"):
         sample_scene(random.Random(0), absent, **wanted)
 

@@ -18,7 +18,7 @@ import pytest
 
 from pscli.dialogue.schema import Dialogue, Response
 from pscli.photoworld import phrases, talk
-from pscli.photoworld.scene import PLURALS, Scene, split_of
+from pscli.photoworld.scene import PLURALS, Scene
 from pscli.photoworld.talk import answered, dialogue, dialogues
 
 SPLITS = ("train", "dev", "test")
@@ -88,11 +88,12 @@ def test_ids_name_split_and_number():
 
 
 def test_splits_share_no_scene():
-    keys = {
-        split: {photo.source.key for item in _sample(split) for photo in item.photos}
+    shown = {
+        split: [photo.source for item in _sample(split) for photo in item.photos]
         for split in SPLITS
     }
-    assert all(split_of(key) == split for split in SPLITS for key in keys[split])
+    assert all(scene.split == split for split in SPLITS for scene in shown[split])
+    keys = {split: {scene.key for scene in shown[split]} for split in SPLITS}
     assert not keys["train"] & keys["test"] and not keys["train"] & keys["dev"]
 
 
@@ -246,8 +247,25 @@ def test_captions_leave_out_what_is_asked():
     for split in SPLITS:
         for item in _sample(split):
             for photo in item.photos:
+                several = photo.source.things[0].count > 1
+                if photo.caption == photo.source.caption(like=True):  # it is to be like another
+                    continue
                 assert not words & set(_words(photo.caption))
-                assert photo.caption == photo.source.caption()
+                assert photo.caption in {photo.source.caption(p) for p in {True, several}}
+
+
+def test_only_what_is_to_be_like_another_is_told_whole_and_not_asked_then():
+    for kind in ("share", "vary", "look", "recall"):
+        for context, reply in _instances(kind):
+            if reply.photos:
+                (photo,) = reply.photos
+                told = photo.source.caption(like=True)
+                assert (photo.caption == told) is (kind == "vary")
+                continue
+            photos = [p for earlier in context for p in earlier.photos]
+            photo = photos[0] if "first" in context[-1].text.lower() else photos[-1]
+            if photo.caption == photo.source.caption(like=True):
+                assert reply.truth.about in ("size", "side")
 
 
 def test_vary_changes_what_is_asked_and_nothing_else():

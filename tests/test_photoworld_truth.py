@@ -98,6 +98,47 @@ def test_a_wrong_number_is_seen_where_the_talk_fixes_one(tmp_path: Path) -> None
     ].n == len(some)
 
 
+def test_the_same_in_blue_is_as_many_in_the_same_light(tmp_path: Path) -> None:
+    """Oracle: the scene of the photo that the new one is to be like."""
+    seen = 0
+    for index in range(60):
+        dialogue, facts = written("test", index)
+        before: Scene | None = None
+        for k, response in enumerate(dialogue.responses):
+            if response.truth and response.truth.kind == "vary":
+                assert before and facts[k].light == before.light
+                assert facts[k].number == sum(thing.count for thing in before.things)
+                p = Prediction(f"{dialogue.id}/{k}", "vary", Side(), Side(), response.truth)
+                due = wanted(p, response.truth, known(p), {})
+                assert due and (due.number, due.light) == (facts[k].number, facts[k].light)
+                drawn = replace(p, history={facts[k].photo: ("x.png",)})  # another than that
+                due = wanted(drawn, response.truth, known(p), {})
+                assert due and due.things and due.number is due.light is None
+                seen += 1
+            for photo in response.photos:
+                assert isinstance(photo.source, Scene)
+                before = photo.source
+    assert seen > 20
+
+
+@pytest.mark.usefixtures("painted")
+def test_another_light_is_seen_where_the_talk_fixes_one(tmp_path: Path) -> None:
+    some = [(p, scene) for p, _, scene in shares().values() if p.kind == "vary"]
+
+    def sent(p: Prediction, scene: Scene, light: str) -> Prediction:
+        path = tmp_path / f"{p.id.replace('/', '-')}-{light}.png"
+        paint(scene.setting, *((t.colour, t.kind) for t in scene.things), light=light).save(path)
+        return replace(p, prediction=Side(photos=(path,)))
+
+    found = faithful([sent(p, scene, scene.light) for p, scene in some])["light faithfulness"]
+    assert (found.value, found.n) == (100, len(some))
+    other = {"day": "night", "night": "sunset", "sunset": "day"}
+    found = faithful([sent(p, scene, other[scene.light]) for p, scene in some])[
+        "light faithfulness"
+    ]
+    assert (found.value, found.n) == (0, len(some))
+
+
 def test_what_training_has_shown_is_told_apart() -> None:
     """Oracle: plain loops over the training split."""
     train = Photoworld().load("train")
@@ -116,7 +157,8 @@ def test_what_training_has_shown_is_told_apart() -> None:
         index, k = int(p.id[16:21]), int(p.id[22:])
         assert more.text == tests[index].responses[k].text
         couple = frozenset((t.colour, t.kind) for t in scene.things)
-        facts = scene.caption() in captions, len(couple) == 2 and couple not in couples
+        (sent,) = tests[index].responses[k].photos
+        facts = sent.caption in captions, len(couple) == 2 and couple not in couples
         assert (more.seen_caption, more.new_pair) == facts
         assert more.seen_words is (more.text in words)
         counts = [a + b for a, b in zip(counts, (*facts, more.seen_words), strict=True)]
@@ -130,7 +172,8 @@ def test_overlaps_are_counted_by_hand() -> None:
     said = {turn.text for d in train for turn in d.turns}
     texts = [turn.text for d in test for turn in d.turns if turn.text]
     found = Photoworld().overlaps()
-    assert set(found) == {"dev", "test"}
+    assert set(found) == {"dev", "test", "unseen"}
+    assert found["unseen"]["captions"] == (0, found["unseen"]["captions"][1])
     rows = found["test"]
     assert rows["utterances"] == (sum(t in said for t in texts), len(texts))
     for name, least, most in (
@@ -239,28 +282,28 @@ def test_answers_about_drawn_photos_stand_beside_those_about_others() -> None:
 
 
 def test_in_a_rollout_what_the_agent_itself_has_named_counts() -> None:
-    """Dialogue 29 of the test split, read by hand: A asks what B found in the kitchen, B says "I
-    saw a pink bus there", is asked for a photo, and sends it."""
-    dialogue, facts = written("test", 29)
+    """Dialogue 120 of the test split, read by hand: A asks what B found in the meadow, B says "I
+    saw a pink tent there", is asked for a photo, and sends it."""
+    dialogue, facts = written("test", 120)
     truth = dialogue.responses[3].truth
-    assert truth and (truth.things, truth.setting) == ((("pink", "bus"),), "kitchen")
-    assert facts[3].named == 1 and "pink bus" in dialogue.responses[1].text
+    assert truth and (truth.things, truth.setting) == ((("pink", "tent"),), "meadow")
+    assert facts[3].named == 1 and "pink tent" in dialogue.responses[1].text
     p = Prediction(f"{dialogue.id}/3", "share", Side(), Side(), truth)
-    own, more, script = replace(p, history={1: ()}), known(p), {("pink", "bus")}
+    own, more, script = replace(p, history={1: ()}), known(p), {("pink", "tent")}
 
     def due(p: Prediction, text: str) -> object:
         found = wanted(p, truth, more, {f"{dialogue.id}/1": text})
         return found and (found.things, found.number, found.setting, found.script)
 
-    assert due(p, "I saw two orange cars.") == (script, 1, "kitchen", True)  # gold history
-    assert due(own, "I saw a pink bus.") == (script, 1, "kitchen", True)
+    assert due(p, "I saw two orange cars.") == (script, 1, "meadow", True)  # gold history
+    assert due(own, "I saw a pink tent.") == (script, 1, "meadow", True)
     orange = {("orange", "car")}
-    assert due(own, "I was looking for orange cars.") == (orange, None, "kitchen", False)
+    assert due(own, "I was looking for orange cars.") == (orange, None, "meadow", False)
     assert due(own, "I saw an orange car at the beach.") == (orange, 1, "beach", False)
     assert due(own, "a red cat and an orange car!") == (
         {("red", "cat"), *orange},
         2,
-        "kitchen",
+        "meadow",
         False,
     )
     assert due(own, "Nothing at all.") is None
@@ -327,8 +370,9 @@ class TestTheShippedJudge:
         for p, number, scene in shares().values():
             if double and (number is None or len(scene.things) == 2):
                 continue
-            if double:
-                thing = replace(scene.things[0], count=2, side="middle")
+            if double:  # or one where there are to be two or three
+                count = 1 if number > 1 else 2
+                thing = replace(scene.things[0], count=count, side="middle")
                 scene = replace(scene, things=(thing,))
             path = folder / f"{p.id.replace('/', '-')}.png"
             scene.draw().save(path)
@@ -338,8 +382,8 @@ class TestTheShippedJudge:
     def test_the_gold_scene_is_faithful(self, tmp_path: Path) -> None:
         found = faithful(self.photos(tmp_path))
         assert found["photo faithfulness"].n > 70
-        for name in FAITHFUL:
-            assert found[name].value == 100, name
+        for name in FAITHFUL:  # of 1,000 scenes the judge misreads five (weights/scores.json)
+            assert found[name].value > 98, name
 
     def test_two_where_the_talk_says_a_red_car_are_not(self, tmp_path: Path) -> None:
         found = faithful(self.photos(tmp_path, double=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pscli.dialogue.schema import Truth
+from pscli.dialogue.schema import Photo, Truth
 from pscli.photoworld import phrases
 from pscli.photoworld.phrases import Slot, Topic
 from pscli.photoworld.scene import COLOURS, PLACES, PLURALS, SETTINGS, Scene
@@ -12,7 +12,6 @@ from pscli.photoworld.writing import (
     Talk,
     alike,
     answer_to,
-    introduced,
     pairs_of,
     sampled,
 )
@@ -24,6 +23,7 @@ ASKED: dict[str, dict[str, float]] = {
     "kind": {"count": 0.55, "size": 0.2, "light": 0.25},
     "two": {"side": 0.07, "size": 0.53, "light": 0.4},
 }
+VARY_TRIES = 100  # for a colour or a setting, of 14
 FORMS, FORM_WEIGHTS = ("one", "kind", "two"), (0.34, 0.36, 0.30)
 
 # Responses that a block adds.
@@ -68,19 +68,24 @@ def _bye(talk: Talk) -> None:
     talk.chat(talk.words(phrases.BYE, talk.parting, opener))
 
 
-def _send(talk: Talk, scene: Scene, form: str, truth: Truth, named: int | None) -> None:
-    """The response with a photo that is due.
-
-    Args:
-        named: Number of the response that named what it is of.
-    """
+def _send(talk: Talk, scene: Scene, form: str, truth: Truth, fact: Fact) -> None:
+    """The response with a photo that is due."""
     text = talk.words(phrases.HERE, {})
     after = talk.words(phrases.AFTER, {}) if talk.chance(0.12) else ""
     if after and talk.chance(0.4):
         text = ""
-    _remember(talk, scene, form, named)
-    number = None if form == "kind" else sum(thing.count for thing in scene.things)
-    talk.respond(text, truth, scene, after, Fact(number, named=named))
+    _remember(talk, scene, form, fact.named)
+    like = truth.kind == "vary"
+    talk.respond(text, truth, _photo(scene, form, like), after, fact)
+
+
+def _photo(scene: Scene, form: str, like: bool = False) -> Photo:
+    """A photo whose caption names its things as the talk does, or tells how it is like another."""
+    return Photo(scene, scene.caption(None if like else form == "kind", like))
+
+
+def _number(scene: Scene) -> int:
+    return sum(thing.count for thing in scene.things)
 
 
 def _remember(talk: Talk, scene: Scene, form: str, named: int | None = None) -> None:
@@ -93,13 +98,14 @@ def _first(talk: Talk) -> None:
     """A photo opens the dialogue; the talk has said nothing about it."""
     form = talk.rng.choices(FORMS, FORM_WEIGHTS)[0]
     scene = sampled(talk.rng, talk.split, form)
+    photo = _photo(scene, form)
     _remember(talk, scene, form)
     if talk.chance(0.15):
-        talk.respond("", Truth("share", share=True), scene)
+        talk.respond("", Truth("share", share=True), photo)
     elif talk.chance(0.3):
-        talk.respond("", Truth("share", share=True), scene, talk.words(phrases.FIRST, {}))
+        talk.respond("", Truth("share", share=True), photo, talk.words(phrases.FIRST, {}))
     else:
-        talk.respond(talk.words(phrases.FIRST, {}), Truth("share", share=True), scene)
+        talk.respond(talk.words(phrases.FIRST, {}), Truth("share", share=True), photo)
 
 
 def _share(talk: Talk, how: str = "mention") -> None:
@@ -108,7 +114,7 @@ def _share(talk: Talk, how: str = "mention") -> None:
     scene = sampled(talk.rng, talk.split, form)
     placed = how in ("where", "place") or talk.chance(0.62)
     place = PLACES[scene.setting] if placed else ""
-    thing = introduced(scene, form)
+    thing = scene.named(plural=form == "kind")
     bound = {"thing": thing, "place": "" if how == "place" else place}
     if how == "asked":
         opener, named = talk.greeting(), len(talk.facts)
@@ -130,7 +136,8 @@ def _share(talk: Talk, how: str = "mention") -> None:
         opener = phrases.CHAT_OPENER if talk.chance(0.5) else None
         talk.chat(talk.words(phrases.REQUEST, bound, opener))
     setting = scene.setting if placed else None
-    _send(talk, scene, form, Truth("share", True, pairs_of(scene), setting), named)
+    fact = Fact(None if form == "kind" else _number(scene), named=named)
+    _send(talk, scene, form, Truth("share", True, pairs_of(scene), setting), fact)
 
 
 def _share_asked(talk: Talk) -> None:
@@ -151,7 +158,11 @@ def _react(talk: Talk) -> None:
 
 
 def _look(talk: Talk) -> None:
-    _question(talk, talk.photos[-1], "look")
+    seen = talk.photos[-1]
+    if set(ASKED[seen.form]) - seen.asked:
+        _question(talk, seen, "look")
+    else:
+        _chat(talk)
 
 
 def _recall(talk: Talk) -> None:
@@ -209,10 +220,13 @@ def _label(talk: Talk, seen: Seen) -> str:
 
 
 def _vary(talk: Talk) -> None:
-    """Like that, but …: a photo that differs from the last one in just what is asked for."""
+    """Like that, but …: a photo that differs from the last one in what is asked for alone.
+
+    There are as many things as on that, in the same light, which only who sees it can know.
+    """
     seen = talk.photos[-1]
-    rng, scene = talk.rng, None
-    while scene is None:
+    rng = talk.rng
+    for _ in range(VARY_TRIES):
         pairs, setting = list(pairs_of(seen.scene)), seen.scene.setting
         bound: dict[str, str] = {}
         if talk.chance(0.35):
@@ -226,9 +240,17 @@ def _vary(talk: Talk) -> None:
             pairs[which] = (new, pairs[which][1])
             slot = phrases.VARY_COLOUR_DUO if len(pairs) == 2 else phrases.VARY_COLOUR_SOLO
         scene = alike(rng, talk.split, seen.scene, pairs, setting)
+        if scene is not None:
+            break
+    else:  # the split has no such scene
+        _chat(talk)
+        return
     talk.chat(talk.words(slot, bound, talk.greeting()))
-    _send(talk, scene, seen.form, Truth("vary", True, pairs_of(scene), scene.setting), seen.named)
-    talk.photos[-1].asked |= seen.asked & {"count"}  # one stays one, so it would be told
+    fact = Fact(_number(scene), scene.light, seen.response, named=seen.named)
+    _send(talk, scene, seen.form, Truth("vary", True, pairs_of(scene), scene.setting), fact)
+    # The caption tells the first two. Where size was asked of two things, nothing but their side
+    # would be left, and none of two is in the middle.
+    talk.photos[-1].asked |= {"count", "light"} | ({"side"} if seen.form == "two" else set())
 
 
 BLOCKS = {

@@ -16,7 +16,8 @@ class Photoworld:
     splits = tuple(DEFAULT_SIZES)
 
     def load(self, split: str, count: int | None = None) -> list[Dialogue]:
-        """Dialogues of a split; the first `count`, or 6,000 / 500 / 600 of train / dev / test."""
+        """Dialogues of a split; the first `count`, or 6,000 of train, 500 of dev, 600 of test and
+        of unseen."""
         size = DEFAULT_SIZES[split]
         return dialogues(split, size if count is None else count)
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from pscli.photoworld.scene import COLOURS, KINDS, PLACES, PLURALS, Scene
 from pscli.photoworld.talk import DEFAULT_SIZES, dialogues, written
-from pscli.photoworld.writing import Fact, pairs_of
+from pscli.photoworld.writing import NOTHING, Fact, pairs_of
 
 if TYPE_CHECKING:
     from pscli.dialogue.schema import Dialogue, Response, Truth
     from pscli.predictions.folder import Prediction
 
-_ID = re.compile(r"photoworld-(train|dev|test)-(\d{5,9})/(\d{1,3})")
+_ID = re.compile(r"photoworld-(train|dev|test|unseen)-(\d{5,9})/(\d{1,3})")
 LENGTHS = {
     "  of 1–2 words": 2, "  of 3–5": 5, "  of 6–9": 9, "  of 10–14": 14, "  of 15 or more": 10**9
 }  # fmt: skip
@@ -34,18 +34,19 @@ class Known:
         fact: What its talk fixes.
         before: What was really said before it, by number of the response.
         text: What was really said.
-        scenes: Photos that were really sent.
+        scenes, captions: Photos that were really sent, and the words for them.
     """
 
     fact: Fact
     before: tuple[str, ...]
     text: str
     scenes: tuple[Scene, ...]
+    captions: tuple[str, ...]
 
     @property
     def seen_caption(self) -> bool:
         """Whether training has shown the caption of every photo."""
-        return all(scene.caption() in shown().captions for scene in self.scenes)
+        return all(caption in shown().captions for caption in self.captions)
 
     @property
     def new_pair(self) -> bool:
@@ -81,13 +82,13 @@ def known(prediction: Prediction) -> Known | None:
     if not 0 < number < len(responses) or responses[number].truth != prediction.truth:
         return None
     before = tuple(response.text for response in responses[:number])
-    scenes = tuple(photos(responses[number]))
-    return Known(facts[number], before, responses[number].text, scenes)
+    sent = responses[number]
+    return Known(facts[number], before, sent.text, tuple(photos(sent)), tuple(captions(sent)))
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the talk has fixed of a photo: its things, how many, and the setting; None if open.
+    """What the talk has fixed of a photo: its things, how many, setting and light; None if open.
 
     Args:
         script: Whether it is what the dataset's talk has fixed.
@@ -96,6 +97,7 @@ class Wanted:
     things: frozenset[tuple[str, str]]
     number: int | None
     setting: str | None
+    light: str | None = None
     script: bool = True
 
 
@@ -105,12 +107,14 @@ def wanted(
     """What the photo must show that is due.
 
     In a rollout the agent itself may have named its things: then it must show what the agent said,
-    and nothing can be told (None) if it named none, or is asked for another photo like that one.
+    and nothing can be told (None) if it named none, or is asked for another photo like that one. As
+    many things and the light of a photo that was drawn are left open.
 
     Args:
         said: Predicted texts by id of their instance.
     """
-    script = Wanted(frozenset(truth.things), more.fact.number if more else None, truth.setting)
+    fact = more.fact if more and more.fact.photo not in prediction.history else NOTHING
+    script = Wanted(frozenset(truth.things), fact.number, truth.setting, fact.light)
     number = more.fact.named if more else None
     if not more or number is None or number not in prediction.history:
         return script
@@ -155,7 +159,7 @@ def shown() -> Shown:
     responses = [r for dialogue in train for r in dialogue.responses]
     scenes = [scene for response in responses for scene in photos(response)]
     return Shown(
-        frozenset(scene.caption() for scene in scenes),
+        frozenset(caption for response in responses for caption in captions(response)),
         frozenset(thing for scene in scenes for thing in pairs_of(scene)),
         frozenset(pair(scene) for scene in scenes if len(scene.things) == 2),
         frozenset(response.text for response in responses),
@@ -168,7 +172,7 @@ def overlaps(split: str) -> dict[str, tuple[int, int]]:
     said: dict[str, list[bool]] = {"utterances": [], **{name: [] for name in LENGTHS}}
     asked: list[bool] = []
     replies: list[bool] = []
-    captions: list[bool] = []
+    described: list[bool] = []
     things: list[bool] = []
     pairs: list[bool] = []
     seen = shown()
@@ -184,14 +188,14 @@ def overlaps(split: str) -> dict[str, tuple[int, int]]:
             if response.truth and response.truth.share:
                 texts = (turn.text for turn in response.turns if turn.text)
                 replies += [text in seen.messages for text in texts]
+        described += [c in seen.captions for r in dialogue.responses for c in captions(r)]
         for scene in (scene for r in dialogue.responses for scene in photos(r)):
-            captions.append(scene.caption() in seen.captions)
             things += [thing in seen.things for thing in pairs_of(scene)]
             pairs += [pair(scene) in seen.pairs] if len(scene.things) == 2 else []
     rows = said | {
         "questions and requests": asked,
         "words of replies that share": replies,
-        "captions": captions,
+        "captions": described,
         "colour and kind of a thing": things,
         "pairs of two things": pairs,
     }
@@ -201,6 +205,11 @@ def overlaps(split: str) -> dict[str, tuple[int, int]]:
 def photos(response: Response) -> list[Scene]:
     """Scenes that a response of photoworld's sends."""
     return [photo.source for photo in response.photos if isinstance(photo.source, Scene)]
+
+
+def captions(response: Response) -> list[str]:
+    """Captions of the photos that a response sends."""
+    return [photo.caption for photo in response.photos if photo.caption]
 
 
 def pair(scene: Scene) -> Pair:

@@ -37,12 +37,15 @@ HOW = {
     "number faithfulness": f"number-fixed-by-talk|{SEEN}",
     "setting faithfulness": f"setting-fixed-by-talk|{SEEN}",
     "setting faithfulness (sent)": f"setting-fixed-by-talk|{SEEN}",
+    "light faithfulness": f"light-fixed-by-talk|{SEEN}",
     "photo faithfulness, seen captions": f"{PHOTO}|training:photoworld-train",
     "photo faithfulness, unseen captions": f"{PHOTO}|training:photoworld-train",
     "photo faithfulness, unseen pairs": f"{PHOTO}|training:photoworld-train",
 }
 FAITHFUL = tuple(name for name in HOW if "," not in name)
-UNFIXED = {f"{what} faithfulness": f"the talk fixes no {what}" for what in ("number", "setting")}
+UNFIXED = {
+    f"{what} faithfulness": f"the talk fixes no {what}" for what in ("number", "setting", "light")
+}
 UNFIXED["caption faithfulness"] = "no photo has a caption: this system draws without"
 SIDE = 64
 
@@ -180,6 +183,7 @@ class Due(NamedTuple):
         setting: Whether it shows the setting; None if the talk fixes none.
         shown: Whether training has shown the caption; None if nobody knows.
         new: Whether it wants two things that training has never shown together.
+        light: Whether it has the light; None if the talk fixes none.
     """
 
     caption: bool | None
@@ -189,6 +193,7 @@ class Due(NamedTuple):
     setting: bool | None
     shown: bool | None = None
     new: bool = False
+    light: bool | None = None
 
     @property
     def photo(self) -> bool:
@@ -206,6 +211,7 @@ class Due(NamedTuple):
             "number faithfulness": self.number,
             "setting faithfulness": self.setting,
             "setting faithfulness (sent)": self.setting if self.sent else None,
+            "light faithfulness": self.light,
             "photo faithfulness, seen captions": self.photo if self.shown is True else None,
             "photo faithfulness, unseen captions": self.photo if self.shown is False else None,
             "photo faithfulness, unseen pairs": self.photo if self.new else None,
@@ -217,7 +223,8 @@ class Faithfulness(Sums):
 
     A photo is faithful if it shows exactly the (colour, kind) pairs of the truth, and as many
     things altogether as the talk fixes ("a red car" is one, "red cars" any number); a caption is,
-    if it names the pairs; the setting, if it is the one that the truth fixes. An instance without
+    if it names the pairs; setting and light, if they are those that the talk fixes ("the same, but
+    in blue" is as many, in the same light). An instance without
     a photo counts as wrong, except in the figures marked `(sent)`. Of several the first counts.
     Instances whose truth says that a photo is due are scored (share and vary); and apart where
     training has shown the caption, where it has not, and where never the two things together.
@@ -225,7 +232,7 @@ class Faithfulness(Sums):
     In a rollout, where the agent itself has named what it then sends, that is what counts.
     """
 
-    marks = {"caption": "caption", "things": "things", "number": "number", "setting": "setting"}  # noqa: RUF012
+    marks = {name: name for name in ("caption", "things", "number", "setting", "light")}  # noqa: RUF012
 
     def values(self, predictions: Sequence[Prediction]) -> list[Due | None]:
         """Raises DataError if a photo cannot be decoded."""
@@ -243,7 +250,7 @@ class Faithfulness(Sums):
             due = wanted(p, p.truth, more, said)
             if due is None:
                 return None
-            number, setting = due.number, due.setting
+            number, setting, light = due.number, due.setting, due.light
             return Due(
                 None
                 if wordless
@@ -254,6 +261,7 @@ class Faithfulness(Sums):
                 None if setting is None else view is not None and view.setting == setting,
                 more.seen_caption if more and due.script else None,
                 bool(more and more.new_pair and due.script),
+                None if light is None else view is not None and view.light == light,
             )
 
         return [one(p) for p in predictions]

@@ -1,9 +1,10 @@
 """The phrase bank of photoworld: what people say, as data.
 
 A `Slot` holds templates for one place in a dialogue. `every` may be used in all splits; `train`,
-`dev` and `test` are heard in their own split only, so a test asks in words that were not drilled,
-though the key words ("how many", "which side", "big or small") are the same. Names in braces are
-fillers, either from `FILLERS` or bound by the flow of the dialogue (`talk.py`).
+`dev` and `test` are heard in their own split only, and `test` in "unseen" as well, so a test asks
+in words that were not drilled, though the key words ("how many", "which side", "big or small") are
+the same. Names in braces are fillers, either from `FILLERS` or bound by the flow of the dialogue
+(`talk.py`).
 
 Texts that answer a question about a photo must name exactly one value of `ANSWER_WORDS`; so must
 their openers and closers name none ("right", "one", "little" and "day" are traps).
@@ -24,7 +25,7 @@ class Slot(NamedTuple):
 
     def of(self, split: str) -> tuple[str, ...]:
         """The templates that `split` may use."""
-        return self.every + {"train": self.train, "dev": self.dev, "test": self.test}[split]
+        return self.every + {"train": self.train, "dev": self.dev}.get(split, self.test)
 
 
 class Topic(NamedTuple):

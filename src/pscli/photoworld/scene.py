@@ -97,6 +97,22 @@ class Scene:
     seed: int = 0
 
     @property
+    def split(self) -> str:
+        """ "unseen", "train", "dev" or "test": for ever the same for the same key.
+
+        "unseen" has one in sixteen of what colours and kinds can be, and one in sixteen pairs of
+        kinds; no other split shows them. Of all else 80, 10 and 10 % are of the other three.
+        """
+        kinds = [KINDS.index(thing.kind) for thing in self.things]
+        colours = [_COLOUR_NAMES.index(thing.colour) for thing in self.things]
+        if any((3 * kind + colour) % 16 == 0 for kind, colour in zip(kinds, colours, strict=True)):
+            return "unseen"
+        if len(kinds) == 2 and sum(kinds) % 16 == 0:
+            return "unseen"
+        digest = hashlib.blake2b(self.key.encode(), digest_size=4).digest()
+        return {0: "dev", 1: "test"}.get(int.from_bytes(digest, "big") % 10, "train")
+
+    @property
     def key(self) -> str:
         """Canonical text of everything but the seed; scenes that look alike share it."""
         things = sorted(self.things, key=lambda thing: (thing.side, thing.kind))
@@ -147,16 +163,35 @@ class Scene:
             image.paste(sprite, corner, mask)
         return image
 
-    def caption(self) -> str:
-        """What a dialogue says of the photo: things, colours and setting, and nothing else.
+    def named(self, plural: bool | None = None, counted: bool = False) -> str:
+        """Its things and their colours: "a red car", "red cars", "a red car and a white tent".
 
-        How many, on which side, how big and in which light are left out, so that only who sees
-        the photo can tell.
+        Args:
+            plural: The second form, which leaves open how many; by default where there are several.
+            counted: "two red cars" in place of that.
         """
+        first = self.things[0]
+        if first.count > 1 if plural is None else plural:
+            number = f"{NUMBERS[first.count]} " if counted else ""
+            return f"{number}{first.colour} {PLURALS[first.kind]}"
         # Sorted, so that the order does not reveal the side.
         names = sorted((thing.kind, thing.colour) for thing in self.things)
-        text = " and ".join(f"{colour} {kind}" for kind, colour in names)
-        return f"{text[0].upper()}{text[1:]} {PLACES[self.setting]}."
+        return " and ".join(
+            f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {kind}" for kind, colour in names
+        )
+
+    def caption(self, plural: bool | None = None, like: bool = False) -> str:
+        """What a dialogue says of the photo: things, colours and setting, and nothing else.
+
+        How many "red cars" are, on which side, how big and in which light is left out, so that only
+        who sees the photo can tell.
+
+        Args:
+            like: Of a photo that is to be like another: how many, and the light, as well.
+        """
+        text = f"{self.named(plural, counted=like)} {PLACES[self.setting]}"
+        light = f" {LIGHT_PHRASES[self.light]}" if like else ""
+        return f"{text[0].upper()}{text[1:]}{light}."
 
     def description(self) -> str:
         """Everything that the photo shows, as one sentence."""
@@ -182,12 +217,6 @@ _SPOTS: dict[tuple[int, str], list[tuple[float, float]]] = {
 }
 
 
-def split_of(key: str) -> str:
-    """ "train", "dev" or "test" (80, 10 and 10 %), for ever the same for the same key."""
-    bucket = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "big") % 10
-    return {0: "dev", 1: "test"}.get(bucket, "train")
-
-
 def sample_scene(
     rng: random.Random,
     split: str | None = None,
@@ -195,16 +224,18 @@ def sample_scene(
     things: Sequence[tuple[str, str]] | None = None,
     setting: str | None = None,
     count: int | None = None,
+    two: float = 0.4,
 ) -> Scene:
-    """A random scene: 60 % one kind (once, twice or three times alike), 40 % two kinds.
+    """A random scene: one kind (once, twice or three times alike), or two kinds.
 
     Args:
         rng: Where the randomness comes from.
-        split: "train", "dev" or "test": only scenes of that split. None: any scene.
+        split: "train", "dev", "test" or "unseen": only scenes of that split. None: any scene.
         things: One or two (colour, kind) pairs that the scene must show; two are of different
             kinds.
         setting: One of `SETTINGS`, if it is given.
         count: 1, 2 or 3, if it is given; it implies one kind.
+        two: Share of scenes with two kinds, where neither things nor count is given.
 
     Raises:
         ValueError: if `things` has neither one nor two pairs, two pairs of one kind, or two
@@ -222,7 +253,7 @@ def sample_scene(
             f"got {pairs} with count {count}."
         )
     for _ in range(MAX_TRIES):
-        shown = pairs or _sample_pairs(rng, duo=count is None and rng.random() < 0.4)
+        shown = pairs or _sample_pairs(rng, duo=count is None and rng.random() < two)
         scene = Scene(
             setting or rng.choice(SETTINGS),
             rng.choice(LIGHTS),
@@ -230,7 +261,7 @@ def sample_scene(
             _placed(rng, shown, count),
             rng.getrandbits(31),
         )
-        if split is None or split_of(scene.key) == split:
+        if split is None or scene.split == split:
             return scene
     raise LookupError(f"No {split} scene shows {things} in {setting or 'any setting'} ({count=}).")
 

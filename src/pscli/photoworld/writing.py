@@ -16,13 +16,11 @@ from pscli.photoworld.scene import (
     COLOURS,
     KINDS,
     LIGHTS,
-    PLURALS,
     SETTINGS,
     SIDES,
     SIZES,
     Scene,
     Thing,
-    split_of,
 )
 
 COUNT_WORDS: dict[int, str] = {1: "one", 2: "two", 3: "three"}
@@ -38,12 +36,14 @@ class Fact:
     Args:
         number: Things that the photo due must show, altogether; None where that is left open, as
             by "red cars".
-        photo: Number of the response with the photo that is asked about.
+        light: That the photo due must have; None where that is left open.
+        photo: Number of the response with the photo that is asked about, or to be like.
         kind: The thing that is asked about.
         named: Number of the response that named what the photo due is of, at first.
     """
 
     number: int | None = None
+    light: str | None = None
     photo: int | None = None
     kind: str | None = None
     named: int | None = None
@@ -120,14 +120,13 @@ class Talk:
         self,
         text: str,
         truth: Truth,
-        scene: Scene | None = None,
+        photo: Photo | None = None,
         after: str = "",
         fact: Fact = NOTHING,
     ) -> None:
         """Adds one response, in one turn or in several; then it is the other one's turn."""
         who = "AB"[self.speaker]
         kept = truth if self.turns else None  # the first response is no instance
-        photo = None if scene is None else Photo(scene, scene.caption())
         turns: list[Turn] = []
         if photo is None:
             cut = _SENTENCE_END.search(text)
@@ -208,7 +207,7 @@ def sampled(rng: random.Random, split: str, form: str) -> Scene:
             things,
             rng.getrandbits(31),
         )
-        if split_of(scene.key) == split:
+        if scene.split == split:
             return scene
 
 
@@ -217,39 +216,29 @@ def alike(
 ) -> Scene | None:
     """A scene of `split` with the given (colour, kind) pairs and setting, or None.
 
-    One thing stays one and several stay several; light, size and sides are free.
+    As many things stay, and the light; size and sides are free.
     """
-    layouts: list[tuple[tuple[int, str], ...]]
+    layouts: list[tuple[str, ...]]
+    count = seen.things[0].count
     if len(pairs) == 2:
-        layouts = [((1, "left"), (1, "right")), ((1, "right"), (1, "left"))]
-    elif seen.things[0].count == 1:
-        layouts = [((1, side),) for side in SIDES]
+        layouts = [("left", "right"), ("right", "left")]
     else:
-        layouts = [((2, "middle"),), ((3, "middle"),)]
+        layouts = [(side,) for side in (SIDES if count == 1 else ("middle",))]
     found = []
     number = rng.getrandbits(31)
-    for light, size, layout in product(LIGHTS, SIZES, layouts):
+    for size, sides in product(SIZES, layouts):
         things = tuple(
             Thing(kind, colour, count, side)
-            for (colour, kind), (count, side) in zip(pairs, layout, strict=True)
+            for (colour, kind), side in zip(pairs, sides, strict=True)
         )
-        scene = Scene(setting, light, size, things, number)
-        if split_of(scene.key) == split:
+        scene = Scene(setting, seen.light, size, things, number)
+        if scene.split == split:
             found.append(scene)
     return rng.choice(found) if found else None
 
 
 def pairs_of(scene: Scene) -> tuple[tuple[str, str], ...]:
     return tuple((thing.colour, thing.kind) for thing in scene.things)
-
-
-def introduced(scene: Scene, form: str) -> str:
-    """The things as the talk introduces them, such as "a red car" or "red cars"."""
-    if form == "kind":
-        return f"{scene.things[0].colour} {PLURALS[scene.things[0].kind]}"
-    # In the order of the caption, so that it can be predicted.
-    things = sorted(scene.things, key=lambda thing: thing.kind)
-    return " and ".join(f"a {thing.colour} {thing.kind}" for thing in things)
 
 
 def answer_to(scene: Scene, about: str, thing: Thing) -> str:
