@@ -164,7 +164,7 @@ class QFormerPerceptron(_Perceptron):
         if "perceptron" in settings:
             folder = Path(place)
             vision = tower(folder / "vision", dtype=dtype)
-            of = vision.config
+            of: Any = vision.config
             table = (of.image_size // of.patch_size) ** 2 + 1, of.hidden_size
             perceptron = cls(
                 vision,

@@ -156,7 +156,8 @@ class Build:
             words = [w for s in pool.scenes for w in (s.caption(), s.description())]
             with new_folder(folder) as new:
                 speaking.train_clip_tokenizer(words).save_pretrained(new)
-        return CLIPTokenizer.from_pretrained(folder)
+        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
+        return tokenizer
 
     def generator(self) -> None:
         vae = AutoencoderKL.from_pretrained(self.work / "vae" / "model").eval()
