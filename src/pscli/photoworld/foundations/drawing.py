@@ -222,13 +222,21 @@ def pipeline(
 
 def train_generator(
     vae: AutoencoderKL, text: CLIPTextModel, tokenizer: CLIPTokenizer, pool: Pool, work: Path,
-    *, steps: int, batch: int = 16, seed: int = 0,
+    *, steps: int, seed: int = 0,
 ) -> StableDiffusion:  # fmt: skip
-    """Text encoder and U-Net together, by velocity prediction; things weigh double."""
+    """Text encoder and U-Net together, on captions and descriptions."""
     torch.manual_seed(seed)
     work.mkdir(parents=True, exist_ok=True)
     latents = normalise(vae, encode(vae, pool, work / "latents.npy"))
     generator = StableDiffusion(pipeline(vae, text, tokenizer), snr_gamma=5.0, guidance=3.0)
+    return teach_drawing(generator, latents, pool, work, steps=steps, lr=1.2e-3, seed=seed)
+
+
+def teach_drawing(
+    generator: StableDiffusion, latents: np.ndarray, pool: Pool, work: Path,
+    *, steps: int, lr: float, seed: int, batch: int = 16,
+) -> StableDiffusion:  # fmt: skip
+    """Velocity prediction on latents [N, 4, 16, 16] of the pool; things weigh double."""
     generator.vae.requires_grad_(False)
     generator.unet.to(memory_format=torch.channels_last)
     words, weights = words_for(pool), things_weigh_more(pool)
@@ -241,7 +249,7 @@ def train_generator(
         target = torch.from_numpy(latents[rows])
         return {"v": generator.losses(ids, target, noise, weights=places).mean()}
 
-    fit(generator, loss, work, steps=steps, lr=1.2e-3, ema=0.999)
+    fit(generator, loss, work, steps=steps, lr=lr, ema=0.999)
     return generator
 
 
