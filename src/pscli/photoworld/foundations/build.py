@@ -50,10 +50,11 @@ class Recipe:
     text: int = 1000
     drawings: int = 60_000
     generator: int = 18_000
+    refine: int = 6000
 
 
 DETAILS = 24_000  # scenes that the judge's second look needs
-STAGES = ("extractor", "details", "vision", "llm", "qformer", "vae", "generator")
+STAGES = ("extractor", "details", "vision", "llm", "qformer", "vae", "generator", "refine")
 
 
 class Build:
@@ -170,6 +171,15 @@ class Build:
         model = drawing.train_generator(
             vae, text, clip, pool, self.work / "generator", steps=self.recipe.generator
         )  # fmt: skip
+        self.keep_generator(model)
+
+    def refine(self) -> None:
+        folder, work = self.out / "generator", self.work / "refine"
+        self.keep_generator(
+            drawing.refine_generator(folder, self.drawings, work, steps=self.recipe.refine)
+        )
+
+    def keep_generator(self, model: StableDiffusion) -> None:
         model.half().save_pretrained(self.out / "generator")
         again = StableDiffusion.from_pretrained(self.out / "generator", guidance=3.0)
         self.note(
