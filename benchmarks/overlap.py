@@ -2,9 +2,9 @@
 
     python benchmarks/overlap.py [--draw 400]
 
-Captions of dev scenes, drawn by the shipped generator (no dialogue training) and judged by the
-shipped judge: all things in their colours, where the generator's pre-training (40,000 scenes) has
-seen the caption and where it has not. How much of dialogues training has shown, `pscli stats
+Captions of dev scenes and of scenes of the split `unseen`, drawn by the shipped generator (no
+dialogue training) and judged by the shipped judge: all things in their colours, as many as the
+caption says ("cars" are several). How much of dialogues training has shown, `pscli stats
 photoworld` tells.
 """
 
@@ -17,6 +17,8 @@ import torch
 
 from pscli.components.generator import StableDiffusion
 from pscli.components.noise import seeded
+from pscli.photoworld.details import load_details
+from pscli.photoworld.foundations.build import Recipe
 from pscli.photoworld.foundations.pool import kind_labels, scenes
 from pscli.photoworld.foundations.seeing import as_pixels
 from pscli.photoworld.judge import load_extractor
@@ -24,17 +26,27 @@ from pscli.photoworld.scene import Scene
 from pscli.photoworld.shipped import part
 
 
-def drawn_right(some: list[Scene]) -> list[bool]:
+@torch.no_grad()
+def drawn(some: list[Scene]) -> list[tuple[bool, bool]]:
+    """Of each caption, whether its things are right, and whether their number is."""
     generator = StableDiffusion.from_pretrained(part("generator"), guidance=3.0).eval()
-    judge, right = load_extractor(), []
+    judge, details, right = load_extractor(), load_details(), []
     for start in range(0, len(some), 50):
         batch = some[start : start + 50]
         seeds = [seeded("drawing", start + i) for i in range(len(batch))]
         images = generator.draw([scene.caption() for scene in batch], seeds)
-        with torch.no_grad():
-            seen = judge(torch.stack([as_pixels(image) for image in images])).kinds.argmax(-1)
-        right += (seen == kind_labels(batch)).all(1).tolist()
+        pixels = torch.stack([as_pixels(image) for image in images])
+        things = judge(pixels).kinds.argmax(-1) == kind_labels(batch)
+        numbers = details(judge.grid(pixels)).numbers.argmax(-1).tolist()
+        fits = [fitting(n, scene) for n, scene in zip(numbers, batch, strict=True)]
+        right += list(zip(things.all(1).tolist(), fits, strict=True))
     return right
+
+
+def fitting(number: int, scene: Scene) -> bool:
+    """Whether so many things are what the caption says."""
+    several = scene.things[0].count > 1
+    return number > 1 if several else number == len(scene.things)
 
 
 def main() -> None:
@@ -43,14 +55,21 @@ def main() -> None:
     )
     parser.add_argument("--draw", type=int, default=400)
     options = parser.parse_args()
-    captions = {scene.caption() for scene in scenes("train", 40_000, 0)}
-    some = random.Random(0).sample(scenes("dev", 2000, 0), options.draw)
-    known = [scene.caption() in captions for scene in some]
-    drawn = list(zip(drawn_right(some), known, strict=True))
-    for what, wanted in (("seen", True), ("unseen", False)):
-        right = [right for right, seen in drawn if seen is wanted]
-        share = 100 * sum(right) / len(right)
-        print(f"drawn right, captions {what}: {sum(right)} of {len(right)}, {share:.1f} %")
+    captions = {scene.caption() for scene in scenes("train", Recipe.drawings, 0, two=0.6)}
+    dev = random.Random(0).sample(scenes("dev", 2000, 0), options.draw)
+    groups = {
+        "captions that pre-training has seen": [s for s in dev if s.caption() in captions],
+        "other captions": [s for s in dev if s.caption() not in captions],
+        "of the split unseen": scenes("unseen", options.draw, 5),
+    }
+    for name, some in groups.items():
+        right = drawn(some)
+        for what, good in (
+            ("things", sum(things for things, _ in right)),
+            ("number", sum(number for _, number in right)),
+            ("both", sum(things and number for things, number in right)),
+        ):
+            print(f"{name}, {what}: {good} of {len(right)}, {100 * good / len(right):.1f} %")
 
 
 if __name__ == "__main__":
