@@ -23,6 +23,7 @@ DETAILS: tuple[str, ...] = tuple(phrases.ANSWER_WORDS)
 # balanced as they are in expectation; samples of a few hundred stray otherwise.
 _SALT = 21
 _QUIZ = ("first", "look", "look", "look", "vary", "look", "look", "share_asked", "look", "look")
+_DRILL = ("share_where", "share_place", "vary", "share_asked", "share_where", "share", "vary")
 
 
 def dialogues(split: str, count: int, seed: int = 0) -> list[Dialogue]:
@@ -58,6 +59,12 @@ def quiz(split: str, index: int, seed: int = 0) -> Dialogue:
     In a dialogue one response in five is an answer; here it is nearly one in two.
     """
     return _practice("quiz", _QUIZ, split, index, seed)
+
+
+def drill(split: str, index: int, seed: int = 0) -> Dialogue:
+    """A dialogue in which nearly every second response is a photo that the talk has told of, to
+    practise saying again in a caption what was said before."""
+    return _practice("drill", _DRILL, split, index, seed)
 
 
 def questions(split: str, index: int, seed: int = 0) -> Dialogue:

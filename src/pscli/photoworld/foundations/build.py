@@ -19,6 +19,7 @@ from transformers import Blip2VisionModel, CLIPTokenizer
 from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
 from pscli.components.noise import seeded
+from pscli.components.perceptron import QFormerPerceptron
 from pscli.console import stderr
 from pscli.dialogue.schema import Dialogue, Photo
 from pscli.errors import ConfigError
@@ -29,7 +30,7 @@ from pscli.photoworld.foundations import counting, drawing, seeing, speaking
 from pscli.photoworld.foundations.pool import Pool, global_labels, kind_labels, load_pool
 from pscli.photoworld.judge import Extractor, load_extractor
 from pscli.photoworld.shipped import WEIGHTS
-from pscli.photoworld.talk import questions, quiz
+from pscli.photoworld.talk import drill, questions, quiz
 from pscli.systems.captioner import DESCRIBE, Captioner
 
 
@@ -46,6 +47,8 @@ class Recipe:
     llm: int = 5000
     qformer: int = 3600
     questions: int = 20_000
+    talking: int = 3000
+    drills: int = 6000
     vae: int = 12_000
     text: int = 1000
     drawings: int = 60_000
@@ -54,7 +57,17 @@ class Recipe:
 
 
 DETAILS = 24_000  # scenes that the judge's second look needs
-STAGES = ("extractor", "details", "vision", "llm", "qformer", "vae", "generator", "refine")
+STAGES = (
+    "extractor",
+    "details",
+    "vision",
+    "llm",
+    "qformer",
+    "talking",
+    "vae",
+    "generator",
+    "refine",
+)
 
 
 class Build:
@@ -71,6 +84,10 @@ class Build:
         """What the LLM reads: the training split, and as many quizzes."""
         split = Photoworld().load("train")
         return split + [quiz("train", index) for index in range(len(split))]
+
+    @cached_property
+    def asked(self) -> list[Dialogue]:
+        return [questions("train", index) for index in range(self.recipe.questions)]
 
     @cached_property
     def pool(self) -> Pool:
@@ -134,16 +151,31 @@ class Build:
     def qformer(self) -> None:
         vision = Blip2VisionModel.from_pretrained(self.work / "vision" / "model")
         llm = LanguageModel.from_pretrained(self.work / "llm" / "model")
-        asked = [questions("train", index) for index in range(self.recipe.questions)]
-        captioner = speaking.train_qformer(
-            vision, llm, self.pool, self.dialogues, asked, self.work / "qformer",
-            steps=self.recipe.qformer,
+        captioner = speaking.train_captioner(
+            speaking.untrained(vision, llm), self.pool, self.dialogues, self.asked,
+            self.work / "qformer", steps=self.recipe.qformer, shares=(16, 6, 2),
         )  # fmt: skip
+        self.keep_captioner("qformer", captioner)
+
+    def talking(self) -> None:
+        drills = [drill("train", index) for index in range(self.recipe.drills)]
+        captioner = Captioner(
+            QFormerPerceptron.from_pretrained(self.out / "perceptron"),
+            LanguageModel.from_pretrained(self.out / "llm"),
+        )
+        captioner.perceptron.vision.requires_grad_(False)
+        captioner = speaking.train_captioner(
+            captioner, self.pool, self.dialogues + drills, self.asked, self.work / "talking",
+            steps=self.recipe.talking, shares=(8, 2, 6), seed=1,
+        )  # fmt: skip
+        self.keep_captioner("talking", captioner)
+
+    def keep_captioner(self, stage: str, captioner: Captioner) -> None:
         captioner.half().perceptron.save_pretrained(self.out / "perceptron")
         captioner.llm.save_pretrained(self.out / "llm")
         scores = caption_accuracy(captioner.float().eval(), self.dev)
-        scores["dev_perplexity"] = speaking.perplexity(llm, Photoworld().load("dev"))
-        self.note("qformer", scores)
+        scores["dev_perplexity"] = speaking.perplexity(captioner.llm, Photoworld().load("dev"))
+        self.note(stage, scores)
 
     def vae(self) -> None:
         model = drawing.train_autoencoder(self.pool, self.work / "vae", steps=self.recipe.vae)

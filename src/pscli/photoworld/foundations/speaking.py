@@ -218,13 +218,22 @@ class Shown(nn.Module):
         return torch.stack(losses).sum()
 
 
-def train_qformer(
-    vision: Blip2VisionModel, llm: LanguageModel, pool: Pool, dialogues: Sequence[Dialogue],
-    asked: Sequence[Dialogue], work: Path, *, steps: int, batch: int = 16, seed: int = 0,
-) -> Captioner:  # fmt: skip
-    """Captions and full descriptions of photos, questions about them, and whole dialogues."""
+def untrained(vision: Blip2VisionModel, llm: LanguageModel, seed: int = 0) -> Captioner:
+    """A captioner whose Q-Former has learnt nothing yet."""
     torch.manual_seed(seed)
-    captioner = Captioner(perceptron(vision, llm.width), llm)
+    return Captioner(perceptron(vision, llm.width), llm)
+
+
+def train_captioner(
+    captioner: Captioner, pool: Pool, dialogues: Sequence[Dialogue], asked: Sequence[Dialogue],
+    work: Path, *, steps: int, shares: tuple[int, int, int], seed: int = 0,
+) -> Captioner:  # fmt: skip
+    """Captions and full descriptions of photos, questions about them, and whole dialogues.
+
+    Args:
+        shares: How many of each are in a step.
+    """
+    llm = captioner.llm
     shown, length = Shown(captioner), captioner.perceptron.length
     reading, looking = _Reading(llm, dialogues, length), _Reading(llm, asked, length)
     photo = token_id(llm.tokenizer, PHOTO)
@@ -240,7 +249,7 @@ def train_qformer(
 
     @torch.autocast("cpu", torch.bfloat16)  # type: ignore[untyped-decorator]
     def loss(step: int) -> Losses:
-        rows = pool.pick(seed + 3, step, batch)
+        rows = pool.pick(seed + 3, step, shares[0])
         scenes = [pool.scenes[i] for i in rows]
         asked_for = [
             caption_sequence(captioner, DESCRIBE, s.description())
@@ -253,8 +262,8 @@ def train_qformer(
         return {
             "caption": captions,
             "probes": 0.2 * shown.probes(visual, scenes),
-            "questions": dialogue_loss(looking.batch(step, 6)),
-            "text": dialogue_loss(reading.batch(step, 2)),
+            "questions": dialogue_loss(looking.batch(step, shares[1])),
+            "text": dialogue_loss(reading.batch(step, shares[2])),
         }
 
     fit(shown, loss, work, steps=steps, lr=1e-3, ema=0.998)
