@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
+from pscli.components.llm import LanguageModel
 from pscli.config import ModelConfig
 from pscli.dialogue.schema import Photo
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.foundations.build import STAGES, Build, Recipe
 from pscli.photoworld.foundations.pool import load_pool
-from pscli.photoworld.foundations.speaking import _Reading
+from pscli.photoworld.foundations.speaking import _Reading, settings_said_again
+from pscli.photoworld.scene import SETTINGS
 from pscli.photoworld.talk import questions, quiz
 from pscli.systems import agent
 
@@ -36,6 +40,35 @@ def test_running_text_supervises_words_but_no_visual_embedding(build: Any) -> No
         assert photo not in packed.labels
         learnt = sum(t == label for t, label in zip(packed.ids, packed.labels, strict=True))
         assert learnt > 0.8 * (len(packed) - packed.ids.count(photo))
+
+
+class Guess(LanguageModel):
+    """Finds the next token likeliest, or one that is always the same."""
+
+    def __init__(self, tokenizer: Any, always: str = "") -> None:
+        nn.Module.__init__(self)
+        self.tokenizer = tokenizer
+        self.always = tokenizer(f" {always}").input_ids[0] if always else None
+
+    def embed(self, ids: Tensor) -> Tensor:
+        return nn.functional.one_hot(ids, len(self.tokenizer)).float()
+
+    def hidden(self, embeddings: Tensor, *_: Any) -> Tensor:
+        return embeddings.roll(-1, 1)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        if self.always is not None:
+            hidden = torch.zeros_like(hidden)
+            hidden[..., self.always] = 1.0
+        return hidden
+
+
+def test_settings_said_again_are_counted(build: Any) -> None:
+    tokenizer, dialogues = build.llm().tokenizer, Photoworld().load("dev", 20)
+    assert settings_said_again(Guess(tokenizer), dialogues) == 1.0
+    begin = {tokenizer(f" {name}").input_ids[0]: name for name in SETTINGS}  # each token once
+    shares = [settings_said_again(Guess(tokenizer, n), dialogues) for n in begin.values()]
+    assert sum(shares) == pytest.approx(1.0)
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ class Recipe:
     llm: int = 5000
     qformer: int = 3600
     questions: int = 20_000
-    talking: int = 3000
+    talking: int = 1800
     drills: int = 6000
     vae: int = 12_000
     text: int = 1000
@@ -144,8 +144,7 @@ class Build:
         model = speaking.train_llm(
             tokenizer, self.dialogues, self.work / "llm", steps=self.recipe.llm
         )
-        dev = Photoworld().load("dev")
-        self.note("llm", {"dev_perplexity": speaking.perplexity(model, dev)})
+        self.note("llm", reading_scores(model))
         model.save_pretrained(self.work / "llm" / "model")
 
     def qformer(self) -> None:
@@ -166,7 +165,7 @@ class Build:
         captioner.perceptron.vision.requires_grad_(False)
         captioner = speaking.train_captioner(
             captioner, self.pool, self.dialogues + drills, self.asked, self.work / "talking",
-            steps=self.recipe.talking, shares=(8, 2, 6), seed=1,
+            steps=self.recipe.talking, shares=(8, 4, 4), seed=1,
         )  # fmt: skip
         self.keep_captioner("talking", captioner)
 
@@ -174,8 +173,7 @@ class Build:
         captioner.half().perceptron.save_pretrained(self.out / "perceptron")
         captioner.llm.save_pretrained(self.out / "llm")
         scores = caption_accuracy(captioner.float().eval(), self.dev)
-        scores["dev_perplexity"] = speaking.perplexity(captioner.llm, Photoworld().load("dev"))
-        self.note(stage, scores)
+        self.note(stage, scores | reading_scores(captioner.llm))
 
     def vae(self) -> None:
         model = drawing.train_autoencoder(self.pool, self.work / "vae", steps=self.recipe.vae)
@@ -237,6 +235,15 @@ def build_all(
     for name, stage in stages.items():
         if only in (None, name):
             stage()
+
+
+def reading_scores(llm: LanguageModel) -> dict[str, float]:
+    """What an LLM makes of dev dialogues, told of their photos by descriptions."""
+    dev = Photoworld().load("dev")
+    return {
+        "dev_perplexity": speaking.perplexity(llm, dev),
+        "settings": speaking.settings_said_again(llm, dev[:150]),
+    }
 
 
 @torch.no_grad()
