@@ -18,6 +18,7 @@ import torch
 from pscli.config import changed, tiny
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Photo
+from pscli.metrics.extractor import pixels
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.details import load_details
 from pscli.photoworld.foundations.counting import UNKNOWN, detail_labels, loose
@@ -26,6 +27,8 @@ from pscli.photoworld.foundations.seeing import as_pixels
 from pscli.photoworld.judge import load_extractor
 from pscli.photoworld.scene import sample_scene
 from pscli.photoworld.shipped import AGENT, WEIGHTS
+from pscli.photoworld.showcase import KITES
+from pscli.photoworld.view import look
 from pscli.predictions.generate import read_dialogue
 from pscli.systems.agent import Agent, build
 from pscli.systems.captioner import Captioner
@@ -103,6 +106,16 @@ def test_the_bundled_agent_answers_at_once() -> None:
         reply == agent.respond(dialogue, seed=1) or reply.raw == agent.respond(dialogue, seed=1).raw
     )
     assert all(photo.size == (64, 64) for photo in reply.photos)
+
+
+def test_the_showcase_comes_out_right() -> None:
+    """Two red kites, the same in blue: two blue kites at the beach, in the same light."""
+    reply = Agent.from_pretrained().respond(read_dialogue(EXAMPLES / "dialog.json"), seed=1)
+    assert reply.captions == ["Two blue kites at the beach at sunset."]
+    drawn, shown = look([pixels(photo, 64) for photo in (*reply.photos, KITES.draw())])
+    assert drawn.things == {("blue", "kite")} and shown.things == {("red", "kite")}
+    assert drawn.number == shown.number == 2
+    assert (drawn.setting, drawn.light) == (shown.setting, shown.light) == ("beach", "sunset")
 
 
 RUN = {

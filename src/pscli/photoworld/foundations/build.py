@@ -47,7 +47,7 @@ class Recipe:
     llm: int = 5000
     qformer: int = 3600
     questions: int = 20_000
-    talking: int = 1800
+    talking: int = 3000
     drills: int = 6000
     vae: int = 12_000
     text: int = 1000
