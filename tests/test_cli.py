@@ -239,12 +239,12 @@ def test_fetch_then_stats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_stats_of_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {"train": 3, "dev": 1, "test": 2}
+    sizes = {"train": 3, "dev": 1, "test": 2, "unseen": 1}
     whole = Photoworld.load
     monkeypatch.setattr(Photoworld, "load", lambda self, split: whole(self, split, sizes[split]))
     lines = [line.split() for line in passed(run("stats", "photoworld")).splitlines()]
-    assert ["train", "dev", "test", "total"] in lines
-    assert ["dialogues", "3", "1", "2", "6"] in lines
+    assert ["train", "dev", "test", "unseen", "total"] in lines
+    assert ["dialogues", "3", "1", "2", "1", "7"] in lines
 
 
 # ---------------------------------------------------------------------------- training

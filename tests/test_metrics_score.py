@@ -64,12 +64,12 @@ def write(folder: Path, *, photoworld: bool = True) -> Path:
         {"kind": "recall", "about": "size", "answer": "big"},
     ]
     for i, truth in enumerate(truths):
-        photos = []
+        photos, captions = [], []
         if truth["kind"] == "share":
-            photos = [f"images/{i}.png"]
+            photos, captions = [f"images/{i}.png"], ["A photo."]
             (folder / "images").mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (64, 64), (50 * i, 20, 90)).save(folder / photos[0])
-        side = {"text": "it is on the left", "captions": [], "photos": photos}
+        side = {"text": "it is on the left", "captions": captions, "photos": photos}
         record = {"id": f"x/{i}", "kind": None, "reference": side, "prediction": side}
         append_line(
             folder / FILE_NAME,
@@ -107,6 +107,7 @@ def test_every_type_gets_the_metrics_that_make_sense(tmp_path: Path) -> None:
     few = "needs 4 drawn and 4 gold photos, there are 2 and 2"
     assert scores.by_kind["share"].reasons == {
         "number faithfulness": "the talk fixes no number",
+        "light faithfulness": "the talk fixes no light",
         "photo precision-photoworld": few,
         "photo recall-photoworld": few,
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pscli.components.generator import StableDiffusion
 from pscli.config import changed, tiny
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Photo
@@ -25,8 +26,8 @@ from pscli.photoworld.foundations.counting import UNKNOWN, detail_labels, loose
 from pscli.photoworld.foundations.pool import kind_labels, scenes
 from pscli.photoworld.foundations.seeing import as_pixels
 from pscli.photoworld.judge import load_extractor
-from pscli.photoworld.scene import sample_scene
-from pscli.photoworld.shipped import AGENT, WEIGHTS
+from pscli.photoworld.scene import LIGHT_PHRASES, sample_scene
+from pscli.photoworld.shipped import AGENT, WEIGHTS, part
 from pscli.photoworld.showcase import KITES
 from pscli.photoworld.view import look
 from pscli.predictions.generate import read_dialogue
@@ -75,7 +76,7 @@ def test_the_judge_counts_as_well_as_its_scores_say() -> None:
 
 
 def test_the_captioner_is_as_good_as_its_scores_say() -> None:
-    said = json.loads((WEIGHTS / "scores.json").read_text())["qformer"]["captions"]
+    said = json.loads((WEIGHTS / "scores.json").read_text())["talking"]["captions"]
     captioner = build("pipeline", tiny("pipeline").model).captioner
     assert isinstance(captioner, Captioner)
     some = scenes("dev", 100, seed=9)
@@ -93,8 +94,8 @@ def test_the_image_loss_reaches_llm_and_q_former_by_the_bridge(bridge: str, reac
     batch = system.prepare(collate(packed, template.tokenizer.pad_token_id))
     losses = system(batch, 1.0, "test")
     losses.image.backward()
-    for part in (system.llm, system.perceptron):
-        assert (gradient_norm(part) > 0) == reaches
+    for module in (system.llm, system.perceptron):
+        assert (gradient_norm(module) > 0) == reaches
 
 
 def test_the_bundled_agent_answers_at_once() -> None:
@@ -116,6 +117,15 @@ def test_the_showcase_comes_out_right() -> None:
     assert drawn.things == {("blue", "kite")} and shown.things == {("red", "kite")}
     assert drawn.number == shown.number == 2
     assert (drawn.setting, drawn.light) == (shown.setting, shown.light) == ("beach", "sunset")
+
+
+def test_the_light_of_a_drawing_is_that_of_its_caption() -> None:
+    generator = StableDiffusion.from_pretrained(part("generator"), guidance=3.0).eval()
+    wanted = [light for light in LIGHT_PHRASES for _ in range(6)]
+    captions = [f"A red car in the forest {LIGHT_PHRASES[light]}." for light in wanted]
+    drawn = generator.draw(captions, [torch.Generator().manual_seed(i % 6) for i in range(18)])
+    seen = [view.light for view in look([pixels(photo, 64) for photo in drawn])]
+    assert sum(a == b for a, b in zip(seen, wanted, strict=True)) >= 15
 
 
 RUN = {

@@ -71,8 +71,7 @@ class ModelConfig:
             encoder makes of the gold caption.
         frozen: Prefixes of parameters that do not train; None leaves it to the system. The paper
             does not say which do.
-        guidance: Scale of classifier-free guidance when drawing.
-        draw_steps: Denoising steps when drawing.
+        guidance, draw_steps: Scale of classifier-free guidance, and steps, when drawing.
         snr_gamma: Clip of the min-SNR loss weight (Hang et al. 2023); None weighs all steps alike.
     """
 

@@ -53,7 +53,7 @@ class Recipe:
     text: int = 1000
     drawings: int = 60_000
     generator: int = 18_000
-    refine: int = 6000
+    refine: int = 8200
 
 
 DETAILS = 24_000  # scenes that the judge's second look needs

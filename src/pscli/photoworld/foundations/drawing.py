@@ -213,6 +213,7 @@ def pipeline(
     scheduler = DDPMScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012,
         prediction_type="v_prediction", steps_offset=1, clip_sample=False,
+        rescale_betas_zero_snr=True,  # Lin et al. 2024: else the noise at the start tells the light
     )  # fmt: skip
     return StableDiffusionPipeline(
         vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
@@ -235,8 +236,12 @@ def train_generator(
 def refine_generator(
     folder: Path, pool: Pool, work: Path, *, steps: int, seed: int = 1
 ) -> StableDiffusion:
-    """A second round for the generator in `folder`, at a third of the rate, on other noise."""
-    generator = StableDiffusion.from_pretrained(folder, snr_gamma=5.0, guidance=3.0)
+    """A second round for the generator in `folder`, at a third of the rate, on other noise.
+
+    All noise levels weigh alike: by min-SNR's weights next to nothing is learnt at the highest,
+    where the light of a photo is decided.
+    """
+    generator = StableDiffusion.from_pretrained(folder, guidance=3.0)
     work.mkdir(parents=True, exist_ok=True)
     latents = encode(generator.vae, pool, work / "latents.npy")
     return teach_drawing(generator, latents, pool, work, steps=steps, lr=4e-4, seed=seed)
