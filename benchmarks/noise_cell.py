@@ -107,7 +107,7 @@ def settings(cell: Cell, scale: Scale) -> Config:
     config = dataclasses.replace(tiny("e2e"), dataset=cell.dataset, seed=cell.seed)
     wanted: dict[str, Any] = {
         "model.bridge": "none" if cell.bridge == UNTRAINED else cell.bridge,
-        "model.caption_source": "sampled",
+        "model.caption_source": "sampled", "model.snr_gamma": 5.0,
         "train.alpha": cell.alpha, "train.tau_start": cell.tau, "train.tau_end": cell.tau,
         "train.dialogues": BATCH * scale.steps, "train.batch": BATCH, "train.micro_batch": BATCH,
         "train.save_minutes": 60.0,

@@ -286,7 +286,7 @@ def tiny(system: str = "e2e") -> Config:
         preset="tiny",
         # Gold captions: sampled ones name other settings than the photo, and taught the small
         # generator to trust no setting at all (docs/deviations.md).
-        model=ModelConfig(snr_gamma=5.0, caption_source="gold", **OTHERS.get(system, {})),
+        model=ModelConfig(caption_source="gold", **OTHERS.get(system, {})),
         train=TrainConfig(
             lr=5e-4,  # ten times the paper's: the parts are a thousand times smaller
             generator_lr=1e-4,  # it has learnt to draw, and forgets at the rate of the LLM
