@@ -14,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pscli.cli import app
+from pscli.config import Config
 from pscli.datasets.base import load, named
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Response, Turn
@@ -190,6 +191,8 @@ def test_what_is_there_is_read_as_ever(name: str, build: Any) -> None:
 
 class Sharer:
     """Shares a photo wherever one was shared last but one, or never."""
+
+    config = Config()
 
     def __init__(self, drawn: int) -> None:
         self.drawn = drawn

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from pscli import console
 from pscli.cli import app
+from pscli.config import Config
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
 from pscli.errors import DataError
 from pscli.photoworld.dataset import Photoworld
@@ -40,6 +41,8 @@ RED = Image.new("RGB", (4, 4), "red")
 
 class Parrot:
     """Repeats what it hears, and answers a photo with a red one."""
+
+    config = Config()
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []

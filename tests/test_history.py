@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from pscli.cli import app
 from pscli.components.noise import seeded
-from pscli.dialogue.reply import Caption
+from pscli.dialogue.reply import Caption, recaptioned
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Response, Turn
 from pscli.errors import ConfigError, DataError
 from pscli.photoworld.dataset import Photoworld
@@ -24,7 +24,7 @@ from pscli.predictions.folder import Prediction, Settings, Side, read_prediction
 from pscli.predictions.generate import Instance, instances
 from pscli.predictions.history import parts, predict_after
 from pscli.systems.agent import Agent
-from pscli.systems.base import Question, _told
+from pscli.systems.base import Question
 
 bundled = pytest.mark.skipif(
     not (AGENT / "agent_config.json").is_file(), reason="the bundled agent is not there"
@@ -243,10 +243,10 @@ def test_a_photo_without_a_caption_cannot_be_drawn(tmp_path: Path, how: dict[str
 
 def test_gold_captions_stand_where_predicted_ones_stood() -> None:
     a, b = Caption("a"), Caption("b")
-    assert _told(["x", a, "y"], ["g"]) == ["x", Caption("g"), "y"]
-    assert _told(["x", a, b], ["g"]) == ["x", Caption("g")]
-    assert _told(["x"], ["g", "h"]) == ["x", Caption("g"), Caption("h")]
-    assert _told([a, "x"], []) == ["x"]
+    assert recaptioned(["x", a, "y"], ["g"]) == ["x", Caption("g"), "y"]
+    assert recaptioned(["x", a, b], ["g"]) == ["x", Caption("g")]
+    assert recaptioned(["x"], ["g", "h"]) == ["x", Caption("g"), Caption("h")]
+    assert recaptioned([a, "x"], []) == ["x"]
 
 
 def test_parts_of_a_prediction_come_in_order() -> None:
