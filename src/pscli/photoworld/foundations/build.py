@@ -201,20 +201,17 @@ class Build:
         model = drawing.train_generator(
             vae, text, clip, pool, self.work / "generator", steps=self.recipe.generator
         )  # fmt: skip
-        self.keep_generator(model)
+        self.keep_generator("generator", model)
 
     def refine(self) -> None:
         folder, work = self.out / "generator", self.work / "refine"
-        self.keep_generator(
-            drawing.refine_generator(folder, self.drawings, work, steps=self.recipe.refine)
-        )
+        model = drawing.refine_generator(folder, self.drawings, work, steps=self.recipe.refine)
+        self.keep_generator("refine", model)
 
-    def keep_generator(self, model: StableDiffusion) -> None:
+    def keep_generator(self, stage: str, model: StableDiffusion) -> None:
         model.half().save_pretrained(self.out / "generator")
         again = StableDiffusion.from_pretrained(self.out / "generator", guidance=3.0)
-        self.note(
-            "generator", drawing_accuracy(again, load_extractor(self.out / "extractor"), self.dev)
-        )
+        self.note(stage, drawing_accuracy(again, load_extractor(self.out / "extractor"), self.dev))
 
 
 def build_all(
