@@ -31,7 +31,7 @@ from pscli.dialogue.sequence import Template, told
 from pscli.files import new_folder, replacing, write_json
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.foundations.build import drawing_accuracy
-from pscli.photoworld.foundations.drawing import around_things, things_weigh_more, words_for
+from pscli.photoworld.foundations.drawing import things_weigh_more, windows_first, words_for
 from pscli.photoworld.foundations.fit import Losses, fit
 from pscli.photoworld.foundations.pool import Pool, load_pool
 from pscli.photoworld.foundations.seeing import judge
@@ -109,16 +109,12 @@ def train_autoencoder(
     weights = things_weigh_more(pool)
 
     def loss(step: int) -> Losses:
-        windows = step < 0.75 * steps
-        rows = pool.pick(seed, step, batch if windows else batch // 2)
-        images = torch.cat([pool.batch(rows), weights(rows)], dim=1)
-        if windows:
-            images = around_things(images, [pool.scenes[i] for i in rows], seed, step)
-        rebuilt = vae(images[:, :3])
-        error = rebuilt.sample - images[:, :3]
+        images, weight = windows_first(pool, weights, step, steps, batch, seed)
+        rebuilt = vae(images)
+        error = rebuilt.sample - images
         edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
         return {
-            "error": (images[:, 3:] * (error.abs() + 2 * error.pow(2))).mean(),
+            "error": (weight * (error.abs() + 2 * error.pow(2))).mean(),
             "edges": 0.5 * edges,
             "codes": rebuilt.commit_loss,
         }

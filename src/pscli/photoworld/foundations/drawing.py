@@ -41,6 +41,20 @@ def autoencoder() -> AutoencoderKL:
     )  # fmt: skip
 
 
+def windows_first(
+    pool: Pool, weights: Callable[[Sequence[int]], Tensor], step: int, steps: int, batch: int,
+    seed: int,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Photos [B, 3, S, S] of a step and the weights of their pixels [B, 1, S, S]: windows around
+    things in three quarters of the steps, then half as many whole photos."""
+    windows = step < 0.75 * steps
+    rows = pool.pick(seed, step, batch if windows else batch // 2)
+    images = torch.cat([pool.batch(rows), weights(rows)], dim=1)
+    if windows:
+        images = around_things(images, [pool.scenes[i] for i in rows], seed, step)
+    return images[:, :3], images[:, 3:]
+
+
 def train_autoencoder(
     pool: Pool, work: Path, *, steps: int, batch: int = 8, seed: int = 0
 ) -> AutoencoderKL:
@@ -54,12 +68,8 @@ def train_autoencoder(
     weights = things_weigh_more(pool)
 
     def loss(step: int) -> Losses:
-        windows = step < 0.75 * steps
-        rows = pool.pick(seed, step, batch if windows else batch // 2)
-        images = torch.cat([pool.batch(rows), weights(rows)], dim=1)
-        if windows:
-            images = around_things(images, [pool.scenes[i] for i in rows], seed, step)
-        images, weight = images[:, :3].to(memory_format=torch.channels_last), images[:, 3:]
+        images, weight = windows_first(pool, weights, step, steps, batch, seed)
+        images = images.to(memory_format=torch.channels_last)
         posterior = vae.encode(images).latent_dist
         rebuilt = vae.decode(posterior.sample(seeded(seed, "vae", step))).sample
         error = rebuilt - images
