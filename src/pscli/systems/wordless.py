@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from PIL.Image import Image
@@ -50,6 +50,7 @@ class Wordless(Seeing):
 
     captioned = False
     generator: StableDiffusion
+    kept: ClassVar[tuple[str, ...]]  # of the generator, what does not train
 
     def __init__(
         self,
@@ -64,6 +65,14 @@ class Wordless(Seeing):
         self.perceptron, self.llm, self.generator = perceptron, llm, generator
         self.mapper, self.tokens, self.align = mapper, tokens, align
         fitting(perceptron, llm)
+
+    def parts(self) -> dict[str, Part]:
+        return {
+            "perceptron": Part(self.perceptron, frozen=("vision.",)),
+            "llm": Part(self.llm),
+            "mapper": Part(self.mapper),
+            "generator": Part(self.generator, frozen=self.kept),
+        }
 
     def forward(self, batch: Batch, tau: float, seed: str) -> Losses:
         """L^t, and L^v with the caption loss beside it (MiniGPT-5: L_LDM + λ L_CAP)."""
@@ -139,6 +148,8 @@ class Voken(Wordless):
     written, as all of GILL's do after the first.
     """
 
+    kept = ("",)  # all of it, as in both papers
+
     @classmethod
     def build(cls, config: ModelConfig, load: Load) -> Self:
         count = config.image_tokens
@@ -153,15 +164,6 @@ class Voken(Wordless):
         length, width = reads(generator)
         mapper = load.made("mapper", lambda: Mapper(llm.width, length, width))
         return cls(perceptron, llm, mapper, generator, count, config.align)
-
-    def parts(self) -> dict[str, Part]:
-        """The generator stays as it is, as in both papers."""
-        return {
-            "perceptron": Part(self.perceptron, frozen=("vision.",)),
-            "llm": Part(self.llm),
-            "mapper": Part(self.mapper),
-            "generator": Part(self.generator, frozen=("",)),
-        }
 
     @property
     def ids(self) -> list[int]:
@@ -192,6 +194,7 @@ class Queries(Wordless):
     """
 
     mapper: Connector
+    kept = ("vae.", "text_encoder.")  # the noise predictor trains, as Pan et al. have it
 
     @classmethod
     def build(cls, config: ModelConfig, load: Load) -> Self:
@@ -201,15 +204,6 @@ class Queries(Wordless):
         length, width = reads(generator)
         mapper = load.made("mapper", lambda: Connector(count, llm.width, length, width))
         return cls(perceptron, llm, mapper, generator, count, config.align)
-
-    def parts(self) -> dict[str, Part]:
-        """The generator's noise predictor trains, as Pan et al. have it."""
-        return {
-            "perceptron": Part(self.perceptron, frozen=("vision.",)),
-            "llm": Part(self.llm),
-            "mapper": Part(self.mapper),
-            "generator": Part(self.generator, frozen=("vae.", "text_encoder.")),
-        }
 
     def template(self, max_length: int) -> Template:
         base = super().template(max_length)
