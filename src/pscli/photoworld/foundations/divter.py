@@ -28,12 +28,12 @@ from pscli.console import stderr
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Template, told
-from pscli.files import new_folder, replacing, write_json
+from pscli.files import new_folder, write_json
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.foundations.build import drawing_accuracy
 from pscli.photoworld.foundations.drawing import things_weigh_more, windows_first, words_for
 from pscli.photoworld.foundations.fit import Losses, fit
-from pscli.photoworld.foundations.pool import Pool, load_pool
+from pscli.photoworld.foundations.pool import Pool, encoded, load_pool
 from pscli.photoworld.foundations.seeing import judge
 from pscli.photoworld.foundations.speaking import mean_text_loss, perplexity, texts
 from pscli.photoworld.judge import load_extractor
@@ -147,18 +147,9 @@ def rebuilt_quality(vae: VQModel, pool: Pool) -> dict[str, float]:
 # -- a transformer that writes codes ---------------------------------------------------------------
 
 
-@torch.no_grad()
-def all_codes(vae: VQModel, pool: Pool, path: Path) -> np.ndarray:
-    """[N, T] codes of the whole pool, kept in a file."""
-    if not path.is_file():
-        starts = range(0, len(pool.scenes), 128)
-        parts = [
-            codes_of(vae, pool.batch(range(i, min(i + 128, len(pool.scenes))))) for i in starts
-        ]
-        with replacing(path) as file:
-            np.save(file, torch.cat(parts).numpy().astype(np.int16))
-    found: np.ndarray = np.load(path)
-    return found
+def all_codes(vae: VQModel, pool: Pool, work: Path) -> np.ndarray:
+    """[N, T] codes of the whole pool, kept in `work`."""
+    return encoded(pool, vae, lambda photos: codes_of(vae, photos).short(), work)
 
 
 def dalle(vae: VQModel, seed: int = 0) -> Dalle:
@@ -179,8 +170,7 @@ def train_transformer(
 ) -> Dalle:
     """Cross-entropy of codes after captions and descriptions, in bf16."""
     made = dalle(vae, seed)
-    work.mkdir(parents=True, exist_ok=True)
-    codes, words = all_codes(vae, pool, work / "codes.npy"), words_for(pool)
+    codes, words = all_codes(vae, pool, work), words_for(pool)
 
     def loss(step: int) -> Losses:
         rows = pool.pick(seed + 5, step, batch)

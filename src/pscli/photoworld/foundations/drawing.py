@@ -24,7 +24,7 @@ from transformers import Blip2VisionModel, CLIPTextConfig, CLIPTextModel, CLIPTo
 from pscli.components.generator import StableDiffusion
 from pscli.components.noise import seeded
 from pscli.photoworld.foundations.fit import Losses, fit
-from pscli.photoworld.foundations.pool import Pool
+from pscli.photoworld.foundations.pool import Pool, encoded
 from pscli.photoworld.scene import Scene
 
 
@@ -113,17 +113,9 @@ def around_things(images: Tensor, scenes: Sequence[Scene], seed: int, step: int)
     return torch.stack(windows)
 
 
-@torch.no_grad()
-def encode(vae: AutoencoderKL, pool: Pool, path: Path) -> np.ndarray:
-    """[N, 4, 16, 16] latents of the whole pool, kept in a file."""
-    if not path.is_file():
-        parts = [
-            vae.encode(pool.batch(range(i, min(i + 128, len(pool.scenes))))).latent_dist.mode()
-            for i in range(0, len(pool.scenes), 128)
-        ]
-        np.save(path, torch.cat(parts).numpy())
-    latents: np.ndarray = np.load(path)
-    return latents
+def encode(vae: AutoencoderKL, pool: Pool, work: Path) -> np.ndarray:
+    """[N, 4, 16, 16] latents of the whole pool, kept in `work`."""
+    return encoded(pool, vae, lambda photos: vae.encode(photos).latent_dist.mode(), work)
 
 
 @torch.no_grad()
@@ -237,8 +229,7 @@ def train_generator(
 ) -> StableDiffusion:  # fmt: skip
     """Text encoder and U-Net together, on captions and descriptions."""
     torch.manual_seed(seed)
-    work.mkdir(parents=True, exist_ok=True)
-    latents = normalise(vae, encode(vae, pool, work / "latents.npy"))
+    latents = normalise(vae, encode(vae, pool, work))
     generator = StableDiffusion(pipeline(vae, text, tokenizer), snr_gamma=5.0, guidance=3.0)
     return teach_drawing(generator, latents, pool, work, steps=steps, lr=1.2e-3, seed=seed)
 
@@ -252,8 +243,7 @@ def refine_generator(
     where the light of a photo is decided.
     """
     generator = StableDiffusion.from_pretrained(folder, guidance=3.0)
-    work.mkdir(parents=True, exist_ok=True)
-    latents = encode(generator.vae, pool, work / "latents.npy")
+    latents = encode(generator.vae, pool, work)
     return teach_drawing(generator, latents, pool, work, steps=steps, lr=4e-4, seed=seed)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pscli.components.cache import fingerprint
+from pscli.files import replacing
 from pscli.photoworld.scene import (
     COLOURS,
     KINDS,
@@ -64,13 +66,38 @@ def load_pool(work: Path, split: str, count: int, seed: int, two: float = 0.4) -
 
 def drawn_pool(path: Path, scenes: Sequence[Scene]) -> Pool:
     """Scenes whose photos are drawn on the first call, and memory-mapped from `path` afterwards."""
+
+    def draw() -> np.ndarray:
+        return np.stack([np.asarray(scene.draw()).transpose(2, 0, 1) for scene in scenes])
+
+    return Pool(scenes, kept(path, draw))
+
+
+def kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array that is made on the first call, and memory-mapped from `path` afterwards."""
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        images = np.stack([np.asarray(s.draw()).transpose(2, 0, 1) for s in scenes])
-        temporary = path.with_suffix(".tmp.npy")
-        np.save(temporary, images)
-        temporary.replace(path)
-    return Pool(scenes, np.load(path, mmap_mode="r"))
+        with replacing(path) as file:
+            np.save(file, make())
+    found: np.ndarray = np.load(path, mmap_mode="r")
+    return found
+
+
+@torch.no_grad()
+def encoded(
+    pool: Pool, autoencoder: nn.Module, encode: Callable[[Tensor], Tensor], work: Path
+) -> np.ndarray:
+    """What an autoencoder makes of the whole pool, kept in `work` under the name of its weights.
+
+    Args:
+        encode: Photos [B, 3, 64, 64] → [B, ...].
+    """
+
+    def make() -> np.ndarray:
+        starts = range(0, len(pool.scenes), 128)
+        parts = [encode(pool.batch(range(i, min(i + 128, len(pool.scenes))))) for i in starts]
+        return torch.cat(parts).numpy()
+
+    return kept(work / f"encoded-{len(pool.scenes)}-{fingerprint(autoencoder)}.npy", make)
 
 
 def kind_labels(scenes: Sequence[Scene]) -> Tensor:

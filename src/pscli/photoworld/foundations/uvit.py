@@ -44,8 +44,7 @@ def make(folder: Path = MADE / "uvit", steps: int = STEPS, scenes: int = SCENES)
     """Trains it below `folder`, or goes on with that, and returns the folder of the generator."""
     pool = load_pool(folder, "train", scenes, seed=0)
     made, work = untrained(), folder / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    latents = encode(made.vae, pool, work / "latents.npy")
+    latents = encode(made.vae, pool, work)
     teach_drawing(made, latents, pool, work, steps=steps, lr=6e-4, seed=2)
     with new_folder(folder / "generator") as new:
         made.save_pretrained(new)
