@@ -3,17 +3,17 @@
     python benchmarks/linearisations.py photoworld --seeds 0 1 2
 
 Trains dialog2image once for each seed and each way in which a dialogue becomes one text, draws
-where the test split shares a photo, and scores all of them with paired intervals. Every step is one
-command of `pscli`, printed before it runs. Given again, it goes on where it stopped.
+where the test split shares a photo, scores all of them with paired intervals, and writes a report.
+Every step is one command of `pscli`, printed before it runs. Given again, it goes on where it
+stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-import shlex
-import subprocess
-import sys
 from pathlib import Path
+
+from paper_table import carry_out, comparing, option, training
 
 from pscli.registry import TABLES
 
@@ -38,28 +38,20 @@ def commands(
         settings: More of the runs, `a.b=v` each.
     """
     found = []
+    groups: dict[str, list[Path]] = {way: [] for way in WAYS}
     for seed in seeds:
         for way in WAYS:
             run, preds = folder / f"{way}-{seed}", folder / "preds" / f"{way}-{seed}"
             sets = [f"model.linearisation={way}", *(settings or [])]
-            new = [*_option("preset", preset), "--seed", str(seed)]
-            new += [word for pair in sets for word in ("--set", pair)]
-            how = ["--resume"] if (run / "config.json").is_file() else new
-            where = ["--agent", str(run), "--out", str(preds), *_option("count", count)]
+            how = [*option("preset", preset), "--seed", str(seed)]
+            how += [word for pair in sets for word in ("--set", pair)]
+            where = ["--agent", str(run), "--out", str(preds), *option("count", count)]
             found += [
-                ["train", "dialog2image", "--dataset", dataset, "--run", str(run), *how],
+                training("dialog2image", dataset, run, how),
                 ["generate", "--dataset", dataset, "--split", "test", *where],
             ]
-    groups = []
-    for way in WAYS:
-        folders = ",".join(str(folder / "preds" / f"{way}-{seed}") for seed in seeds)
-        groups += ["--group", f"{way}={folders}"]
-    found.append(["score", *groups, *_option("extractor", extractor)])
-    return found
-
-
-def _option(name: str, value: object) -> list[str]:
-    return [] if value is None else [f"--{name}", str(value)]
+            groups[way].append(preds)
+    return [*found, *comparing(groups, folder / "report", option("extractor", extractor))]
 
 
 def main() -> None:
@@ -73,13 +65,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", metavar="a.b=v", help="of the runs; repeatable")
     args = parser.parse_args()
     folder = args.out or Path("runs/linearisations") / args.dataset
-    for command in commands(
-        args.dataset, folder, args.seeds, args.preset, args.count, args.extractor, args.set
-    ):
-        print("pscli", shlex.join(command), file=sys.stderr, flush=True)
-        done = subprocess.run([sys.executable, "-m", "pscli", *command])
-        if done.returncode:
-            sys.exit(done.returncode)
+    how = args.preset, args.count, args.extractor, args.set
+    carry_out(commands(args.dataset, folder, args.seeds, *how))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ WAYS = ["hashes", "spaces", "persons", "letters"]
 def test_each_way_trains_answers_and_is_compared(tmp_path: Path) -> None:
     """Oracle: written by hand for two seeds; a run that was begun goes on."""
     asked = linearisations.commands("photoworld", tmp_path, [0, 1], count=9, settings=["a.b=1"])
-    assert [words[0] for words in asked] == ["train", "generate"] * 8 + ["score"]
+    assert [words[0] for words in asked] == [*["train", "generate"] * 8, "score", "report"]
     trained = [words for words in asked if words[0] == "train"]
     ways = [w for words in trained for w in words if w.startswith("model.linearisation=")]
     assert ways == [f"model.linearisation={way}" for way in WAYS] * 2
@@ -39,11 +39,12 @@ def test_each_way_trains_answers_and_is_compared(tmp_path: Path) -> None:
         str(preds), "--count", "9",
     ]  # fmt: skip
     both = f"hashes={preds},{tmp_path / 'preds/hashes-1'}"
-    assert asked[-1][:3] == ["score", "--group", both] and asked[-1].count("--group") == 4
+    for words, command in zip(asked[-2:], ("score", "report"), strict=True):
+        assert words[:3] == [command, "--group", both] and words.count("--group") == 4
     run.mkdir()
     (run / "config.json").touch()
     again = linearisations.commands("photoworld", tmp_path, [0])
-    assert again[0][-3:] == ["--run", str(run), "--resume"]
+    assert again[0][:-1] == trained[0][:-2] and again[0][-1] == "--resume"
 
 
 def test_pscli_knows_every_option(tmp_path: Path) -> None:
