@@ -27,6 +27,7 @@ from pscli.plan.machine import Machine
 from pscli.plan.parts import imagined
 from pscli.plan.trace import Trace
 from pscli.plan.work import Work, batch_of, busy, dealt, longest
+from pscli.systems.divter import sun2022
 
 PUBLISHED = {  # as the models' own pages and papers count them
     ("paper", "llm"): 6_738_415_616 + 32_768,  # four new rows of 4,096, in and out
@@ -195,6 +196,17 @@ def test_changes_come_from_cheap_to_dear(fixed: dict[str, Estimate]) -> None:
     assert found[3].train.optimizer == "adamw-8bit"
     assert [c.preset for c in found[4:]] == ["lora-24gb", "small"]
     assert {(c.dataset, c.train.dialogues) for c in found} == {("dialogcc", 9)}
+
+
+def test_no_preset_puts_another_kind_of_generator_in_its_place(fixed: dict[str, Estimate]) -> None:
+    there = Machine("cuda", "this GPU", 24e9)
+
+    def presets(dataset: str) -> list[str]:
+        config = replace(sun2022("divter"), dataset=dataset)
+        found = candidates(config, fixed["paper"], there)
+        return [c.preset for c in found if c.preset != "sun2022"]
+
+    assert presets("photochat") == [] and presets("photoworld") == ["tiny"]
 
 
 def test_the_command_gives_the_configuration_back() -> None:

@@ -60,9 +60,12 @@ def candidates(config: Config, now: Estimate, there: Machine) -> Iterator[Config
         if config != before:
             yield config
     for name in PRESETS:
-        fits_data = name != "tiny" or config.dataset == "photoworld"
-        if name != config.preset and fits_data:
-            preset: Config = find("preset", name)(config.system)
+        preset: Config = find("preset", name)(config.system)
+        if name == "tiny":
+            fits = config.dataset == "photoworld"
+        else:  # with another kind of generator it would be another system
+            fits = preset.model.generator.kind == config.model.generator.kind
+        if name != config.preset and fits:
             train = replace(preset.train, dialogues=config.train.dialogues)
             yield replace(
                 preset, dataset=config.dataset, photos=config.photos, seed=config.seed, train=train
