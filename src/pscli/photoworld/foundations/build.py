@@ -23,7 +23,7 @@ from pscli.components.perceptron import QFormerPerceptron
 from pscli.console import stderr
 from pscli.dialogue.schema import Dialogue, Photo
 from pscli.errors import ConfigError
-from pscli.files import new_folder
+from pscli.files import new_folder, read_json, write_text
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.details import load_details
 from pscli.photoworld.foundations import counting, drawing, seeing, speaking
@@ -77,7 +77,7 @@ class Build:
         self.work, self.out, self.recipe = work, out, recipe
         self.scores: dict[str, Any] = {}
         if (out / "scores.json").is_file():
-            self.scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
+            self.scores = read_json(out / "scores.json")
 
     @cached_property
     def dialogues(self) -> list[Dialogue]:
@@ -105,9 +105,8 @@ class Build:
     def note(self, stage: str, scores: dict[str, float]) -> None:
         self.scores[stage] = {k: round(v, 4) for k, v in scores.items()}
         stderr.print(f"{stage}: {self.scores[stage]}")
-        self.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps({**self.scores, "recipe": asdict(self.recipe)}, indent=1, sort_keys=True)
-        (self.out / "scores.json").write_text(text + "\n", encoding="utf-8")
+        write_text(self.out / "scores.json", text + "\n")
 
     # -- stages, in the order of STAGES --------------------------------------------------------
 

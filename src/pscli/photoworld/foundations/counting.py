@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pscli.files import replacing
+from pscli.components.cache import fingerprint
 from pscli.photoworld.details import GRID, MANY, Details
 from pscli.photoworld.foundations.fit import Losses, fit
-from pscli.photoworld.foundations.pool import Pool, drawn_pool
+from pscli.photoworld.foundations.pool import Pool, drawn_pool, kept
 from pscli.photoworld.judge import Extractor
 from pscli.photoworld.scene import (
     COLOURS,
@@ -102,26 +102,22 @@ def detail_labels(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def grids(judge: Extractor, pool: Pool, path: Path, seed: int, soft: bool) -> np.ndarray:
-    """[N, 64, 8, 8] float16 grids of the judge; made on the first call.
+def grids(judge: Extractor, pool: Pool, work: Path, seed: int) -> np.ndarray:
+    """[N, 64, 8, 8] float16 grids of the judge, kept in `work`.
 
-    Args:
-        soft: Whether to blur and to add noise, a little more or less: drawn photos are softer than
-            rendered ones.
+    Photos are blurred and noisy, a little more or less: drawn ones are softer than rendered ones.
     """
-    if not path.is_file():
+
+    def make() -> np.ndarray:
         channels, side = GRID
         found = np.empty((len(pool.scenes), channels, side, side), np.float16)
         for start in range(0, len(found), 100):
             rows = range(start, min(start + 100, len(found)))
-            images = pool.batch(rows)
-            if soft:
-                images = softened(images, torch.Generator().manual_seed(seed + start))
+            images = softened(pool.batch(rows), torch.Generator().manual_seed(seed + start))
             found[rows.start : rows.stop] = judge.grid(images).numpy()
-        with replacing(path) as file:
-            np.save(file, found)
-    kept: np.ndarray = np.load(path, mmap_mode="r")
-    return kept
+        return found
+
+    return kept(work / f"grids-{len(pool.scenes)}-{seed}-{fingerprint(judge)}.npy", make)
 
 
 def softened(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -142,8 +138,7 @@ def train_details(
 ) -> Details:
     """Number, size and sides, by cross-entropy, on grids of a judge that stays as it is."""
     torch.manual_seed(seed)
-    work.mkdir(parents=True, exist_ok=True)
-    seen = grids(judge, pool, work / "grids.npy", seed, soft=True)
+    seen = grids(judge, pool, work, seed)
     details = Details()
     numbers, sizes, sides = detail_labels(pool.scenes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from pscli.console import stderr
+from pscli.files import append_line
 from pscli.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from pscli.training.memory import keep_freed_memory
 
@@ -47,7 +47,6 @@ def fit(
     if newest:
         start = load_checkpoint(newest, holder, optimizer)["step"]
     log = work / "metrics.jsonl"
-    work.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr) as progress:
@@ -65,8 +64,7 @@ def fit(
             if step % 25 == 0:
                 values = {k: round(v.item(), 4) for k, v in losses.items()}
                 line = {"step": step, "seconds": round(time.monotonic() - began, 1), **values}
-                with log.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
+                append_line(log, line)
                 shown = " ".join(f"{k} {v:.3f}" for k, v in values.items())
                 progress.update(task, description=f"{work.name} {shown}")
             if (step + 1) % save_every == 0 or step + 1 == steps:
