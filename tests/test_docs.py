@@ -29,6 +29,15 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
             assert anchor in anchors(file.read_text(encoding="utf-8")), link
 
 
+def test_the_page_on_architecture_names_every_module() -> None:
+    """But for the stages of the foundations, which have a page of their own."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`]+`", text))))
+    files = (ROOT / "src" / "pscli").rglob("*.py")
+    modules = {f.stem for f in files if f.parent.name != "foundations"}
+    assert {name for name in modules if not name.startswith("__")} <= named
+
+
 class Page(HTMLParser):
     """What a page of the site names: ids, what it links to and what it loads."""
 
