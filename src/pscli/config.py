@@ -280,7 +280,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 
 def tiny(system: str = "e2e") -> Config:
-    """photoworld on two CPU cores: the paper's recipe, scaled from 7 B to 8 M parameters."""
+    """photoworld on two CPU cores: the paper's recipe, scaled from 9 B to 7 M parameters."""
     return Config(
         system=system,
         preset="tiny",

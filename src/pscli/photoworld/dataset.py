@@ -22,7 +22,7 @@ class Photoworld:
         return dialogues(split, size if count is None else count)
 
     def overlaps(self) -> dict[str, dict[str, tuple[int, int]]]:
-        """How much of dev and test training has shown: split → what → (how many of it, all)."""
+        """How much of the other splits training has shown: split → what → (how many, of all)."""
         from pscli.photoworld.known import overlaps
 
         return {split: overlaps(split) for split in self.splits if split != "train"}

@@ -1,7 +1,7 @@
 """photoworld with wrong captions, or with shuffled photos to be drawn: what can L^v correct?
 
-What people say is true in all of them, and so are the photos that they see; dev and test are
-photoworld's own, so that scores are of the truth. Only captions of the training split, which a
+What people say is true in all of them, and so are the photos that they see; all splits but train
+are photoworld's own, so that scores are of the truth. Only captions of the training split, which a
 system is taught to write, are wrong: a share of them, given in percent, of one kind.
 """
 
@@ -102,7 +102,7 @@ class Noisy:
         return "-".join([*parts, *(["shuffled-photos"] if self.shuffled_photos else [])])
 
     def load(self, split: str, count: int | None = None) -> list[Dialogue]:
-        """Dialogues of a split, as many as photoworld's; of dev and test they are the same."""
+        """Dialogues of a split, as many as photoworld's; of all but train they are the same."""
         dialogues = Photoworld().load(split, count)
         if split != "train":
             return dialogues

@@ -1,8 +1,8 @@
 """What the package ships: small pre-trained members of the paper's architectures, and an agent.
 
-`weights/` holds them as the libraries' own folders (safetensors, fp16): `llm/`, `vision/`,
-`generator/` (a diffusers pipeline folder) and `extractor/` (the classifier that judges drawn
-photos), with `scores.json` beside them; `pscli foundations` remakes them. `agent/` is the
+`weights/` holds them as the libraries' own folders (safetensors, fp16): `llm/`, `perceptron/`,
+`generator/` (a diffusers pipeline folder), `extractor/` and `details/` (the classifiers that judge
+drawn photos), with `scores.json` beside them; `pscli foundations` remakes them. `agent/` is the
 end-to-end agent that answers when none is named.
 """
 
@@ -20,5 +20,5 @@ def agent() -> Path:
 
 
 def part(name: str) -> Path:
-    """Folder of a pre-trained part: `llm`, `vision` or `generator`."""
+    """Folder of a pre-trained part: `llm`, `perceptron` or `generator`."""
     return WEIGHTS / name

@@ -10,6 +10,8 @@
     preds/images/      drawn photos
     preds/gold/        photos of the references
     preds/config.json  what they were generated with
+    preds/training.json  how the agent was trained, where that is known
+    preds/scores.json  what `score` made of them
 
 Photo paths are relative to the folder and stay inside it, so a folder can be moved and shared.
 Only `id` and the texts must be there; docs/predictions.md says what each field means.
