@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from reading import ROOT, anchors, links, pages
+from reading import ROOT, anchors, links, pages, prose
 
 AWAY = re.compile(r"[a-z]+:")  # a scheme
 
@@ -27,6 +27,13 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
         assert file.exists() and file.is_relative_to(ROOT), link
         if anchor:
             assert anchor in anchors(file.read_text(encoding="utf-8")), link
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_page_in_brackets_is_a_link(page: Path) -> None:
+    text = prose(page.read_text(encoding="utf-8"))
+    meant = set(re.findall(r"\[([^\]\s]+\.md)\](?!\(|: )", text))
+    assert meant <= set(re.findall(r"^\[([^\]]+)\]: ", text, re.MULTILINE))
 
 
 def test_the_page_on_architecture_names_every_module() -> None:
