@@ -61,12 +61,15 @@ Perceptron = Annotated[
 ]
 Generator = Annotated[
     str | None,
-    typer.Option(help="What draws: stable-diffusion or yours.", show_default="stable-diffusion"),
+    typer.Option(
+        help="What draws: stable-diffusion, others (docs/systems.md) or yours.",
+        show_default="stable-diffusion",
+    ),
 ]
 Bridge = Annotated[
     str | None,
     typer.Option(
-        help="How L^v reaches the LLM: dvtm, dvtm-word, vtm, soft, none or yours.",
+        help="How L^v reaches the LLM: dvtm, none, others (docs/bridge.md) or yours.",
         show_default="dvtm",
     ),
 ]
