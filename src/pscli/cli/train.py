@@ -57,13 +57,15 @@ Set = Annotated[
 ]
 Perceptron = Annotated[
     str | None,
-    typer.Option(help="How photos are seen: qformer, linear or yours.", show_default="qformer"),
+    typer.Option(
+        help="How photos are seen: qformer, linear or yours.", show_default="the preset's"
+    ),
 ]
 Generator = Annotated[
     str | None,
     typer.Option(
         help="What draws: stable-diffusion, others (docs/systems.md) or yours.",
-        show_default="stable-diffusion",
+        show_default="the preset's",
     ),
 ]
 Bridge = Annotated[
