@@ -37,7 +37,11 @@ SHORTEST = 16  # tokens of a context
 
 
 class LanguageModel(nn.Module):
-    """A decoder-only LLM from transformers that reads embeddings and predicts tokens."""
+    """A decoder-only LLM from transformers that reads embeddings and predicts tokens.
+
+    Args:
+        marks: Tokens that it knows beside [IMG], [/IMG] and <photo>.
+    """
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: Tokenizer, marks: Sequence[str] = ()

@@ -342,7 +342,7 @@ class Reply:
     """What an agent answers: texts and photos in order.
 
     Args:
-        parts: Texts and photos; every photo carries the caption from which it was drawn.
+        parts: Texts and photos; a photo carries the caption from which it was drawn, if any.
         raw: The generated string, with its [IMG] and [/IMG] marks, before it was parsed.
         notes: What was unusual about it, such as an [IMG] span that was never closed, and on each
             photo of `unlike`.

@@ -32,7 +32,8 @@ IGNORE = -100  # label of a position that is not supervised
 
 @dataclass(frozen=True)
 class CaptionSpan:
-    """A response photo to be drawn: its caption is `ids[start:end]`, without [IMG] and [/IMG]."""
+    """A response photo to be drawn: its caption, or the image tokens that it is drawn from, is
+    `ids[start:end]`, without [IMG] and [/IMG]."""
 
     photo: Photo
     start: int

@@ -39,7 +39,7 @@ class Losses(NamedTuple):  # torch finds the tensors in a tuple, where it shares
 
     Args:
         text: Σ -log P(y_i | U, r_<i) over supervised tokens (Eq. 2).
-        image: Σ over response photos of the mean squared error of a photo (Eq. 12).
+        image: Σ over response photos of the generator's loss of a photo (Eq. 12).
     """
 
     text: Tensor
