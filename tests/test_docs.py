@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from imports import GUEST, LAYERS
 from reading import ROOT, anchors, links, pages, prose
 
 AWAY = re.compile(r"[a-z]+:")  # a scheme
@@ -43,6 +44,14 @@ def test_the_page_on_architecture_names_every_module() -> None:
     files = (ROOT / "src" / "pscli").rglob("*.py")
     modules = {f.stem for f in files if f.parent.name != "foundations"}
     assert {name for name in modules if not name.startswith("__")} <= named
+
+
+def test_the_page_on_architecture_has_the_layers_in_their_order() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Layers")[2]
+    rows = re.findall(r"^\| `(\w+)(?:/|\.py)`", text, re.MULTILINE)
+    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    levels = [level[name] for name in rows if name != GUEST]
+    assert levels == sorted(levels, reverse=True) and level.keys() | {GUEST} == set(rows)
 
 
 class Page(HTMLParser):
