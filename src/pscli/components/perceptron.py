@@ -5,7 +5,6 @@ Guo et al. (2024), §2.3; "Eq. n" refers to it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -18,6 +17,7 @@ from transformers import Blip2Config, Blip2QFormerModel
 
 from pscli.components.vision import Pixels, config_of, tower
 from pscli.components.weights import fill, some, whole
+from pscli.files import write_json
 
 # P photos, S side in pixels, N patches + 1, Q visual tokens, D width of the LLM
 
@@ -85,7 +85,7 @@ class _Perceptron(nn.Module):
         save_file({k: v.contiguous() for k, v in own.items()}, folder / "model.safetensors")
         settings = {"perceptron": self.name, "length": self.length, "width": self.width}
         settings |= {"places": True} if "places" in own else {}
-        (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+        write_json(folder / "config.json", settings)
 
     def load_own(self, folder: Path) -> None:
         found = self.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
