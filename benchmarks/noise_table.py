@@ -10,11 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 from noise_cell import FIGURES, RECAPTIONED, UNTRAINED
-from numpy.typing import NDArray
 from scipy.stats import t as student
 
-DRAWS = 2000
-Array = NDArray[np.float64]
 Arm = tuple[str, bool]  # bridge, control
 Seeds = dict[int, Mapping[str, Any]]  # cells by seed
 COLOURS = ("0.45", "C1", "C0", "C3")
@@ -39,35 +36,29 @@ def estimate(sides: Sequence[Seeds], name: str) -> Estimate:
     """A share in percent; or of two sides the difference, first minus second, paired by seed and
     dialogue.
 
-    Seeds and dialogues are resampled, each with replacement and independently (the pigeonhole
-    bootstrap, Owen 2007), so that the interval speaks of other seeds and of other dialogues. Its
-    ends are value ± Student's t of S - 1 degrees × standard deviation × √(S / (S - 1)): what few
-    seeds need. With one seed, dialogues alone are resampled, and the interval is of that seed.
+    Seeds and dialogues are both drawn at random, so that the interval speaks of other seeds and of
+    other dialogues. Of what each answer adds to the share (the delta method), the means of S seeds
+    and those of D dialogues vary by V_s and V_d; the ends are value ± t · √(V_s/S + V_d/D), with
+    Student's t of as many degrees of freedom as both together have (Satterthwaite 1946). With one
+    seed V_s is unknown, and the interval is of that seed.
     """
     seeds = sorted(set.intersection(*({*side} for side in sides)))
     ids = sorted(sides[0][seeds[0]][name])
     hits = np.array([[[side[s][name][d] for d in ids] for s in seeds] for side in sides], float)
     right, of = hits[..., 0], hits[..., 1]  # [sides, S, D]
-    rng = np.random.default_rng(0)
-
-    def shares(again: Array, drawn: Array) -> Array:
-        """[R] where seeds count [R, S] times and dialogues [R, D]."""
-        parts = [
-            100 * ((again @ r) * drawn).sum(1) / ((again @ n) * drawn).sum(1)
-            for r, n in zip(right, of, strict=True)
-        ]
-        return parts[0] if len(parts) == 1 else parts[0] - parts[1]
-
-    count, size = len(seeds), len(ids)
-    value = float(shares(np.ones((1, count)), np.ones((1, size)))[0])
-    drawn = rng.multinomial(size, [1 / size] * size, DRAWS)
-    again = rng.multinomial(count, [1 / count] * count, DRAWS)
-    spread = float(shares(again.astype(float), drawn.astype(float)).std(ddof=1))
-    freedom = count - 1 if count > 1 else size - 1
-    half = float(student.ppf(0.975, freedom)) * spread * math.sqrt((freedom + 1) / freedom)
+    share = right.sum((1, 2)) / of.sum((1, 2))
+    adds = 100 * (right - share[:, None, None] * of) / of.mean((1, 2))[:, None, None]
+    value, apart = 100 * share[0], adds[0]
+    if len(sides) == 2:
+        value, apart = 100 * (share[0] - share[1]), adds[0] - adds[1]
+    parts = [(apart.mean(1 - axis), count) for axis, count in enumerate(apart.shape) if count > 1]
+    varies = [(means.var(ddof=1) / count, count - 1) for means, count in parts]
+    spread = sum(v for v, _ in varies)
+    freedom = spread**2 / sum(v**2 / degrees for v, degrees in varies) if spread else 1.0
+    half = float(student.ppf(0.975, freedom)) * math.sqrt(spread)
     least, most = (0.0, 100.0) if len(sides) == 1 else (-100.0, 100.0)
     low, high = max(least, value - half), min(most, value + half)
-    return Estimate(value, low, high, count, int(of[0].sum()))
+    return Estimate(float(value), float(low), float(high), len(seeds), int(of[0].sum()))
 
 
 def arms(
