@@ -239,6 +239,9 @@ def test_a_folder_draws_the_same_wherever_it_lies(made: UniDiffuser, tmp_path: P
 
     photos = [g.draw(["a dog"], [seeded(1)])[0].tobytes() for g in (made, load())]
     assert photos[0] == photos[1]
+    load().save_pretrained(tmp_path / "again")
+    written = [path.read_text() for path in (tmp_path / "again").rglob("*.json")]
+    assert not any(str(tmp_path) in text for text in written)
     theirs = UniDiffuserPipeline.from_pretrained(tmp_path / "here")
     for name, weight in theirs.text_decoder.state_dict().items():
         assert torch.equal(weight, made.text_decoder.state_dict()[name])

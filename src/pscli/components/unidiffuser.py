@@ -34,7 +34,7 @@ from transformers import (
 
 from pscli.components.generator import StableDiffusion, added_to_token_embedding
 from pscli.components.vision import Pixels
-from pscli.components.weights import refuse_lacking, whole
+from pscli.components.weights import forget_places, refuse_lacking, whole
 from pscli.errors import ConfigError
 from pscli.files import write_json
 
@@ -131,7 +131,8 @@ class UniDiffuser(StableDiffusion):
         return cls(parts, **options)
 
     def save_pretrained(self, folder: Path) -> None:
-        """Writes a folder in the layout of diffusers' pipeline."""
+        """Writes a folder in the layout of diffusers' pipeline, without the paths that its parts
+        were loaded from."""
         parts = self.parts()
         for name, part in parts.items():
             if name != "text_decoder":
@@ -140,6 +141,7 @@ class UniDiffuser(StableDiffusion):
         self.text_decoder.save_config(folder / "text_decoder")
         weights = {name: w.clone() for name, w in self.text_decoder.state_dict().items()}
         save_file(weights, folder / "text_decoder" / SAFETENSORS_WEIGHTS_NAME)
+        forget_places(folder, ("vae", "text_decoder", "unet"))
         index: dict[str, Any] = {
             name: [type(part).__module__.partition(".")[0], type(part).__name__]
             for name, part in parts.items()
