@@ -3,7 +3,10 @@ the tiny member that a command makes."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import categories
 import linearisations
@@ -17,6 +20,11 @@ from pscli.components.noise import seeded
 from pscli.config import ModelConfig, PartConfig
 from pscli.errors import CheckpointError
 from pscli.photoworld.foundations import uvit
+from pscli.photoworld.foundations.build import drawing_accuracy, drawing_scores
+from pscli.photoworld.foundations.pool import load_pool
+from pscli.photoworld.judge import load_extractor
+from pscli.photoworld.members import MADE
+from pscli.photoworld.scene import LIGHT_PHRASES, PLACES, Scene
 from pscli.predictions.folder import Prediction, Side
 
 WAYS = ["hashes", "spaces", "persons", "letters"]
@@ -97,12 +105,41 @@ def test_the_tiny_member_is_made_by_a_command(
     with pytest.raises(CheckpointError, match="not shipped") as told:
         Load(named)("generator")
     assert "python -m pscli.photoworld.foundations.uvit" in told.value.hint
-    before = {n: w.clone() for n, w in uvit.untrained().state_dict().items()}
-    weights = uvit.make(steps=2, scenes=20) / "unet/diffusion_pytorch_model.safetensors"
+    made = uvit.untrained()
+    assert float(made._snr_weights(torch.tensor([999]))) == 1  # pure noise, where words tell all
+    before = {n: w.clone() for n, w in made.state_dict().items()}
+    few = {"steps": 2, "scenes": 20, "dev": 2}
+    weights = uvit.make(**few) / "unet/diffusion_pytorch_model.safetensors"
     generator = Load(named)("generator")
     moved = {n for n, w in generator.state_dict().items() if not torch.equal(w, before[n])}
     assert moved and all(name.startswith("unet.") for name in moved)
     assert generator.draw(["a red car"], [seeded(1)])[0].size == (64, 64)
-    made = weights.read_bytes()
-    uvit.make(steps=2, scenes=20)
-    assert weights.read_bytes() == made
+    first, scored = weights.read_bytes(), (MADE / "uvit/scores.json").read_text()
+    uvit.make(**few)
+    assert weights.read_bytes() == first and (MADE / "uvit/scores.json").read_text() == scored
+    drawn = json.loads(scored)["drawn"]
+    assert set(drawn) == {"things", "kinds", "setting", "light"}
+    assert all(share in (0, 0.5, 1) for share in drawn.values())
+
+
+def test_light_is_judged_where_captions_name_it(tmp_path: Path) -> None:
+    """Oracle: by hand; what draws empty places, in the light that it reads."""
+    pool = load_pool(tmp_path, "dev", 12, 0)
+
+    class Lit:
+        def draw(self, captions: Sequence[str], generators: Any) -> list[Any]:
+            asked.extend(captions)
+            return [Scene(*lit(caption), "big", ()).background() for caption in captions]
+
+    def lit(caption: str) -> tuple[str, str]:
+        setting = next(name for name, words in PLACES.items() if words in caption)
+        named = (name for name, words in LIGHT_PHRASES.items() if words in caption)
+        return setting, next(named, "sunset")
+
+    asked: list[str] = []
+    scores = drawing_scores(Lit(), pool, 12)  # type: ignore[arg-type]
+    assert scores == {"things": 0.0, "kinds": 0.0, "setting": 1.0, "light": 1.0}
+    assert sorted(asked[:12]) == sorted(scene.caption(like=True) for scene in pool.scenes)
+    assert sorted(asked[12:]) == sorted(scene.caption() for scene in pool.scenes)
+    plain = drawing_accuracy(Lit(), load_extractor(), pool, 12)  # type: ignore[arg-type]
+    assert plain == {"things": 0.0, "kinds": 0.0, "setting": 1.0}

@@ -256,22 +256,36 @@ def caption_accuracy(captioner: Captioner, pool: Pool, count: int = 500) -> dict
 
 @torch.no_grad()
 def drawing_accuracy(
-    generator: StableDiffusion, judge: Extractor, pool: Pool, count: int = 320
+    generator: StableDiffusion, judge: Extractor, pool: Pool, count: int = 320, like: bool = False
 ) -> dict[str, float]:
-    """Photos drawn from captions that show all things in their colours, and the setting."""
+    """Photos drawn from captions that show all things in their colours, and the setting.
+
+    Args:
+        like: Whether captions name number and light, too; then `light` is judged with the rest.
+    """
     rows = random.Random(0).sample(range(len(pool.scenes)), count)
     scenes = [pool.scenes[i] for i in rows]
     drawn = []
     for start in range(0, count, 64):
         part = scenes[start : start + 64]
         seeds = [seeded("drawing", start + i) for i in range(len(part))]
-        drawn += generator.draw([s.caption() for s in part], seeds)
+        drawn += generator.draw([s.caption(like=like) for s in part], seeds)
     pixels = torch.stack([seeing.as_pixels(image) for image in drawn])
     output, labels = judge(pixels), global_labels(scenes)
     right = output.kinds.argmax(-1) == kind_labels(scenes)
     kinds = (output.kinds.argmax(-1) > 0) == (kind_labels(scenes) > 0)
-    return {
-        "things": float(right.all(1).float().mean()),
-        "kinds": float(kinds.all(1).float().mean()),
-        "setting": float((output.settings.argmax(-1) == labels["setting"]).float().mean()),
+    hits = {
+        "things": right.all(1),
+        "kinds": kinds.all(1),
+        "setting": output.settings.argmax(-1) == labels["setting"],
     }
+    if like:
+        hits["light"] = output.lights.argmax(-1) == labels["light"]
+    return {name: float(hit.float().mean()) for name, hit in hits.items()}
+
+
+def drawing_scores(generator: StableDiffusion, pool: Pool, count: int) -> dict[str, float]:
+    """The same by the shipped judge; the light, from captions that name it."""
+    judge = load_extractor()
+    named = drawing_accuracy(generator, judge, pool, count, like=True)
+    return drawing_accuracy(generator, judge, pool, count) | {"light": named["light"]}

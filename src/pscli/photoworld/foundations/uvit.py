@@ -2,6 +2,7 @@
 
 Text encoder and autoencoder are those of the shipped generator, and stay as they are. It resumes
 where it stopped, and is not shipped: `--set model.generator.weights=photoworld-uvit` finds it.
+`scores.json` says what it draws of dev scenes.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import torch
 from pscli.components.generator import StableDiffusion
 from pscli.components.uvit import UViT, UViTGenerator, assembled
 from pscli.console import stderr
-from pscli.files import new_folder
+from pscli.files import new_folder, write_json
+from pscli.photoworld.foundations.build import drawing_scores
 from pscli.photoworld.foundations.drawing import encode, teach_drawing
 from pscli.photoworld.foundations.pool import load_pool
 from pscli.photoworld.members import MADE
 from pscli.photoworld.shipped import part
 
 STEPS, SCENES = 15_000, 40_000  # optimiser steps of 16 photos, and how many photos there are
+DEV = 320  # photos that are judged
 
 
 def untrained(seed: int = 2) -> UViTGenerator:
@@ -35,12 +38,16 @@ def untrained(seed: int = 2) -> UViTGenerator:
         vae=shipped.vae, text_encoder=shipped.text_encoder, tokenizer=shipped.tokenizer, unet=unet,
         scheduler=shipped.scheduler,
     )  # fmt: skip
-    made = UViTGenerator(pipeline, snr_gamma=5.0, guidance=3.0)
+    # All noise levels weigh alike. The shipped schedule ends in pure noise, so that nothing but the
+    # words can tell the light there, and just these levels count next to nothing by min-SNR.
+    made = UViTGenerator(pipeline, snr_gamma=None, guidance=3.0)
     made.text_encoder.requires_grad_(False)
     return made
 
 
-def make(folder: Path = MADE / "uvit", steps: int = STEPS, scenes: int = SCENES) -> Path:
+def make(
+    folder: Path = MADE / "uvit", steps: int = STEPS, scenes: int = SCENES, dev: int = DEV
+) -> Path:
     """Trains it below `folder`, or goes on with that, and returns the folder of the generator."""
     pool = load_pool(folder, "train", scenes, seed=0)
     made, work = untrained(), folder / "work"
@@ -48,8 +55,10 @@ def make(folder: Path = MADE / "uvit", steps: int = STEPS, scenes: int = SCENES)
     teach_drawing(made, latents, pool, work, steps=steps, lr=6e-4, seed=2)
     with new_folder(folder / "generator") as new:
         made.save_pretrained(new)
+    drawn = drawing_scores(made, load_pool(folder, "dev", dev, seed=0), dev)
+    write_json(folder / "scores.json", {"drawn": drawn, "steps": steps, "scenes": scenes})
     return folder / "generator"
 
 
 if __name__ == "__main__":
-    stderr.print(f"{make()} holds photoworld's U-ViT.")
+    stderr.print(f"{make()} holds photoworld's U-ViT; scores.json beside it says what it draws.")
