@@ -168,12 +168,17 @@ class Contrast(nn.Module):
         self.scale = nn.Parameter(torch.tensor(2.0))
 
     def forward(self, ids: Tensor, features: Tensor) -> Tensor:
-        """InfoNCE loss of B captions [B, N] and photos [B, F] (Radford et al. 2021)."""
-        words = F.normalize(self.text_projection(self.text(ids).pooler_output), dim=-1)
-        photos = F.normalize(self.image_projection(features), dim=-1)
-        logits = self.scale.exp() * words @ photos.T
-        pairs = torch.arange(len(ids))
-        return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
+        """Loss of B captions [B, N] and what is seen in their photos [B, F]."""
+        words = self.text_projection(self.text(ids).pooler_output)
+        return contrast(words, self.image_projection(features), self.scale)
+
+
+def contrast(words: Tensor, photos: Tensor, scale: Tensor) -> Tensor:
+    """InfoNCE loss of B captions [B, E] and photos [B, E] (Radford et al. 2021)."""
+    words, photos = F.normalize(words, dim=-1), F.normalize(photos, dim=-1)
+    logits = scale.exp() * words @ photos.T
+    pairs = torch.arange(len(words))
+    return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
 
 
 def train_text_encoder(
@@ -186,7 +191,7 @@ def train_text_encoder(
     slow to become shapes.
     """
     torch.manual_seed(seed)
-    contrast = Contrast(text_encoder(tokenizer), 2 * vision.config.hidden_size)
+    towers = Contrast(text_encoder(tokenizer), 2 * vision.config.hidden_size)
     ids = tokenizer(words_for(pool), padding="max_length", return_tensors="pt").input_ids
 
     def loss(step: int) -> Losses:
@@ -194,10 +199,10 @@ def train_text_encoder(
         with torch.no_grad():
             seen = vision(pool.batch(rows)).last_hidden_state
         features = torch.cat([seen[:, 0], seen[:, 1:].mean(1)], dim=1)
-        return {"contrast": contrast(ids[rows], features)}
+        return {"contrast": towers(ids[rows], features)}
 
-    fit(contrast, loss, work, steps=steps, lr=1e-3)
-    return contrast.text
+    fit(towers, loss, work, steps=steps, lr=1e-3)
+    return towers.text
 
 
 def pipeline(
