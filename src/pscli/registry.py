@@ -102,6 +102,7 @@ TABLES: dict[str, dict[str, str]] = {
     "weights": {
         "photoworld": "pscli.photoworld.shipped:part",
         "photoworld-uvit": "pscli.photoworld.members:uvit",
+        "photoworld-unidiffuser": "pscli.photoworld.members:unidiffuser",
         "photoworld-divter": "pscli.photoworld.members:divter",
     },
     "agent": {"bundled": "pscli.photoworld.shipped:agent"},

@@ -19,6 +19,15 @@ def uvit(part: str) -> Path:
     return _made("uvit", part, ("generator",))
 
 
+def unidiffuser(part: str) -> Path:
+    """Folder of photoworld's UniDiffuser, a generator.
+
+    Raises:
+        CheckpointError: if it was not made yet.
+    """
+    return _made("unidiffuser", part, ("generator",))
+
+
 def divter(part: str) -> Path:
     """Folder of photoworld's members for Divter: an LLM of DialoGPT's kind, a generator of
     DALL·E's.
