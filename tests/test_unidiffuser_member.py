@@ -158,7 +158,7 @@ def test_photos_are_kept_as_the_loss_wants_them(
 ) -> None:
     """Oracle: the generator's own latents, of photos that were opened from their scenes."""
     few = Pool(pool.scenes[:3], pool.images[:3])
-    found = unidiffuser.all_photos(made, few, tmp_path / "photos.npy")
+    found = unidiffuser.all_photos(made, few, tmp_path)
     wanted = made.latents([scene.draw() for scene in few.scenes])
     torch.testing.assert_close(torch.from_numpy(found.copy()), wanted)
     seen = made.image_encoder(few.batch(range(3))).image_embeds

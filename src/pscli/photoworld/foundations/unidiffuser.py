@@ -40,11 +40,11 @@ from pscli.components.generator import StableDiffusion
 from pscli.components.noise import seeded
 from pscli.components.unidiffuser import UniDiffuser
 from pscli.console import stderr
-from pscli.files import new_folder, replacing, write_json
+from pscli.files import new_folder, write_json
 from pscli.photoworld.foundations.build import drawing_scores
 from pscli.photoworld.foundations.drawing import contrast, words_for
 from pscli.photoworld.foundations.fit import Losses, fit
-from pscli.photoworld.foundations.pool import Pool, load_pool
+from pscli.photoworld.foundations.pool import Pool, encoded, load_pool
 from pscli.photoworld.members import MADE
 from pscli.photoworld.shipped import part
 
@@ -237,25 +237,21 @@ def written_again(made: UniDiffuser, words: Tensor) -> list[str]:
 # -- the noise predictor ---------------------------------------------------------------------------
 
 
-@torch.no_grad()
-def all_photos(made: UniDiffuser, pool: Pool, path: Path) -> np.ndarray:
-    """[N, X] x_0 of the whole pool, kept in a file."""
-    if not path.is_file():
-        starts = range(0, len(pool.scenes), 128)
-        some = (pool.images[i : i + 128].transpose(0, 2, 3, 1) for i in starts)
-        parts = [made.latents([Image.fromarray(image) for image in images]) for images in some]
-        with replacing(path) as file:
-            np.save(file, torch.cat(parts).numpy())
-    found: np.ndarray = np.load(path, mmap_mode="r")
-    return found
+def all_photos(made: UniDiffuser, pool: Pool, work: Path) -> np.ndarray:
+    """[N, X] x_0 of the whole pool, kept in `work`."""
+
+    def latents(photos: Tensor) -> Tensor:
+        pixels = ((photos + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+        return made.latents([Image.fromarray(image) for image in pixels])
+
+    return encoded(pool, made.encoder, latents, work)
 
 
 def train_unet(
     made: UniDiffuser, pool: Pool, work: Path, *, steps: int, batch: int = 16, seed: int = 0
 ) -> None:
     """Noise in photos and words together, each by its own level (Eq. 1)."""
-    work.mkdir(parents=True, exist_ok=True)
-    photos, words = all_photos(made, pool, work / "photos.npy"), words_for(pool)
+    photos, words = all_photos(made, pool, work), words_for(pool)
 
     def loss(step: int) -> Losses:
         rows = pool.pick(seed + 3, step, batch)
