@@ -25,10 +25,11 @@ from pscli.components.noise import seeded
 from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.dialogue.sequence import END_IMG, IMG, token_id
 from pscli.errors import ConfigError
-from pscli.systems import base
+from pscli.systems import captioner, choosing
 from pscli.systems.agent import Agent
-from pscli.systems.base import Question, System, answer, draw_best
+from pscli.systems.base import Question, System, answer
 from pscli.systems.captioner import Blip2Captioner
+from pscli.systems.choosing import draw_best
 from test_systems import config
 
 CAPTIONS = [
@@ -141,6 +142,28 @@ def test_blip_2_s_own_captioner_asks_its_own_llm(
     assert captioner.likelihoods([], []).shape == (0,)
 
 
+def test_of_a_caption_that_is_longer_than_what_reads_it_the_beginning_counts(
+    build: SimpleNamespace, photos: list[Photo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A generator draws no more of it; BLIP-2's own LLM has 512 positions, and 8,000 words none."""
+    long = " ".join([CAPTIONS[0]] * 2000)
+    system = build.end_to_end().eval()
+    (found,) = system.likelihoods([long], photos[:1]).tolist()
+    assert np.isfinite(found)
+    monkeypatch.setattr(captioner, "READ", 3)
+    tokenizer = system.llm.tokenizer
+    three = tokenizer.decode(words(tokenizer, " " + CAPTIONS[0])[:3]).strip()
+    assert words(tokenizer, " " + three) == words(tokenizer, " " + long)[:3]
+    (short,) = system.likelihoods([long], photos[:1]).tolist()
+    assert short == pytest.approx(literal(system, three, photos[0]), rel=1e-5)
+    monkeypatch.undo()
+    blip2(tmp_path)
+    processor = Blip2Processor.from_pretrained(tmp_path)
+    model = Blip2ForConditionalGeneration.from_pretrained(tmp_path).eval()
+    told = Blip2Captioner(model, processor).likelihoods([long, CAPTIONS[0]], photos[:2])
+    assert bool(told.isfinite().all()) and told[0] < told[1]
+
+
 # ---------------------------------------------------------------------------- choosing
 
 
@@ -180,15 +203,23 @@ class Eyes:
         ([-3, -3, -3, -3, -3, -3], [0, 0]),  # no photo can be told from another
         ([-3, -3, -3 + 1e-5, -3, -3 + 2e-5, -2], [0, 2]),  # but for rounding
         ([-9, -1, -8, -2, -7, -3], [2, 0]),
+        ([-3, -5, -3 + 8e-4, -3, -3 + 16e-4, -2], [1, 2]),  # alike to the last, not to each other
         ([float("nan"), -1, -1, -2, -2, -3], [0, 0]),
+        ([-3, -2, float("nan"), -1, -2, -3], [2, 1]),
     ],
 )
+@pytest.mark.parametrize("at_once", [1, 99])
 def test_of_those_alike_the_first_is_taken(
-    fits: list[float], taken: list[int], build: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    fits: list[float],
+    taken: list[int],
+    at_once: int,
+    build: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     system, told = build.end_to_end().eval(), Eyes(fits)
     monkeypatch.setattr(system, "likelihoods", told)
-    monkeypatch.setattr(base, "SEEN_AT_ONCE", 4)  # six in two parts
+    monkeypatch.setattr(choosing, "SEEN_AT_ONCE", 4)  # six in two parts
+    monkeypatch.setattr(choosing, "DRAWN_AT_ONCE", at_once)
     kept = draw_best(system, CAPTIONS[:2], KEYS[:2], best_of=3)
     assert [caption for caption, _ in told.asked] == CAPTIONS[:2] * 3
     candidates = [photo.source for _, photo in told.asked]
@@ -223,6 +254,32 @@ def test_the_first_drawing_is_that_of_a_caption_that_is_drawn_once(
         drawn = [photo for reply in replies for photo in reply.photos]
         assert [pixels(p).tobytes() for p in drawn] == [pixels(p).tobytes() for p in straight]
         assert [(r.raw, r.captions) for r in replies] == [(r.raw, r.captions) for r in once]
+
+
+def test_few_drawings_are_kept_at_a_time(
+    build: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand of each of many captions would fill the memory."""
+    system = build.end_to_end().eval()
+    sizes: list[int] = []
+
+    def draw(captions: Sequence[str], generators: Any) -> list[Image.Image]:
+        sizes.append(len(captions))
+        return [Image.new("RGB", (4, 4))] * len(captions)
+
+    monkeypatch.setattr(system, "draw", draw)
+    monkeypatch.setattr(system, "likelihoods", lambda words, photos: torch.zeros(len(words)))
+    assert len(draw_best(system, CAPTIONS, KEYS, best_of=1000)) == 4
+    assert sizes[0] == 4 and sum(sizes) == 4000 and max(sizes) == choosing.DRAWN_AT_ONCE
+
+
+@pytest.mark.parametrize("count", [0, -1, 1001])
+def test_a_number_of_drawings_that_is_none_is_refused(count: int, build: SimpleNamespace) -> None:
+    agent = Agent(build.end_to_end().eval(), config())
+    with pytest.raises(ConfigError) as caught:
+        agent.draw(CAPTIONS, KEYS, best_of=count)
+    assert str(caught.value).startswith(f"A caption cannot be drawn {count:,} times.")
+    assert "Expected 1 to 1,000." in str(caught.value.hint)
 
 
 def test_nothing_is_judged_where_nothing_is_drawn(build: SimpleNamespace) -> None:

@@ -186,6 +186,7 @@ def test_a_failing_line_ends_a_talk_of_lines(fake: Fake) -> None:
         ("/seed x", "/seed is 'x'."),
         ("/best-of", "/best-of of what?"),
         ("/best-of few", "/best-of is 'few'."),
+        ("/best-of 1001", "/best-of is '1001'."),
         ("/save", "/save of what?"),
         ("/undo", "Nothing was said yet."),
         ("/redraw", "B has sent no photo yet."),

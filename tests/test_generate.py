@@ -400,7 +400,16 @@ def test_how_often_captions_are_drawn_reaches_the_agent(parrot: Parrot) -> None:
     assert parrot.best_of == [3, 0, 4]
     found = [read_settings(Path(name)) for name in ("once", "best")]
     assert [settings and settings.best_of for settings in found] == [1, 4]
-    refused(run("--context", context, "--best-of", 0), "--best-of")
+    for count in (0, -1, 1001, 10**20):
+        refused(run("--context", context, "--best-of", count), "--best-of")
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "-1", "1e9"])
+def test_a_temperature_that_is_none_is_refused_before_a_folder_is_made(
+    parrot: Parrot, value: str
+) -> None:
+    refused(run("--dataset", "photoworld", "--out", "p", "--temperature", value), "--temperature")
+    assert not Path("p").exists()
 
 
 def test_the_folder_is_named_after_the_agent(parrot: Parrot) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 from pscli.errors import ConfigError
 from pscli.registry import TABLES
 
+MAX_DRAWINGS = 1000  # of a caption, of which one is kept: more is a slip, and takes hours
+
 
 def within(default: Any, low: float, high: float) -> Any:
     """A setting and its range, both ends included."""
@@ -390,9 +392,6 @@ def _cast(value: Any, kind: Any, name: str) -> Any:
 def _flat(pairs: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     flat: list[tuple[str, Any]] = []
     for key, value in pairs.items():
-        flat += (
-            _flat(value, f"{prefix}{key}.")
-            if isinstance(value, dict) and value
-            else [(prefix + key, value)]
-        )
+        deeper = isinstance(value, dict) and value
+        flat += _flat(value, f"{prefix}{key}.") if deeper else [(prefix + key, value)]
     return flat

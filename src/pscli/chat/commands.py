@@ -12,6 +12,7 @@ from pscli.chat import pictures
 from pscli.chat.saved import files_of, listed, save
 from pscli.chat.screen import Screen, named, show_notes, show_reply, told
 from pscli.chat.typing import Lines, path_of, paths
+from pscli.config import MAX_DRAWINGS
 from pscli.dialogue.schema import Photo, Reply
 from pscli.errors import ConfigError, DataError, PscliError
 from pscli.predictions.generate import read_dialogue, save_photos
@@ -183,7 +184,10 @@ class Talk:
         self.chat.seed = _number("/seed", number)
 
     def best_of(self, number: str) -> None:
-        self.chat.best_of = max(1, _number("/best-of", number))
+        wanted = max(1, _number("/best-of", number))
+        if wanted > MAX_DRAWINGS:
+            raise ConfigError(f"/best-of is '{number}'.", f"Expected 1 to {MAX_DRAWINGS:,}.")
+        self.chat.best_of = wanted
 
     def save(self, path: str) -> None:
         file = path_of(path)

@@ -22,6 +22,10 @@ Dtype = Annotated[
     str | None,
     typer.Option(help="Of all weights: float32, bfloat16 or float16.", show_default="as trained"),
 ]
+# Endless would be no number that JSON has; far below that end all tokens are alike.
+Temperature = Annotated[
+    float, typer.Option(min=0.0, max=1000.0, help="Of sampling; 0 takes the likeliest token.")
+]
 UseParts = Annotated[
     list[str] | None,
     typer.Option(metavar="MODULE:NAME", help="Code that the agent's own parts need; repeatable."),

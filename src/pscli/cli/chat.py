@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, Dtype, UseParts, app, loading
+from pscli.cli.app import Device, Dtype, Temperature, UseParts, app, loading
 
 
 @app.command()
@@ -35,9 +35,7 @@ def chat(
         typer.Option(help="Who the agent is.", show_default="the second one who speaks"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the photos, and of sampling.")] = 0,
-    temperature: Annotated[
-        float, typer.Option(min=0.0, help="Of sampling; 0 takes the likeliest token.")
-    ] = 0.0,
+    temperature: Temperature = 0.0,
     use: UseParts = None,
     device: Device = "auto",
     dtype: Dtype = None,

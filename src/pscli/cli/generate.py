@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, Dtype, Overwrite, UseParts, app, loading
+from pscli.cli.app import Device, Dtype, Overwrite, Temperature, UseParts, app, loading
 from pscli.cli.train import Preset, Set, configured, setting
-from pscli.config import Config, changed
+from pscli.config import MAX_DRAWINGS, Config, changed
 from pscli.errors import ConfigError, DataError
 from pscli.processes import first, here, number
 from pscli.registry import find, plain
@@ -68,9 +68,7 @@ def generate(
     ] = "described",
     batch: Annotated[int, typer.Option(min=1, help="Instances at once (--dataset).")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the photos, and of sampling.")] = 0,
-    temperature: Annotated[
-        float, typer.Option(min=0.0, help="Of sampling; 0 takes the likeliest token.")
-    ] = 0.0,
+    temperature: Temperature = 0.0,
     share_bias: Annotated[
         float | None,
         typer.Option(
@@ -96,6 +94,7 @@ def generate(
         typer.Option(
             "--best-of",
             min=1,
+            max=MAX_DRAWINGS,
             metavar="N",
             help="Drawings of each caption; the agent's own eyes choose the one that it keeps.",
         ),

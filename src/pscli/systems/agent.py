@@ -21,8 +21,9 @@ from pscli.errors import CheckpointError, DataError
 from pscli.files import new_folder, read_json, write_json, write_text
 from pscli.registry import find
 from pscli.systems import card
-from pscli.systems.base import Question, System, draw_best
+from pscli.systems.base import Question, System
 from pscli.systems.chat import Chat
+from pscli.systems.choosing import draw_best
 from pscli.systems.honest import about, acquainted, familiar_in, keep, looks
 from pscli.systems.place import CONFIG, agent_folder
 

@@ -26,12 +26,10 @@ from pscli.dialogue.reply import Caption, Speech, Tell, parse, recaptioned
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Response
 from pscli.dialogue.sequence import IGNORE, IMG, Packs, token_id
 from pscli.errors import ConfigError
+from pscli.systems.choosing import draw_best
 
 if TYPE_CHECKING:  # words need nothing that draws, and its libraries take seconds to load
     from pscli.components.generator import Generator
-
-SEEN_AT_ONCE = 64  # drawings of which a system says how well their captions fit
-ALIKE = 1e-3  # nats that rounding may make of one photo seen twice
 
 
 class Losses(NamedTuple):  # torch finds the tensors in a tuple, where it shares weights out
@@ -356,43 +354,3 @@ def answer(
         raw = str(system.llm.tokenizer.decode(ids))
         replies.append(Reply(tuple(drawn), raw, tuple(notes)))
     return replies
-
-
-def draw_best(
-    system: System,
-    captions: Sequence[str],
-    keys: Sequence[tuple[str, int]],
-    seed: int = 0,
-    best_of: int = 1,
-) -> list[Image]:
-    """A photo of each caption: the one of its drawings that fits it best, as the system sees it.
-
-    Only drawings of the same caption are compared, so that log p(caption | photo) needs no
-    normalising by length. Of those alike the first is taken, and the first is what would be drawn
-    alone.
-
-    Args:
-        keys: Of each: the key of a question, and which part of the reply to it the photo is.
-        best_of: Drawings of each caption, >= 1.
-
-    Raises:
-        ConfigError: if the system is to choose, and cannot.
-    """
-    if best_of > 1:
-        system.likelihoods([], [])  # refused before anything is drawn
-    if not captions:
-        return []
-    photos = system.draw(captions, [seeded(seed, *key) for key in keys])
-    if best_of < 2:
-        return photos
-    # Apart from the first drawings: in a larger batch their last bits might be others.
-    again = [seeded(seed, *key, k) for k in range(1, best_of) for key in keys]
-    photos = [*photos, *system.draw([*captions] * (best_of - 1), again)]
-    fits = []
-    for start in range(0, len(photos), SEEN_AT_ONCE):
-        some = range(start, min(start + SEEN_AT_ONCE, len(photos)))
-        words = [captions[n % len(captions)] for n in some]
-        fits.append(system.likelihoods(words, [Photo(photos[n]) for n in some]))
-    fit = torch.cat(fits).view(best_of, len(captions))
-    chosen = (fit >= fit.amax(dim=0) - ALIKE).int().argmax(dim=0)  # the first of equals
-    return [photos[k * len(captions) + n] for n, k in enumerate(chosen.tolist())]

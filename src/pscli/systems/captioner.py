@@ -5,7 +5,7 @@ perceptron is BLIP-2's, and else the same way at small scale, the perceptron and
 were pre-trained on captioning. All are frozen.
 
 What writes captions of photos can also tell how well one fits a photo, log p(caption | photo): by
-this a system chooses among several drawings of a caption (`draw_best` in `systems/base.py`).
+this a system chooses among several drawings of a caption (`systems/choosing.py`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from pscli.systems.base import fitting
 
 CAPTION, DESCRIBE = "Caption:", "Describe:"  # what our captioner is asked for
 TASKS = {"caption": CAPTION, "describe": DESCRIBE}
+READ = 256  # tokens of a caption that tell how well it fits: generators draw no more of it
 
 
 class Describes(Protocol):
@@ -82,13 +83,15 @@ class Captioner(nn.Module):
     def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
         """[P] log p(caption | photo), in the form in which captions were learnt, its end included.
 
-        It is asked for a caption, whatever `task` it describes photos by.
+        It is asked for a caption, whatever `task` it describes photos by. Of a long one it reads
+        the beginning.
         """
         if not photos:
             return torch.zeros(0)
         tokenizer, end = self.llm.tokenizer, self.llm.tokenizer.eos_token_id
         asked = self.prompt_ids(CAPTION)
-        rows = [[*plain_ids(tokenizer, words), end] for words in captions]
+        room = min(READ, self.llm.before(len(asked) + 1, READ))
+        rows = [[*plain_ids(tokenizer, words)[:room], end] for words in captions]
         ids = padded([[*asked, *row] for row in rows], end).to(self.llm.device)
         visual = self.perceptron(self.perceptron.look([p.open() for p in photos]))
         embeddings = in_place(self.llm.embed(ids), ids == token_id(tokenizer, PHOTO), visual)
@@ -119,14 +122,16 @@ class Blip2Captioner(nn.Module):
     @torch.no_grad()
     def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
         """[P] log p(caption | photo) after what `describe` begins with, without the end, which is
-        another one in each LLM."""
+        another one in each LLM; of a long one it reads the beginning."""
         if not photos:
             return torch.zeros(0)
         config, tokenizer = self.model.config, self.processor.tokenizer
         how = {"add_special_tokens": False, "split_special_tokens": True}
-        rows: list[list[int]] = tokenizer(list(captions), **how).input_ids
         begun = [config.image_token_index] * config.num_query_tokens
         begun.append(config.text_config.bos_token_id)
+        longest = getattr(config.text_config, "max_position_embeddings", None)
+        room = READ if longest is None else min(READ, longest - len(begun))
+        rows: list[list[int]] = [row[:room] for row in tokenizer(list(captions), **how).input_ids]
         pixels = Pixels(0, self.processor.image_processor)([photo.open() for photo in photos])
         seen = {"pixel_values": pixels.to(self.model.device, self.model.dtype)}
         if config.use_decoder_only_language_model:

@@ -21,7 +21,8 @@ from pscli.dialogue.batch import Batch
 from pscli.dialogue.schema import ONLY_DRAWS, Dialogue, Drop, Photo, Reply, Response
 from pscli.dialogue.sequence import CaptionSpan, Packed
 from pscli.registry import find
-from pscli.systems.base import Losses, Part, Question, System, draw_best
+from pscli.systems.base import Losses, Part, Question, System
+from pscli.systems.choosing import draw_best
 
 # What encodes photos and words, by the names that generators give it; all else predicts noise.
 ENCODERS = ("vae.", "text_encoder.", "image_encoder.", "text_decoder.")
