@@ -113,6 +113,12 @@ def test_fetch_takes_a_dataset_that_yields(tmp_path: Path) -> None:
     assert fetch(Own(), tmp_path / "o", ["test"], silent).dialogues == {"test": 4}
 
 
+@pytest.mark.parametrize("name", ["json:dumps", "json:__all__"])
+def test_what_cannot_be_called_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"The dataset '{name}' cannot be made: .*Expected a"):
+        named(name)
+
+
 def test_what_lacks_something_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"'types:SimpleNamespace' has no name, no licence, .*no load\. A dataset"

@@ -96,7 +96,14 @@ def named(name: str) -> Dataset:
     Raises:
         ConfigError: if there is none, or what there is is no dataset.
     """
-    dataset: Dataset = find("dataset", name)()
+    maker = find("dataset", name)
+    try:
+        dataset: Dataset = maker()
+    except TypeError as error:
+        raise ConfigError(
+            f"The dataset '{name}' cannot be made: {error}.",
+            "Expected a class or function without arguments: see docs/datasets.md.",
+        ) from error
     lacks = [what for what in NEEDED if not hasattr(dataset, what)]
     if lacks:
         raise ConfigError(
