@@ -18,7 +18,7 @@ from pscli.datasets import captions
 from pscli.datasets.base import load, named
 from pscli.datasets.captions import rewrite
 from pscli.datasets.manifest import JOURNAL, Entry, read_manifest, write_manifest
-from pscli.dialogue.schema import Photo
+from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.errors import DataError
 from pscli.photoworld.dataset import Photoworld
 
@@ -169,6 +169,60 @@ def test_another_captioner_or_anything_else_is_not_written_over(data: Path, tmp_
         copy(mine, overwrite=True)
 
 
+def test_a_copy_has_the_photos_that_the_dataset_has_now(data: Path, tmp_path: Path) -> None:
+    """One was replaced, one is back, and the copy of one is gone: as if it was copied anew."""
+    out = tmp_path / "copy"
+    copy(out)
+    Image.new("RGB", (4, 4), "pink").save(data / "photos/green.jpg")
+    Image.new("RGB", (4, 4), "pink").save(data / "photos/gone.jpg")
+    (out / "photos/train/00002-1.jpg").unlink()
+    copy(out)
+    copy(tmp_path / "anew")
+    names = sorted(p.relative_to(out) for p in out.rglob("*") if p.is_file())
+    assert names == sorted(
+        p.relative_to(tmp_path / "anew") for p in (tmp_path / "anew").rglob("*") if p.is_file()
+    )
+    assert all((out / n).read_bytes() == (tmp_path / "anew" / n).read_bytes() for n in names)
+
+
+@pytest.mark.parametrize("place", ["jsonl", "."])
+def test_a_dataset_is_not_written_over_by_its_own_copy(
+    data: Path, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / place / "dataset.json").write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    for overwrite in (False, True):
+        with pytest.raises(DataError, match="is where jsonl lies"):
+            copy(tmp_path / place, overwrite=overwrite)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_photos_of_one_s_own_dataset_are_not_deleted_either(tmp_path: Path) -> None:
+    class Mine:
+        name, licence, citation, splits = "mine", "", "", ("train",)
+
+        def load(self, split: str, count: int | None = None) -> list[Dialogue]:
+            photo = Photo(tmp_path / "out/photos/a.png", "a")
+            return [Dialogue((Turn("A", "Hi"), Turn("B", "", photo)), "d")]
+
+    (tmp_path / "out/photos").mkdir(parents=True)
+    (tmp_path / "out/dataset.json").write_text("{}")
+    Image.new("RGB", (4, 4)).save(tmp_path / "out/photos/a.png")
+    with pytest.raises(DataError, match="is where mine lies"):
+        rewrite(Mine(), tmp_path / "out", ["train"], describe, "tester", progress, overwrite=True)
+    assert (tmp_path / "out/photos/a.png").is_file()
+
+
+def test_what_is_drawn_in_the_place_of_other_photos_has_no_copy(tmp_path: Path) -> None:
+    """A file holds the photo that is shown alone, and so no control."""
+    control = ["photoworld-shuffled-photos", "--split", "train", "--count", "2"]
+    with pytest.raises(DataError, match="not those that are to be drawn"):
+        rewrite(named(control[0]), tmp_path / "a", ["train"], describe, "tester", progress, count=2)
+    done = CliRunner().invoke(app, ["fetch", *control, "--out", str(tmp_path / "b")])
+    assert done.exit_code == 2 and "not those that are to be drawn" in done.stderr
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+
+
 def test_scenes_are_drawn_to_the_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = Photoworld()
     rewrite(world, tmp_path / "a/jsonl", ["train", "dev"], describe, "tester", progress, count=4)
@@ -209,3 +263,18 @@ def test_unseen_photos_are_told_on_the_command_line(
     assert "photos/train/00002-0.png: HTTP 404\n" in done.stdout
     refused = CliRunner().invoke(app, ["caption", "jsonl", "--split", "x", "--out", str(out)])
     assert refused.exit_code == 2
+
+
+def test_all_splits_that_are_there_are_copied_once(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """jsonl may have three, of which one lies here; photoworld's have one more than jsonl reads."""
+    monkeypatch.setattr(caption, "captioner", lambda *options: ("tester:1", describe))
+    for n, splits in enumerate(([], ["--split", "train", "--split", "train"])):
+        out = tmp_path / str(n)
+        done = CliRunner().invoke(app, ["caption", "jsonl", *splits, "--out", str(out)])
+        assert done.exit_code == 0, done.output
+        assert "captions: 5 by tester:1, 3 of" in done.stdout
+    args = ["caption", "photoworld", "--count", "1", "--out", str(tmp_path / "new/jsonl")]
+    done = CliRunner().invoke(app, args)
+    assert f"where PSCLI_DATA is {tmp_path}/new, but for unseen: no split of jsonl." in done.stdout

@@ -24,7 +24,9 @@ def caption(
     out: Annotated[Path, typer.Option(help="Folder to write.", show_default=False)],
     split: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this split; repeatable.", show_default="all"),
+        typer.Option(
+            metavar="NAME", help="Only this split; repeatable.", show_default="all that are there"
+        ),
     ] = None,
     agent: Annotated[
         Path | None,
@@ -45,11 +47,13 @@ def caption(
 
     An interrupted copy goes on when the same command is given again.
     """
-    from pscli.datasets.base import check_split, named
+    from pscli.datasets.base import Published, check_split, data_folder, named
     from pscli.datasets.captions import rewrite
 
     dataset = named(name)
-    splits = [check_split(dataset, one) for one in split or dataset.splits]
+    there = isinstance(dataset, Published) and not split
+    every = dataset.splits_in(data_folder(dataset.name)) if there else split or dataset.splits
+    splits = [check_split(dataset, one) for one in dict.fromkeys(every)]
     console.quiet_libraries()
     who, describe = captioner(agent, device, [*(use or []), name])
     try:
@@ -67,7 +71,9 @@ def caption(
     if len(found.kept) > SHOWN:
         console.result("The others are in manifest.jsonl: those without a captioner.")
     if out.name == "jsonl":
-        console.result(f"It is the dataset jsonl where PSCLI_DATA is {out.parent}.")
+        others = [one for one in found.dialogues if one not in named("jsonl").splits]
+        rest = f", but for {', '.join(others)}: no split of jsonl" if others else ""
+        console.result(f"It is the dataset jsonl where PSCLI_DATA is {out.parent}{rest}.")
 
 
 def captioner(agent: Path | None, device: str, use: list[str]) -> tuple[str, Describe]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pscli.console import Progress
 from pscli.datasets.base import MARKER, Dataset, data_folder, identity, load
-from pscli.datasets.folder import drawn, kept
+from pscli.datasets.folder import encoded, kept, refuse_other_targets, stamped
 from pscli.datasets.manifest import Entry, note_entry, read_manifest, write_manifest
 from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.errors import DataError, PscliError
@@ -23,6 +23,7 @@ from pscli.files import claim, locked, read_json, write_json, write_lines
 TOGETHER = 64  # photos that are described at once
 
 Describe = Callable[[Sequence[Photo]], list[str]]
+Copy = tuple[Entry, bytes]  # a photo: what the manifest says of it, and its file
 
 
 @dataclass
@@ -47,7 +48,8 @@ def rewrite(
     """Copies splits of a dataset, with captions that `describe` gives; an interrupted copy goes on.
 
     A photo that cannot be seen, that was filled in, or of which the captioner has nothing to say,
-    keeps its caption. A split's JSON-lines file appears when all its captions are there.
+    keeps its caption. A split's JSON-lines file appears when all its captions are there. What an
+    earlier copy has of another photo under the same name is replaced.
 
     Args:
         describe: Words for each of several photos.
@@ -55,26 +57,29 @@ def rewrite(
         count: Only the first dialogues of each split.
 
     Raises:
-        DataError: if the folder holds something else, or a copy by another captioner.
+        DataError: if the folder holds something else, a copy by another captioner, or the dataset
+            itself.
     """
     about = {"name": dataset.name, "licence": dataset.licence, "citation": dataset.citation}
     about |= {"captioner": captioner}
+    loaded = {split: load(dataset, split, count) for split in splits}
+    home = data_folder(dataset.name)
+    _refuse_source(folder, dataset.name, home, loaded)
     found = Rewritten()
     with locked(folder, "writing captions", DataError):
         _begin(folder, about, overwrite)
         entries = read_manifest(folder)
-        home = data_folder(dataset.name)
         before = {home / path: entry for path, entry in read_manifest(home).items()}
-        for split in splits:
-            dialogues = load(dataset, split, count)
+        for split, dialogues in loaded.items():
             photos = _names(split, dialogues)
             with progress(f"{dataset.name} {split}", len(photos)) as advance:
                 for start in range(0, len(photos), TOGETHER):
                     some = list(photos.values())[start : start + TOGETHER]
-                    if any(name not in entries for name, _ in some):
+                    copies = [_copy(name, photo, before) for name, photo in some]
+                    if not all(_there(folder, entry, entries) for entry, _ in copies):
                         # All again, for the same words as without an interruption.
-                        for entry in _described(folder, some, describe, captioner, before):
-                            if entry.path not in entries:
+                        for entry in _described(folder, copies, describe, captioner):
+                            if not _there(folder, entry, entries):
                                 note_entry(folder, entry)
                                 entries[entry.path] = entry
                     advance(len(some))
@@ -88,6 +93,23 @@ def rewrite(
                     found.kept[name] = entries[name].reason
         write_manifest(folder, entries)
     return found
+
+
+def _refuse_source(
+    folder: Path, name: str, home: Path, loaded: Mapping[str, Sequence[Dialogue]]
+) -> None:
+    """Raises DataError if what is to be copied lies where the copy is to be, or cannot be copied.
+
+    Args:
+        home: Where the dataset is kept.
+    """
+    place = folder.resolve()
+    photos = [p for dialogues in loaded.values() for d in dialogues for p in d.photos]
+    files = {photo.source.parent for photo in photos if isinstance(photo.source, Path)}
+    if any(source.resolve().is_relative_to(place) for source in (home, *files)):
+        raise DataError(f"{folder} is where {name} lies.", "Name another folder: --out.")
+    for dialogues in loaded.values():
+        refuse_other_targets(dialogues)
 
 
 def _begin(folder: Path, about: dict[str, Any], overwrite: bool) -> None:
@@ -116,22 +138,23 @@ def _names(split: str, dialogues: Sequence[Dialogue]) -> dict[Hashable, tuple[st
     return found
 
 
-def _described(
-    folder: Path,
-    photos: Sequence[tuple[str, Photo]],
-    describe: Describe,
-    captioner: str,
-    before: Mapping[Path, Entry],
-) -> Iterator[Entry]:
-    """Entries of photos that are copied and described.
+def _there(folder: Path, entry: Entry, entries: Mapping[str, Entry]) -> bool:
+    """Whether a copy has just this photo under this name, or just this reason why it has none."""
+    known = entries.get(entry.path)
+    same = known is not None and (known.status, known.sha256) == (entry.status, entry.sha256)
+    return same and (not entry.sha256 or (folder / entry.path).is_file())
 
-    Args:
-        before: What the dataset's own manifest says, by file.
-    """
-    copied = [_copied(folder, name, photo, before) for name, photo in photos]
-    seen = [entry.path for entry in copied if entry.status == "ok"]
+
+def _described(
+    folder: Path, copies: Sequence[Copy], describe: Describe, captioner: str
+) -> Iterator[Entry]:
+    """Entries of photos that are written and described."""
+    for entry, data in copies:
+        if data:
+            kept(folder, entry, data)
+    seen = [entry.path for entry, _ in copies if entry.status == "ok"]
     words = dict(zip(seen, _words(describe, [Photo(folder / path) for path in seen]), strict=True))
-    for entry in copied:
+    for entry, _ in copies:
         said, fault = words.get(entry.path, ("", entry.reason))
         yield (
             replace(entry, captioner=captioner, caption=said)
@@ -140,22 +163,27 @@ def _described(
         )
 
 
-def _copied(folder: Path, name: str, photo: Photo, before: Mapping[Path, Entry]) -> Entry:
-    """The entry of a photo whose file, if it can be seen, is copied byte for byte."""
+def _copy(name: str, photo: Photo, before: Mapping[Path, Entry]) -> Copy:
+    """The entry of a photo and its bytes, none if it cannot be seen; a file's are its own.
+
+    Args:
+        before: What the dataset's own manifest says, by file.
+    """
     if not isinstance(photo.source, Path):
         try:
-            return drawn(folder, name, photo)
+            return encoded(name, photo)
         except (PscliError, OSError) as error:
-            return Entry(name, "broken", str(error))
+            return Entry(name, "broken", str(error)), b""
     path = photo.source
     entry = replace(before.get(path, Entry("", "ok", "", "mirror", str(path))), path=name)
     if photo.missing and entry.status == "ok":
-        return replace(entry, status="missing", reason="it is not on disk, or no photo")
+        return replace(entry, status="missing", reason="it is not on disk, or no photo"), b""
     try:
         photo.open()
-        return kept(folder, entry, path.read_bytes())
+        data = path.read_bytes()
+        return stamped(entry, data), data
     except (PscliError, OSError) as error:
-        return replace(entry, status="broken", reason=str(error))
+        return replace(entry, status="broken", reason=str(error)), b""
 
 
 def _words(describe: Describe, photos: Sequence[Photo]) -> list[tuple[str, str]]:

@@ -45,7 +45,11 @@ def write_split(
     Args:
         progress: Called with how many more dialogues are done.
         workers: Processes that draw.
+
+    Raises:
+        DataError: if a photo is shown that is not the one to be drawn.
     """
+    refuse_other_targets(dialogues)
     names: dict[Hashable, str] = {}
     drawings: list[Drawing] = []
     for number, dialogue in enumerate(dialogues):
@@ -84,16 +88,40 @@ def drawn(folder: Path, name: str, photo: Photo) -> Entry:
     Raises:
         DataError: if it cannot be opened.
     """
+    entry, data = encoded(name, photo)
+    return kept(folder, entry, data)
+
+
+def encoded(name: str, photo: Photo) -> tuple[Entry, bytes]:
+    """A photo as PNG, and what the manifest says of it.
+
+    Raises:
+        DataError: if it cannot be opened.
+    """
     data = io.BytesIO()
     photo.open().save(data, "PNG")
-    return kept(folder, Entry(name, "ok", "", "drawn", format="PNG"), data.getvalue())
+    return stamped(Entry(name, "ok", "", "drawn", format="PNG"), data.getvalue()), data.getvalue()
+
+
+def stamped(entry: Entry, data: bytes) -> Entry:
+    """An entry that tells size and checksum of its file."""
+    return replace(entry, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
 
 def kept(folder: Path, entry: Entry, data: bytes) -> Entry:
-    """Writes the file of an entry, which then tells its size and checksum."""
+    """Writes the file of an entry, and returns the entry."""
     with replacing(folder / entry.path, sync=False) as file:
         file.write(data)
-    return replace(entry, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+    return entry
+
+
+def refuse_other_targets(dialogues: Iterable[Dialogue]) -> None:
+    """Raises DataError if a photo is shown that is not the one to be drawn: no file holds that."""
+    if any(photo.target is not photo for dialogue in dialogues for photo in dialogue.photos):
+        raise DataError(
+            "Its photos are not those that are to be drawn there, and files hold one of the two.",
+            "Use the dataset by its name.",
+        )
 
 
 def read_all(
