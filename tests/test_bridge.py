@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from pscli.components.bridge import (
     Bridge,
     Captions,
+    Sizes,
     distinct,
     dvtm,
     dvtm_word,
@@ -29,8 +30,11 @@ from pscli.components.bridge import (
     straight_through,
     vtm,
 )
+from pscli.components.load import Load
 from pscli.components.noise import gumbel, seeded, seeds_torch
+from pscli.config import ModelConfig
 from pscli.errors import ConfigError
+from pscli.registry import TABLES
 
 # B captions, M LLM tokens, V LLM vocabulary, N CLIP tokens, W CLIP vocabulary, D CLIP width
 
@@ -585,3 +589,22 @@ def test_seeds_depend_on_every_part_and_on_nothing_else() -> None:
     assert draw("0/1", "d1/2/0", "gumbel") not in [draw(*parts) for parts in others]
     # The same in every process and on every machine: `printf a/1 | b2sum -l 64`, halved.
     assert seeded("a", 1).initial_seed() == 6431086039603022688
+
+
+@pytest.mark.parametrize(
+    "name", ["json:dumps", "pscli.components.estimators:ScoreFunction", "torch.nn:Identity"]
+)
+def test_what_does_not_take_captions_is_no_bridge(name: str) -> None:
+    """A function of another thing, and the class of one of ours in place of that."""
+    sizes = lambda: Sizes(5, 5, 5, 5)  # noqa: E731
+    load = Load(replace(ModelConfig(), bridge=name))
+    if name == "torch.nn:Identity":  # a module is made for sizes; what it takes then is its own
+        assert isinstance(load.bridge(sizes), torch.nn.Identity)
+        return
+    with pytest.raises(ConfigError, match=f"The bridge '{name}' cannot be called with captions"):
+        load.bridge(sizes)
+
+
+@pytest.mark.parametrize("name", TABLES["bridge"])
+def test_every_bridge_of_the_registry_takes_what_bridges_take(name: str) -> None:
+    assert callable(Load(replace(ModelConfig(), bridge=name)).bridge(lambda: Sizes(5, 5, 5, 5)))

@@ -85,6 +85,21 @@ def test_an_unknown_name_is_refused(name: str, value: str) -> None:
     refused(CliRunner().invoke(app, ["train-e2e", "--set", f"{name}={value}"]))
 
 
+@pytest.mark.parametrize(
+    "setting", ["caption_source=nobody", "caption_source=", "captions=all", "captions=Caption"]
+)
+def test_a_word_that_is_none_of_a_few_is_refused(setting: str) -> None:
+    for command in (["train-e2e"], ["train", "pipeline"]):
+        refused(CliRunner().invoke(app, [*command, "--set", f"model.{setting}"]))
+
+
+@pytest.mark.parametrize("name", ["json:dumps", "json:__all__"])
+def test_what_is_no_system_is_refused(name: str) -> None:
+    refused(CliRunner().invoke(app, ["train", name]))
+    asked = ["--dataset", "photoworld", "--count", "1"]
+    refused(CliRunner().invoke(app, ["generate", "--system", name, *asked]))
+
+
 RUNS: dict[str, Any] = {
     "no config": None,
     "no JSON": "{",

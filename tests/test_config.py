@@ -207,3 +207,18 @@ def test_what_cannot_be_imported_says_why(name: str, reason: str) -> None:
 )
 def test_every_registered_name_leads_somewhere(kind: str, name: str) -> None:
     assert callable(find(kind, name))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        ("system", "json:dumps", "is a function without build."),
+        ("generator", "json:dumps", "is a function without from_pretrained."),
+        ("linearisation", "json:__all__", "is a list without __call__."),
+        ("bridge", "os:sep", "is a str without __call__."),
+    ],
+)
+def test_what_cannot_be_of_its_kind_is_refused(kind: str, name: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find(kind, name)
+    assert str(caught.value).startswith(f"The {kind} '{name}' {told}")

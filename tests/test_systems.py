@@ -27,9 +27,10 @@ from pscli.config import Config, PartConfig
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.dialogue.sequence import Packed, Template, told
-from pscli.errors import CheckpointError, ConfigError
+from pscli.errors import CheckpointError, ConfigError, DataError
 from pscli.systems.agent import Agent
 from pscli.systems.base import Losses, Question, answer
+from pscli.training.experiment import refuse_untrainable
 
 Dialogues = Callable[..., Dialogue]
 
@@ -680,3 +681,29 @@ def test_an_odd_image_is_scaled_for_the_eyes(build: SimpleNamespace) -> None:
     patches = perceptron.vision(pixels).last_hidden_state
     assert perceptron(patches).shape == (2, 3, 32)
     assert F.mse_loss(*perceptron(patches)) > 0
+
+
+@pytest.mark.parametrize("temperature", [-1.0, float("nan"), float("inf")])
+def test_a_temperature_that_is_none_is_refused(build: SimpleNamespace, temperature: float) -> None:
+    agent = Agent(build.end_to_end(), config())
+    with pytest.raises(ConfigError, match=f"The temperature is {temperature}"):
+        agent.respond(Dialogue([Turn("A", "a")]), temperature=temperature)
+
+
+@pytest.mark.parametrize("name", ["none.jpg", "", "a\0b.jpg"])
+def test_a_photo_that_is_not_there_is_named(
+    build: SimpleNamespace, tmp_path: Path, name: str
+) -> None:
+    agent = Agent(build.end_to_end().freeze(), config())  # eyes that keep what they see
+    with pytest.raises(DataError, match=r"^Photo .* does not exist"):
+        agent.respond(Dialogue([Turn("A", "Look!", photo=str(tmp_path / name))]))
+
+
+def test_what_is_to_stay_is_a_part_of_the_system(build: SimpleNamespace) -> None:
+    """Else a misspelt name would let train what was to stay."""
+    system = build.end_to_end()
+    refuse_untrainable(system, "e2e", ["generator.", "perceptron.vision."])
+    with pytest.raises(ConfigError) as caught:
+        refuse_untrainable(system, "e2e", ["generator.", "generater.vae."])
+    assert "model.frozen names 'generater.vae.'" in caught.value.message
+    assert caught.value.hint == "Its parts: perceptron, llm, generator."

@@ -82,8 +82,8 @@ class ModelConfig:
     generator: PartConfig = PartConfig("stable-diffusion")
     bridge: str = "dvtm"
     bridge_samples: int = within(4, 1, 1000)
-    caption_source: str = "sampled"
-    captions: str = "caption"
+    caption_source: str = one_of("sampled", "gold")
+    captions: str = one_of("caption", "describe")
     linearisation: str = "hashes"
     turns: int | None = within(None, 1, 1_000_000)
     image_tokens: int = within(8, 1, 1000)

@@ -109,6 +109,8 @@ TABLES: dict[str, dict[str, str]] = {
     "conversation": {"showcase": "pscli.photoworld.showcase:dialogue"},
     "foundations": {"photoworld": "pscli.photoworld.foundations.build:build_all"},
 }
+PARTS = ("perceptron", "llm", "generator")
+NEEDS = {"system": "build", **dict.fromkeys(PARTS, "from_pretrained")}  # all others: to be called
 
 
 def check(kind: str, name: str) -> str:
@@ -130,17 +132,24 @@ def find(kind: str, name: str) -> Any:
     `module` may lie in the current folder.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is none, or it cannot be one of its kind.
     """
     module, _, attribute = TABLES[kind].get(check(kind, name), name).partition(":")
     try:
         with _current_folder_importable():
-            return getattr(importlib.import_module(module), attribute)
+            found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigError(
             f"The {kind} '{name}' cannot be loaded: {error}.",
             "Expected a name from the registry or an importable module:object.",
         ) from error
+    need = NEEDS.get(kind, "__call__")
+    if not hasattr(found, need):
+        raise ConfigError(
+            f"The {kind} '{name}' is a {type(found).__name__} without {need}.",
+            "docs/extending.md shows what it needs.",
+        )
+    return found
 
 
 def plain(name: str) -> str:

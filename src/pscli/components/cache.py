@@ -74,6 +74,8 @@ class Cache:
         source = photo.source
         known: object = source
         if isinstance(source, Path):
+            if not source.is_file():
+                photo.open()  # says what is wrong with it
             stat = source.stat()
             known = (source, stat.st_size, stat.st_mtime_ns)
         elif isinstance(source, Image):

@@ -18,10 +18,11 @@ from pscli.components.hub import ask_for
 from pscli.components.late import Late
 from pscli.components.weights import same_weights
 from pscli.config import ModelConfig, PartConfig
-from pscli.errors import CheckpointError
+from pscli.errors import CheckpointError, ConfigError
 from pscli.registry import TABLES, find
 
 WEIGHTS = "model.safetensors"
+SIZES, CROSSED = ("sizes",), ("captions", "embeddings", "tau")  # what bridges take
 # What the libraries raise at folders that lack something, or hold something else.
 BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 
@@ -81,9 +82,14 @@ class Load:
 
         Args:
             sizes: Asked only for a module.
+
+        Raises:
+            ConfigError: if it does not take what a bridge takes.
         """
         found = find("bridge", self.config.bridge)
-        if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        module = inspect.isclass(found) and issubclass(found, nn.Module)
+        refuse_others(found, self.config.bridge, *(SIZES if module else CROSSED))
+        if not module:
             function: Bridge = found
             return function
         learnt: Bridge = self.made("bridge", lambda: found(sizes()))
@@ -107,6 +113,20 @@ class Load:
         except BROKEN as error:
             raise CheckpointError(f"The {part} in {weights} cannot be loaded: {error}") from error
         return module
+
+
+def refuse_others(bridge: Any, name: str, *takes: str) -> None:
+    """Raises ConfigError if a bridge cannot be called with these arguments."""
+    with contextlib.suppress(ValueError):  # of some built in, nobody knows
+        signature = inspect.signature(bridge)
+        try:
+            signature.bind(*takes)
+        except TypeError as error:
+            raise ConfigError(
+                f"The bridge '{name}' cannot be called with {', '.join(takes)}: {error}.",
+                "Expected a function of the captions, the embeddings and τ, or a torch.nn.Module "
+                "that is made for sizes: see docs/extending.md.",
+            ) from error
 
 
 def located(weights: str, part: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -314,7 +315,12 @@ def answer(
         captions: For each question those to draw, in place of the predicted ones.
         best_of: How often each is drawn: see `draw_best`.
         tell: Told of the reply to a single question while it is written, as by `Speech`.
+
+    Raises:
+        ConfigError: if the temperature is below 0, endless or no number.
     """
+    if not 0 <= temperature < math.inf:
+        raise ConfigError(f"The temperature is {temperature}.", "Expected 0, or a number above.")
     tokenizer = system.llm.tokenizer
     speech = Speech(tokenizer, tell) if tell else None
     prompts = system.prompts(questions, system.llm.before(max_new_tokens, max_length))

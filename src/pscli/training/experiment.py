@@ -71,7 +71,7 @@ def run_training(
     reachable(config.model, find("system", config.system).uses)
     extractor.load(config.train.extractor, torch.device("cpu"))
     system = build(config.system, config.model)
-    refuse_untrainable(system, config.system)
+    refuse_untrainable(system, config.system, config.model.frozen)
     process = here()
     run = Run(folder)
     if not resume and process.is_main_process:
@@ -102,8 +102,15 @@ def refuse_unlearnable(dialogues: Sequence[Dialogue], name: str) -> None:
         console.note(f"{mute:,} responses have a photo without a caption: context only.")
 
 
-def refuse_untrainable(system: System, name: str) -> None:
-    """Raises ConfigError if nothing of a system trains."""
+def refuse_untrainable(system: System, name: str, frozen: Sequence[str] | None = None) -> None:
+    """Raises ConfigError if nothing of a system trains, or what is to stay is no part of it."""
+    names = [parameter for parameter, _ in system.named_parameters()]
+    for prefix in frozen or ():
+        if not any(parameter.startswith(prefix) for parameter in names):
+            raise ConfigError(
+                f"model.frozen names '{prefix}', and no parameter of '{name}' begins so.",
+                f"Its parts: {', '.join(dict.fromkeys(n.partition('.')[0] for n in names))}.",
+            )
     if not any(parameter.requires_grad for parameter in system.parameters()):
         raise ConfigError(
             f"Nothing of '{name}' is to train.",
