@@ -273,12 +273,12 @@ def test_few_drawings_are_kept_at_a_time(
     assert sizes[0] == 4 and sum(sizes) == 4000 and max(sizes) == choosing.DRAWN_AT_ONCE
 
 
-@pytest.mark.parametrize("count", [0, -1, 1001])
-def test_a_number_of_drawings_that_is_none_is_refused(count: int, build: SimpleNamespace) -> None:
+@pytest.mark.parametrize("count", [0, -1, 1001, 1.5, "2", None])
+def test_a_number_of_drawings_that_is_none_is_refused(count: Any, build: SimpleNamespace) -> None:
     agent = Agent(build.end_to_end().eval(), config())
     with pytest.raises(ConfigError) as caught:
         agent.draw(CAPTIONS, KEYS, best_of=count)
-    assert str(caught.value).startswith(f"A caption cannot be drawn {count:,} times.")
+    assert str(caught.value).startswith(f"A caption cannot be drawn {count!r} times.")
     assert "Expected 1 to 1,000." in str(caught.value.hint)
 
 

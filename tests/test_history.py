@@ -247,6 +247,7 @@ def test_gold_captions_stand_where_predicted_ones_stood() -> None:
     assert recaptioned(["x", a, b], ["g"]) == ["x", Caption("g")]
     assert recaptioned(["x"], ["g", "h"]) == ["x", Caption("g"), Caption("h")]
     assert recaptioned([a, "x"], []) == ["x"]
+    assert recaptioned([a, "x", b], ["", "g", " ", "h"]) == ["x", Caption("g"), Caption("h")]
 
 
 def test_parts_of_a_prediction_come_in_order() -> None:

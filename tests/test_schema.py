@@ -187,3 +187,10 @@ def test_photos_open_as_a_viewer_shows_them(tmp_path: Path) -> None:
     assert Photo(tmp_path / "lying.png").open().size == (2, 4)
     Image.new("I;16", (2, 2), 32896).save(tmp_path / "deep.png")
     assert Photo(tmp_path / "deep.png").open().getpixel((0, 0)) == (128, 128, 128)
+
+
+def test_a_turn_is_of_strings_and_a_photo_may_be_named_by_one() -> None:
+    for speaker, text, told in ((None, "a", "speaker"), ("A", None, "text"), ("A", 3, "text")):
+        with pytest.raises(DataError, match=rf"^The {told} of a turn is .*, not a string"):
+            Turn(speaker, text)  # type: ignore[arg-type]
+    assert Photo("a/b.png") == Photo(Path("a/b.png"))  # type: ignore[arg-type]

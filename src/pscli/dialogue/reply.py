@@ -72,15 +72,16 @@ def parse(
 
 
 def recaptioned(parts: Sequence[str | Caption], captions: Sequence[str]) -> list[str | Caption]:
-    """A reply with just these captions: where it had some, and the rest at its end."""
-    left = iter(captions)
+    """A reply with just these captions: where it had some, and the rest at its end. In the place of
+    a blank one is nothing."""
+    left = iter([caption if caption.strip() else "" for caption in captions])
     placed = [next(left, "") if isinstance(part, Caption) else part for part in parts]
     kept = [
         Caption(new) if isinstance(part, Caption) else part
         for part, new in zip(parts, placed, strict=True)
         if new or not isinstance(part, Caption)
     ]
-    return [*kept, *map(Caption, left)]
+    return [*kept, *(Caption(new) for new in left if new)]
 
 
 class Speech:

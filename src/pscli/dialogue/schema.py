@@ -42,7 +42,7 @@ class Photo:
     """One photo: where its pixels come from and what it is called.
 
     Args:
-        source: A file, an image in memory, or something that draws itself.
+        source: A file, also as a string, an image in memory, or something that draws itself.
         caption: What the photo shows, in words; None if nobody said.
         filled: What it was filled in by if the real photo could not be had; else empty.
         missing: Whether nobody can see it, so that its caption has to stand for it.
@@ -54,6 +54,8 @@ class Photo:
     missing: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.source, str):
+            object.__setattr__(self, "source", Path(self.source))
         if self.caption is not None:
             object.__setattr__(self, "caption", whole(self.caption))
 
@@ -127,6 +129,9 @@ class Turn:
     """One message: a text, a photo, or a text followed by a photo.
 
     A message that mixes several texts and photos is several turns of the same speaker.
+
+    Raises:
+        DataError: if the speaker or the text is no string.
     """
 
     speaker: str
@@ -135,6 +140,12 @@ class Turn:
     truth: Truth | None = None
 
     def __post_init__(self) -> None:
+        for name in ("speaker", "text"):
+            if not isinstance(value := getattr(self, name), str):
+                raise DataError(
+                    f"The {name} of a turn is {type(value).__name__}, not a string.",
+                    'Write Turn("A", "Hi!").',
+                )
         object.__setattr__(self, "speaker", whole(self.speaker))
         object.__setattr__(self, "text", whole(self.text))
         if isinstance(self.photo, str | Path):

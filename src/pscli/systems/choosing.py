@@ -49,9 +49,9 @@ def draw_best(
     Raises:
         ConfigError: if they are fewer or more, or the system is to choose, and cannot.
     """
-    if not 1 <= best_of <= MAX_DRAWINGS:
+    if best_of not in range(1, MAX_DRAWINGS + 1):
         raise ConfigError(
-            f"A caption cannot be drawn {best_of:,} times.", f"Expected 1 to {MAX_DRAWINGS:,}."
+            f"A caption cannot be drawn {best_of!r} times.", f"Expected 1 to {MAX_DRAWINGS:,}."
         )
     if best_of > 1:
         system.likelihoods([], [])  # refused before anything is drawn
