@@ -16,7 +16,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from paper_table import carry_out, comparing, option, training
+from paper_table import carry_out, comparing, once, option, training
+
+from pscli.config import MAX_DRAWINGS
 
 UNTRAINED = "foundations"
 ROWS = {  # name → system, and what its runs are told
@@ -75,8 +77,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="dialogues of the test split; default: all")
     parser.add_argument("--best-of", type=int, default=4)
     args = parser.parse_args()
+    if not 1 <= args.best_of <= MAX_DRAWINGS:  # before hours of training
+        parser.error(f"--best-of is from 1 to {MAX_DRAWINGS:,}.")
     how = args.preset, args.count, args.best_of
-    carry_out(commands(args.dataset, args.out, args.seeds, args.rows, *how))
+    carry_out(commands(args.dataset, args.out, once(args.seeds), once(args.rows), *how))
 
 
 if __name__ == "__main__":

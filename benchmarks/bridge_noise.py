@@ -24,6 +24,7 @@ values of α, and τ = 1, are those of earlier trials on next-colour):
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import statistics
 import subprocess
@@ -37,10 +38,14 @@ from traceback import format_exception
 from typing import Any
 
 import noise_cell
+import script
 from noise_cell import RECAPTIONED, UNTRAINED, Cell, Scale
 from noise_table import figure, tables
+from paper_table import once
 
-from pscli.files import read_json, write_text
+from pscli.errors import DataError
+from pscli.files import locked, read_json, write_text
+from pscli.registry import check
 
 KINDS, SHARES = ("next-colour", "shuffled-captions", "no-colour"), (60, 100)
 NOISES = tuple(f"{kind}-{share}" for kind, share in product(KINDS, SHARES))
@@ -63,10 +68,12 @@ class Study:
         self.untested = dataclasses.replace(scale, test=0)  # for cells that choose
 
     def found(self, cell: Cell) -> dict[str, Any] | None:
-        """A finished cell of this scale."""
-        path = self.path(cell)
-        told = read_json(path) if path.is_file() else None
-        return told if told and told["scale"] == dataclasses.asdict(self.scale_of(cell)) else None
+        """A finished cell of this scale; a file that holds something else is none."""
+        told: Any = None
+        with contextlib.suppress(DataError):
+            told = read_json(self.path(cell))
+        scale = told.get("scale") if isinstance(told, dict) else None
+        return told if scale == dataclasses.asdict(self.scale_of(cell)) else None
 
     def path(self, cell: Cell) -> Path:
         return self.out / "cells" / f"{cell.name}.json"
@@ -108,7 +115,9 @@ class Study:
         count = str(noise_cell.BATCH * self.scale.steps)
         command = ["caption", "photoworld", "--split", "train", "--count", count]
         command += ["--out", str(self.captions)]
-        subprocess.run([sys.executable, "-m", "pscli", *command], check=True)
+        done = subprocess.run([sys.executable, "-m", "pscli", *command])
+        if done.returncode:
+            sys.exit(done.returncode)
 
     # -- the rule ------------------------------------------------------------------------------
 
@@ -218,10 +227,22 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="run nothing")
     parser.add_argument("--plot", type=Path, help="PNG to draw as well")
     options = parser.parse_args()
+    options.bridges, options.seeds = once(options.bridges), once(options.seeds)
+    if min(options.steps, options.dev, options.test, options.jobs) < 1:
+        parser.error("--steps, --dev, --test and --jobs are 1 at least.")
+    if CHOICE in options.seeds:
+        parser.error(f"seed {CHOICE} is that of the cells that choose; no result uses it.")
+    if not {check("bridge", bridge) for bridge in options.bridges} - {"none"}:
+        parser.error("--bridges has none that could be chosen.")
     study = Study(options.out, Scale(options.steps, options.dev, options.test), options.jobs)
     print(plan(study, options.bridges, options.seeds), flush=True)
-    if options.plan:
-        return
+    if not options.plan:
+        with locked(options.out, "running the study"):
+            report(study, options)
+
+
+def report(study: Study, options: argparse.Namespace) -> None:
+    """Runs what is left, and writes tables and figure of all."""
     cells: list[Cell] = []
     for stage in stages(study, options.bridges, options.seeds):
         study.run(stage)
@@ -230,12 +251,12 @@ def main() -> None:
     rule = [f"- {b}: α = {a:g}, τ = {t:g}" for b in options.bridges if b != "none"
             for a, t in [study.chosen(b)]]  # fmt: skip
     results = [told for cell in dict.fromkeys(cells) if (told := study.found(cell))]
-    report = "\n".join([f"Chosen on dev, best: {best}", "", *rule, "", tables(results, best)])
-    write_text(options.out / "tables.md", report + "\n")
-    print("\n" + report)
+    text = "\n".join([f"Chosen on dev, best: {best}", "", *rule, "", tables(results, best)])
+    write_text(options.out / "tables.md", text + "\n")
+    print("\n" + text)
     if options.plot:
         figure(results, best, options.plot)
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

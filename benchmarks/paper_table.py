@@ -13,7 +13,9 @@ import argparse
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 SYSTEMS = ("e2e", "pipeline")
 
@@ -66,15 +68,23 @@ def comparing(groups: dict[str, list[Path]], report: Path, how: list[str]) -> li
     return [["score", *rest], ["report", *rest, "--out", str(report), "--overwrite"]]
 
 
+def once(some: Sequence[Any]) -> list[Any]:
+    """Each value but once: a seed that is named twice is one."""
+    return list(dict.fromkeys(some))
+
+
 def option(name: str, value: object) -> list[str]:
     return [] if value is None else [f"--{name}", str(value)]
 
 
 def carry_out(commands: list[list[str]]) -> None:
-    """One after the other; the first that fails ends it."""
+    """One after the other; the first that fails ends it, and so does Ctrl-C, which tells itself."""
     for command in commands:
         print("pscli", shlex.join(command), file=sys.stderr, flush=True)
-        done = subprocess.run([sys.executable, "-m", "pscli", *command])
+        try:
+            done = subprocess.run([sys.executable, "-m", "pscli", *command])
+        except KeyboardInterrupt:
+            sys.exit(130)
         if done.returncode:
             sys.exit(done.returncode)
 
@@ -91,7 +101,7 @@ def main() -> None:
     args = parser.parse_args()
     folder = args.out or Path("runs/paper-table") / args.dataset
     how = args.preset, args.count, args.extractor
-    carry_out(commands(args.dataset, folder, args.seeds, args.systems, *how))
+    carry_out(commands(args.dataset, folder, once(args.seeds), once(args.systems), *how))
 
 
 if __name__ == "__main__":

@@ -23,14 +23,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paper_table import option, training
+import script
+from paper_table import once, option, training
 
+from pscli.errors import DataError
 from pscli.files import append_line, read_json, read_lines, write_text
-from pscli.registry import TABLES, find, plain
+from pscli.registry import TABLES, check, find, plain
 from pscli.runs import Run
 
 UNTRAINED = ("zero-shot",)  # answers as it was published
 DONE = "done.jsonl"
+NOTED = {"step", "kind", "seconds"}  # of each step
 COMPARES = ("score", "report")
 
 
@@ -153,6 +156,9 @@ def done(t: Table) -> dict[str, dict[str, Any]]:
     """What is noted, by step; comparisons only since the last answers."""
     known: dict[str, dict[str, Any]] = {}
     for line in read_lines(t.folder / DONE):
+        if not line.keys() >= NOTED:
+            raise DataError(f"{t.folder / DONE} has a line without {', '.join(sorted(NOTED))}.",
+                            "Delete the line: that step is done again.")  # fmt: skip
         if line["kind"].startswith("answer"):
             known = {n: then for n, then in known.items() if then["kind"] not in COMPARES}
         known[line["step"]] = line
@@ -255,7 +261,8 @@ def figures(section: dict[str, Any]) -> dict[str, Any]:
 
 
 def cell(seeds: Sequence[Any]) -> str:
-    """`64.7 ± 1.2 [56.0, 73.1] (n = 119)` of a figure that every seed has."""
+    """`64.7 ± 1.2 [56.0, 73.1] (n = 119)` of a figure that every seed has; n from the least to the
+    most, where seeds differ."""
     if not all(seeds):
         return "–"
     values = [score["value"] for score in seeds]
@@ -265,7 +272,9 @@ def cell(seeds: Sequence[Any]) -> str:
     if all(ends):
         low, high = (statistics.mean(pair[side] for pair in ends) for side in (0, 1))
         within = f" [{low:.2f}, {high:.2f}]"
-    return f"{statistics.mean(values):.2f}{spread}{within} (n = {seeds[0]['n']})"
+    counts = sorted({score["n"] for score in seeds})
+    n = "–".join(f"{count}" for count in dict.fromkeys((counts[0], counts[-1])))
+    return f"{statistics.mean(values):.2f}{spread}{within} (n = {n})"
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -287,8 +296,9 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="only say what is left, in hours")
     args = parser.parse_args()
     t = Table(
-        args.dataset, args.out or Path("runs/systems") / args.dataset, args.seeds, args.systems,
-        args.splits or splits(args.dataset), args.preset, args.count, args.set or (),
+        args.dataset, args.out or Path("runs/systems") / args.dataset, once(args.seeds),
+        [check("system", system) for system in once(args.systems)],
+        once(args.splits or splits(args.dataset)), args.preset, args.count, args.set or (),
     )  # fmt: skip
     if args.plan:
         print(told(t))
@@ -305,4 +315,4 @@ def splits(dataset: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import noise_cell
 import noise_table
 import numpy as np
 import pytest
+import script
 import torch
 from bridge_noise import CHOICE, KINDS, NOISES, Study, choosing, plan, stages
 from noise_cell import Cell, Scale, colour_hits, due, image_losses, talk, with_every_colour
@@ -23,7 +25,7 @@ from noise_table import estimate, figure, tables
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue, Turn
 from pscli.dialogue.sequence import Packed
-from pscli.files import write_json
+from pscli.files import locked, write_json
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.noise import colours, next_colour, recoloured, with_photos
 from pscli.photoworld.scene import COLOURS
@@ -227,6 +229,60 @@ def test_finished_cells_are_not_run_again_and_failed_ones_keep_none_from_running
     study.run(good)
     assert [study.path(cell).stat().st_mtime_ns for cell in good] == before
     assert Study(study.out, Scale(3, 2, 2)).found(good[0]) is None  # of another scale
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"scale": 3}', "\udcff"])
+def test_a_file_that_holds_something_else_is_no_cell(study: Study, text: str) -> None:
+    cell = Cell(NOISES[0], "none", 0)
+    study.path(cell).parent.mkdir(parents=True)
+    study.path(cell).write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert study.found(cell) is None
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
+    """What the command ends with."""
+    monkeypatch.setattr(sys, "argv", ["bridge_noise.py", *args])
+    with pytest.raises(SystemExit) as ended:
+        script.run(bridge_noise.main)
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--bridges", "none"], "none that could be chosen"),
+        (["--bridges", "none", "vmt"], "Did you mean 'vtm'?"),
+        (["--seeds", "0", "1000"], "seed 1000 is that of the cells that choose"),
+        (["--dev", "0"], "are 1 at least"),
+        (["--jobs", "0"], "are 1 at least"),
+        (["--steps", "-1"], "are 1 at least"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_any_cell(
+    args: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "study"
+    assert asked(monkeypatch, "--out", str(out), *args) == 2
+    assert told in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_two_studies_do_not_share_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with locked(tmp_path / "study", "running the study"):
+        assert asked(monkeypatch, "--out", str(tmp_path / "study")) == 2
+    assert "Another process is running the study in" in capsys.readouterr().err
+
+
+def test_a_captioner_that_fails_ends_the_study_as_it_ended(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = SimpleNamespace(returncode=2)
+    monkeypatch.setattr(bridge_noise.subprocess, "run", lambda *_: ended)
+    with pytest.raises(SystemExit, match="2"):
+        study.run([Cell("recaptioned", "none", 0)])
 
 
 def test_the_grid_by_hand(study: Study) -> None:

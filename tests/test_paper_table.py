@@ -71,6 +71,34 @@ def test_the_protocol_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert calls[-1] == ["report", *groups, "--out", "t/report", "--overwrite"]
 
 
+def test_a_seed_that_is_named_twice_is_one(tmp_path: Path) -> None:
+    args = ("photochat", "--out", "t", "--seeds", "0", "0", "--systems", "e2e", "e2e")
+    code, calls = table(tmp_path, *args)
+    assert code == 0
+    assert [call[0] for call in calls] == ["train", "generate", "score", "report"]
+    assert calls[-2] == ["score", "--group", "e2e=t/preds/e2e-0"]
+
+
+def test_who_stops_a_protocol_sees_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(words: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(paper_table.subprocess, "run", stopped)
+    with pytest.raises(SystemExit, match="130"):
+        paper_table.carry_out([["doctor"]])
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1001"])
+def test_drawings_that_are_none_are_refused_before_anything_trains(
+    count: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["attribution.py", "--best-of", count])
+    monkeypatch.setattr(attribution, "carry_out", pytest.fail)
+    with pytest.raises(SystemExit, match="2"):
+        attribution.main()
+    assert "--best-of is from 1 to 1,000." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_pscli_knows_every_command_and_option(tmp_path: Path, begun: bool) -> None:
     if begun:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import script
 import systems
 from typer.main import get_command
 
 from pscli.cli import app
+from pscli.errors import DataError
 from pscli.files import append_line, write_json
 from test_dialog2image import FEW, sets
 from test_paper_table import FAKE, MAKEFILE
@@ -112,6 +114,44 @@ def test_hours_are_those_of_steps_of_the_kind_or_of_their_likes() -> None:
     assert "8 steps are left: 3.00 h, and 4 of which none" in systems.told(TABLE)
 
 
+def test_a_line_that_is_no_note_is_named() -> None:
+    append_line(Path("s/done.jsonl"), {"step": "train e2e-0"})
+    with pytest.raises(DataError, match=r"done\.jsonl has a line without kind, seconds, step"):
+        systems.done(TABLE)
+
+
+def test_what_is_named_twice_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same run twice would be two seeds without a spread."""
+    found: list[systems.Table] = []
+    monkeypatch.setattr(systems, "carry_out", found.append)
+    monkeypatch.setattr(systems, "page", lambda t: "")
+    args = ["photoworld", "--seeds", "1", "0", "1", "--systems", "e2e", "e2e", "--splits", "dev"]
+    monkeypatch.setattr(sys, "argv", ["systems.py", *args, "dev"])
+    systems.main()
+    (t,) = found
+    assert (t.seeds, t.systems, t.splits) == ([1, 0], ["e2e"], ["dev"])
+
+
+@pytest.mark.parametrize("args", [["nowhere"], ["photoworld", "--systems", "e2f"]])
+def test_unknown_names_are_refused_without_a_traceback(
+    args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["systems.py", *args])
+    monkeypatch.setattr(systems, "carry_out", pytest.fail)
+    with pytest.raises(SystemExit, match="2"):
+        script.run(systems.main)
+    assert "Unknown" in capsys.readouterr().err
+
+
+def test_who_stops_a_script_sees_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="130"):
+        script.run(stopped)
+    assert capsys.readouterr().err == ""
+
+
 # -- the table ---------------------------------------------------------------------------------
 
 
@@ -125,6 +165,8 @@ def test_a_cell_is_the_mean_its_deviation_and_the_mean_of_the_ends() -> None:
     assert systems.cell(seeds) == "2.50 ± 2.12 [1.00, 3.50] (n = 9)"
     assert systems.cell([score(1.0)]) == "1.00 (n = 9)"
     assert systems.cell([score(1.0), None]) == "–"
+    several = [score(1.0, 9), score(1.0, 12), score(1.0, 7)]
+    assert systems.cell(several) == "1.00 ± 0.00 (n = 7–12)"
 
 
 def test_budgets_are_parameters_updates_seconds_and_operations() -> None:
