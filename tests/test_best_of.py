@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
@@ -301,6 +301,21 @@ def test_a_system_that_sees_nothing_says_that_it_cannot_choose(
         agent.draw(CAPTIONS, KEYS, best_of=2)
     assert str(caught.value).startswith("Blind sees no photos, so it cannot choose among drawings.")
     assert len(drawn) == 4
+
+
+def test_a_captioner_of_one_s_own_that_only_describes_does_not_choose(
+    build: SimpleNamespace, photos: list[Photo]
+) -> None:
+    class Mute(nn.Module):
+        def describe(self, photos: Sequence[Photo]) -> list[str]:
+            return ["a photo"] * len(photos)
+
+    system = build.pipeline().eval()
+    system.captioner = Mute()
+    agent = Agent(system, config())
+    assert len(agent.draw(CAPTIONS[:1], KEYS[:1])) == 1
+    with pytest.raises(ConfigError, match="so it cannot choose among drawings"):
+        agent.draw(CAPTIONS[:1], KEYS[:1], best_of=2)
 
 
 def test_an_agent_draws_and_answers_alike(build: SimpleNamespace) -> None:

@@ -83,7 +83,13 @@ class Pipeline(System):
         return Losses(text, self.generator.losses(ids, batch.drawn, noise).sum())
 
     def likelihoods(self, captions: Sequence[str], photos: Sequence[Photo]) -> Tensor:
-        """By the captioner: the eyes of a pipeline, which its LLM has none of."""
+        """By the captioner: the eyes of a pipeline, which its LLM has none of.
+
+        Raises:
+            ConfigError: if it is one of one's own that only describes.
+        """
+        if not hasattr(self.captioner, "likelihoods"):
+            return super().likelihoods(captions, photos)
         return self.captioner.likelihoods(captions, photos)
 
     def prompts(self, questions: Sequence[Question], max_length: int) -> list[Prompt]:
