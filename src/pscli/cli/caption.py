@@ -51,8 +51,9 @@ def caption(
     from pscli.datasets.captions import rewrite
 
     dataset = named(name)
-    there = isinstance(dataset, Published) and not split
-    every = dataset.splits_in(data_folder(dataset.name)) if there else split or dataset.splits
+    every = split or [*dataset.splits]
+    if not split and isinstance(dataset, Published):
+        every = dataset.splits_in(data_folder(dataset.name))
     splits = [check_split(dataset, one) for one in dict.fromkeys(every)]
     console.quiet_libraries()
     who, describe = captioner(agent, device, [*(use or []), name])
