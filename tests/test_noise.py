@@ -160,3 +160,18 @@ def test_any_share_has_a_name_and_others_are_refused() -> None:
 def test_a_plain_photo_is_its_own_target(random_photo: Callable[..., Photo]) -> None:
     photo = random_photo(random.Random(0))
     assert photo.target is photo
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "told"),
+    [
+        ("next-color", 60, "Unknown kind of noise 'next-color'"),
+        ("no-colour", -1, "-1 % of captions cannot be wrong"),
+        ("no-colour", 101, "101 % of captions cannot be wrong"),
+        ("no-colour", 60.5, "60.5 % of captions cannot be wrong"),
+        ("no-colour", float("nan"), "nan % of captions cannot be wrong"),
+    ],
+)
+def test_noise_that_is_none_is_refused(kind: str, share: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Noisy(kind, share)

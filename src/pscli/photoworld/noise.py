@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from pscli.dialogue.schema import Dialogue, Photo, Turn
+from pscli.errors import ConfigError
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.scene import COLOURS
 from pscli.photoworld.talk import DEFAULT_SIZES, dialogue
@@ -87,6 +88,9 @@ class Noisy:
             lower share are among those of a higher one.
         shuffled_photos: Whether what is to be drawn is permuted among the photos of what is
             loaded, so that L^v knows nothing of the captions: the control.
+
+    Raises:
+        ConfigError: if there is no such kind, or the share is no whole number from 0 to 100.
     """
 
     licence, citation, splits = Photoworld.licence, Photoworld.citation, Photoworld.splits
@@ -94,6 +98,10 @@ class Noisy:
     def __init__(
         self, kind: str | None = None, share: int = 0, shuffled_photos: bool = False
     ) -> None:
+        if kind not in (None, *KINDS):
+            raise ConfigError(f"Unknown kind of noise '{kind}'.", f"Known: {', '.join(KINDS)}.")
+        if share not in range(101):
+            raise ConfigError(f"{share} % of captions cannot be wrong.", "Expected 0 to 100.")
         self.kind, self.share, self.shuffled_photos = kind, share, shuffled_photos
 
     @property
