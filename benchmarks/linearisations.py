@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from paper_table import carry_out, comparing, option, training
+from paper_table import carry_out, comparing, once, option, training
 
 from pscli.registry import TABLES
 
@@ -66,7 +66,7 @@ def main() -> None:
     args = parser.parse_args()
     folder = args.out or Path("runs/linearisations") / args.dataset
     how = args.preset, args.count, args.extractor, args.set
-    carry_out(commands(args.dataset, folder, args.seeds, *how))
+    carry_out(commands(args.dataset, folder, once(args.seeds), *how))
 
 
 if __name__ == "__main__":
