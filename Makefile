@@ -34,7 +34,7 @@ paper-table: $(VENV)/installed  ## the paper's protocol on DATASET: train, gener
 	  $(if $(PRESET),--preset $(PRESET)) $(if $(DIALOGUES),--count $(DIALOGUES)) $(if $(EXTRACTOR),--extractor $(EXTRACTOR))
 
 attribution: $(VENV)/installed  ## where its figures come from: no joint training, either system, --best-of 4; after `make results`
-	$(BIN)/python benchmarks/attribution.py photoworld --out $(RESULTS) --preset tiny --seeds $(SEEDS) --count $(COUNT)
+	$(BIN)/python benchmarks/attribution.py photoworld --out $(RESULTS) --preset $(or $(PRESET),tiny) --seeds $(SEEDS) --count $(COUNT)
 
 ladder: $(VENV)/installed  ## how errors propagate (docs/scores.md), LADDER="NAME=AGENT ..."; resumes where it stopped
 	$(BIN)/python benchmarks/ladder.py $(LADDER) --count $(COUNT) --out runs/ladder
