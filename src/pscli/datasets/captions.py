@@ -14,7 +14,7 @@ from typing import Any
 
 from pscli.console import Progress
 from pscli.datasets.base import MARKER, Dataset, data_folder, identity, load
-from pscli.datasets.folder import encoded, kept, refuse_other_targets, stamped
+from pscli.datasets.folder import encoded, keep, refuse_other_targets, stamped
 from pscli.datasets.manifest import Entry, note_entry, read_manifest, write_manifest
 from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.errors import DataError, PscliError
@@ -151,7 +151,7 @@ def _described(
     """Entries of photos that are written and described."""
     for entry, data in copies:
         if data:
-            kept(folder, entry, data)
+            keep(folder, entry, data)
     seen = [entry.path for entry, _ in copies if entry.status == "ok"]
     words = dict(zip(seen, _words(describe, [Photo(folder / path) for path in seen]), strict=True))
     for entry, _ in copies:

@@ -89,7 +89,8 @@ def drawn(folder: Path, name: str, photo: Photo) -> Entry:
         DataError: if it cannot be opened.
     """
     entry, data = encoded(name, photo)
-    return kept(folder, entry, data)
+    keep(folder, entry, data)
+    return entry
 
 
 def encoded(name: str, photo: Photo) -> tuple[Entry, bytes]:
@@ -98,9 +99,10 @@ def encoded(name: str, photo: Photo) -> tuple[Entry, bytes]:
     Raises:
         DataError: if it cannot be opened.
     """
-    data = io.BytesIO()
-    photo.open().save(data, "PNG")
-    return stamped(Entry(name, "ok", "", "drawn", format="PNG"), data.getvalue()), data.getvalue()
+    file = io.BytesIO()
+    photo.open().save(file, "PNG")
+    data = file.getvalue()
+    return stamped(Entry(name, "ok", "", "drawn", format="PNG"), data), data
 
 
 def stamped(entry: Entry, data: bytes) -> Entry:
@@ -108,11 +110,10 @@ def stamped(entry: Entry, data: bytes) -> Entry:
     return replace(entry, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
 
-def kept(folder: Path, entry: Entry, data: bytes) -> Entry:
-    """Writes the file of an entry, and returns the entry."""
+def keep(folder: Path, entry: Entry, data: bytes) -> None:
+    """Writes the file of an entry."""
     with replacing(folder / entry.path, sync=False) as file:
         file.write(data)
-    return entry
 
 
 def refuse_other_targets(dialogues: Iterable[Dialogue]) -> None:
