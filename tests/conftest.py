@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Generator, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,20 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on a network
 # The same examples every time, however slow the machine.
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("steady")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, Any]:
+    """What a failed command printed stands below the failure, from fixtures too."""
+    report = yield
+    failed = call.excinfo and call.excinfo.value
+    if isinstance(failed, subprocess.CalledProcessError):
+        printed = [
+            x if isinstance(x, str) else x.decode() for x in (failed.output, failed.stderr) if x
+        ]
+        report.sections.append((f"it ended with {failed.returncode}, printing", "\n".join(printed)))
+    return report
+
 
 CORPUS = [
     " Look at my red dog on the beach!",

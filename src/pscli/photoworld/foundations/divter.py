@@ -30,7 +30,7 @@ from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Template, told
 from pscli.files import new_folder, write_json
 from pscli.photoworld.dataset import Photoworld
-from pscli.photoworld.foundations.build import drawing_accuracy
+from pscli.photoworld.foundations.build import drawing_scores
 from pscli.photoworld.foundations.drawing import things_weigh_more, windows_first, words_for
 from pscli.photoworld.foundations.fit import Losses, fit
 from pscli.photoworld.foundations.pool import Pool, encoded, load_pool
@@ -265,7 +265,7 @@ def make(folder: Path = MADE / "divter", recipe: Recipe | None = None) -> Path:
         with new_folder(folder / name) as new:
             member.save_pretrained(new)
     drawing: Any = Dalle.from_pretrained(folder / "generator", guidance=GUIDANCE)
-    scores["drawn"] = drawing_accuracy(drawing.eval(), load_extractor(), dev, min(r.dev, 320))
+    scores["drawn"] = drawing_scores(drawing.eval(), dev, min(r.dev, 320))
     write_json(folder / "scores.json", {**scores, "recipe": asdict(r)})
     return folder
 
