@@ -7,7 +7,7 @@ Plans, trains and asks each system of the registry for every seed, on the test s
 where the dataset has one, scores them, and writes a table and a report. Every step is one command
 of `pscli`, printed before it runs and noted when it is done. Given again, it goes on where it
 stopped: a run that was cut off is resumed, and what is noted is not done again, unless with other
-settings.
+settings, or where what it made is gone.
 """
 
 from __future__ import annotations
@@ -44,13 +44,15 @@ class Step:
     Args:
         kind: Steps of a kind take about as long as each other.
         words: Arguments of `pscli`.
-        keep: Where what it prints is kept, if it is.
+        made: What is there once it is done.
+        prints: Whether that is what it prints.
     """
 
     kind: str
     name: str
     words: list[str]
-    keep: Path | None = None
+    made: Path
+    prints: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def steps(t: Table) -> list[Step]:
     found = []
     for system in t.systems:
         words = ["plan", system, "--dataset", t.dataset, *t.how, "--json"]
-        found.append(Step("plan", f"plan {system}", words, t.plan(system)))
+        found.append(Step("plan", f"plan {system}", words, t.plan(system), prints=True))
     for seed in t.seeds:
         for system in t.systems:
             run = t.run(system, seed)
@@ -98,12 +100,14 @@ def steps(t: Table) -> list[Step]:
                 who = ["--system", system, *t.how]
             else:
                 words = training(system, t.dataset, run, [*t.how, "--seed", str(seed)])
-                found.append(Step(f"train {system}", f"train {system}-{seed}", words))
+                name = f"train {system}-{seed}"
+                found.append(Step(f"train {system}", name, words, run / "agent"))
             for split in t.splits:
-                where = ["--split", split, "--out", str(t.preds(system, seed, split))]
+                preds, name = t.preds(system, seed, split), f"answer {system}-{seed} {split}"
+                where = ["--split", split, "--out", str(preds)]
                 where += ["--seed", str(seed), *option("count", t.count)]
                 words = ["generate", "--dataset", t.dataset, *who, *where]
-                found.append(Step(f"answer {system}", f"answer {system}-{seed} {split}", words))
+                found.append(Step(f"answer {system}", name, words, preds))
     return [*found, *comparisons(t)]
 
 
@@ -119,9 +123,10 @@ def comparisons(t: Table) -> list[Step]:
             groups = [w for system in some for w in ("--group", group(t, system, split))]
             kept = t.folder / f"{name}-{split}.md"
             score = ["score", *groups, "--by-type", "--format", "markdown"]
-            found.append(Step("score", f"score {name} {split}", score, kept))
-            out = ["--out", str(t.folder / f"report-{name}-{split}"), "--overwrite"]
-            found.append(Step("report", f"report {name} {split}", ["report", *groups, *out]))
+            found.append(Step("score", f"score {name} {split}", score, kept, prints=True))
+            out = t.folder / f"report-{name}-{split}"
+            words = ["report", *groups, "--out", str(out), "--overwrite"]
+            found.append(Step("report", f"report {name} {split}", words, out))
     return found
 
 
@@ -141,12 +146,12 @@ def carry_out(t: Table) -> None:
         began = time.monotonic()
         ran = subprocess.run(
             [sys.executable, "-m", "pscli", *step.words],
-            stdout=subprocess.PIPE if step.keep else None,
+            stdout=subprocess.PIPE if step.prints else None,
         )
         if ran.returncode:
             sys.exit(ran.returncode)
-        if step.keep:
-            write_text(step.keep, ran.stdout.decode("utf-8"))
+        if step.prints:
+            write_text(step.made, ran.stdout.decode("utf-8"))
         seconds = time.monotonic() - began
         line = {"step": step.name, "kind": step.kind, "seconds": seconds, "words": step.words}
         append_line(t.folder / DONE, line)
@@ -166,8 +171,9 @@ def done(t: Table) -> dict[str, dict[str, Any]]:
 
 
 def is_done(step: Step, known: dict[str, dict[str, Any]]) -> bool:
-    """Whether a step is noted, and was the same: with more systems all are compared again."""
-    if step.name not in known:
+    """Whether a step is noted, was the same (with more systems all are compared again), and what it
+    made is still there."""
+    if step.name not in known or not step.made.exists():
         return False
     then = known[step.name].get("words", step.words)
     return [w for w in then if w != "--resume"] == [w for w in step.words if w != "--resume"]

@@ -29,6 +29,9 @@ if args[0] == "train":
     run = pathlib.Path(args[args.index("--run") + 1])
     run.mkdir(parents=True, exist_ok=True)
     (run / "config.json").touch()
+    (run / "agent").mkdir(exist_ok=True)
+elif "--out" in args:
+    pathlib.Path(args[args.index("--out") + 1]).mkdir(parents=True, exist_ok=True)
 sys.exit(7 if len(open("calls").readlines()) == int(os.environ["FAIL"]) else 0)
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -98,15 +99,19 @@ def test_what_is_done_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> None
     systems.carry_out(longer)
     again = len(Path("calls").read_text().splitlines()) - before
     assert again == len(answers) + 2 and systems.left(longer) == []  # and what compares them
+    shutil.rmtree("s/preds/test/e2e-1")
+    assert [name for name, _ in systems.left(longer)] == ["answer e2e-1 test"]
 
 
 def test_hours_are_those_of_steps_of_the_kind_or_of_their_likes() -> None:
     """Oracle: by hand, of 1.5 h of training and 0.5 h of answers."""
     assert all(seconds is None for _, seconds in systems.left(TABLE))
     assert "10 steps are left: 0.00 h, and 10 of which none" in systems.told(TABLE)
-    for kind, name, hours in (
-        ("train e2e", "train e2e-0", 1.5), ("answer e2e", "answer e2e-0 test", 0.5),
-    ):  # fmt: skip
+    for kind, name, hours, made in (
+        ("train e2e", "train e2e-0", 1.5, TABLE.run("e2e", 0) / "agent"),
+        ("answer e2e", "answer e2e-0 test", 0.5, TABLE.preds("e2e", 0, "test")),
+    ):
+        made.mkdir(parents=True)
         append_line(Path("s/done.jsonl"), {"step": name, "kind": kind, "seconds": 3600 * hours})
     left = dict(systems.left(TABLE))
     assert left["train e2e-1"] == 5400 and left["answer e2e-1 test"] == 1800
