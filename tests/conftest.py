@@ -89,14 +89,24 @@ def tokenizer() -> Any:
     return train_llm_tokenizer(CORPUS, 320)
 
 
-@pytest.fixture(scope="session")
-def clip_tokenizer() -> Any:
-    """Another BPE, in the form of CLIP's."""
+def clip_bpe() -> Any:
+    """Another BPE, in the form of CLIP's; the same in every process, which its trainer's is not."""
+    from transformers import CLIPTokenizer
+
     from pscli.photoworld.foundations.speaking import train_clip_tokenizer
 
-    tokenizer = train_clip_tokenizer(CORPUS, 540)
-    tokenizer.model_max_length = CLIP_LENGTH
-    return tokenizer
+    trained = train_clip_tokenizer(CORPUS, 540)
+    marks = [trained.bos_token, trained.eos_token]
+    tokens = sorted(trained.get_vocab().keys() - set(marks), key=lambda t: (len(t), t))
+    vocab = {token: number for number, token in enumerate([*marks, *tokens])}
+    pairs = [(t[:i], t[i:]) for t in tokens for i in range(1, len(t))]
+    merges = [pair for pair in pairs if all(part in vocab for part in pair)]
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=CLIP_LENGTH)
+
+
+@pytest.fixture(scope="session")
+def clip_tokenizer() -> Any:
+    return clip_bpe()
 
 
 @pytest.fixture(scope="session")

@@ -34,8 +34,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from conftest import CLIP_LENGTH, CORPUS
-from pscli.photoworld.foundations.speaking import train_clip_tokenizer
+from conftest import CLIP_LENGTH, CORPUS, clip_bpe
 
 OPENAI = {
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
@@ -202,8 +201,7 @@ def stable_diffusion(
     """
 
     def make(folder: Path) -> None:
-        tokenizer = train_clip_tokenizer(CORPUS, 540)
-        tokenizer.model_max_length = CLIP_LENGTH
+        tokenizer = clip_bpe()
         if not old:
             tokenizer.pad_token = "!"
         text = CLIPTextConfig(

@@ -68,7 +68,7 @@ def test_8_bits_without_bitsandbytes(
 
 
 def test_bf16_is_near_float32(build: SimpleNamespace, dialogues: list[Any], tmp_path: Path) -> None:
-    """Losses of 6 within 1e-2 of each other: bf16 has 8 bits."""
+    """Losses of 7 within 1e-2 of each other in the mean: bf16 has 8 bits."""
     curves = []
     for precision in ("no", "bf16"):
         AcceleratorState._reset_state()
@@ -78,4 +78,6 @@ def test_bf16_is_near_float32(build: SimpleNamespace, dialogues: list[Any], tmp_
     AcceleratorState._reset_state()
     ours, theirs = curves
     assert ours != theirs
-    assert ours == pytest.approx(theirs, abs=2e-2)
+    assert ours == pytest.approx(theirs, abs=5e-2)
+    apart = [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
+    assert sum(apart) / len(apart) < 1e-2
