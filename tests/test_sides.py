@@ -1,0 +1,51 @@
+"""`benchmarks/sides.py`: what is asked, and what is right, by hand."""
+
+from __future__ import annotations
+
+from itertools import islice
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import sides
+
+from pscli.photoworld.scene import SIDES, Scene, Thing
+
+
+def test_questions_are_about_the_side_of_a_thing_that_the_photo_has() -> None:
+    for things in (1, 2):
+        for question, side, scene in islice(sides.asked(things), 12):
+            assert question.shown or question.responses[0].speaker == question.speaker
+            named = [t for t in scene.things if t.kind in question.responses[-1].text.lower()]
+            assert len(scene.things) == things
+            assert [thing.side for thing in named] == [side]
+
+
+def test_a_description_is_right_where_every_thing_is_on_its_side() -> None:
+    pair = (Thing("car", "red", side="left"), Thing("kite", "blue", side="right"))
+    scene = Scene("beach", "day", "big", pair)
+    assert sides.placed(scene.description(), scene)
+    swapped = (
+        scene.description().replace("left", "?").replace("right", "left").replace("?", "right")
+    )
+    assert not sides.placed(swapped, scene)
+    assert not sides.placed("A big red car on the left at the beach by day.", scene)
+
+
+def test_both_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: one that always answers "left", beside one that describes every second photo."""
+    some = list(islice(sides.asked(1), 40))
+    scenes = [scene for _, _, scene in some]
+
+    class Told:
+        def __init__(self, *parts: Any) -> None: ...
+
+        def describe(self, photos: list[Any], task: str) -> list[str]:
+            found = [photo.source for photo in photos]
+            return [s.description() if scenes.index(s) % 2 else "" for s in found]
+
+    monkeypatch.setattr(sides, "Captioner", Told)
+    system = SimpleNamespace(perceptron=None, llm=None)
+    system.reply = lambda asked: [SimpleNamespace(text="On the left.") for _ in asked]
+    left = sum(side == SIDES[0] for _, side, _ in some)
+    assert sides.right(SimpleNamespace(system=system), some) == (left, 20)
