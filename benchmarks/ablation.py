@@ -9,12 +9,14 @@ bridge is the same: foundations, data and their order, steps, every draw of nois
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 from pathlib import Path
 
+import script
 from matplotlib.figure import Figure
+
+from pscli.files import read_json, read_lines
 
 BRIDGES = ("none", "dvtm", "dvtm-word", "vtm", "soft")
 SHOWN = (
@@ -30,7 +32,7 @@ def read(folder: Path, seeds: list[int]) -> Values:
     for bridge in BRIDGES:
         for seed in seeds:
             path = folder / "preds" / f"{bridge}-{seed}" / "scores.json"
-            scores = json.loads(path.read_text(encoding="utf-8"))["overall"]["scores"]
+            scores = read_json(path)["overall"]["scores"]
             values = {score["name"]: score["value"] for score in scores}
             for name in SHOWN:
                 found[name][bridge].append(values[name])
@@ -43,8 +45,7 @@ def gradients(folder: Path, seeds: list[int]) -> dict[str, dict[int, float]]:
     for bridge in BRIDGES:
         seen: dict[int, list[float]] = {}
         for seed in seeds:
-            text = (folder / f"{bridge}-{seed}" / "metrics.jsonl").read_text(encoding="utf-8")
-            for line in map(json.loads, text.splitlines()):
+            for line in read_lines(folder / f"{bridge}-{seed}" / "metrics.jsonl"):
                 if "grad_llm_from_image" in line:
                     seen.setdefault(line["step"], []).append(line["grad_llm_from_image"])
         curves[bridge] = {step: statistics.median(norms) for step, norms in seen.items()}
@@ -109,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

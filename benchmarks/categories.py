@@ -13,6 +13,8 @@ import random
 import re
 from pathlib import Path
 
+import script
+
 from pscli.metrics.base import made
 from pscli.metrics.score import METHODS
 from pscli.predictions.folder import Prediction, read_predictions
@@ -62,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

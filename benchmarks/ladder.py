@@ -13,10 +13,11 @@ interrupted, the same command goes on.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import script
+from paper_table import carry_out
 
 from pscli.metrics.base import Scored
 from pscli.metrics.score import metrics, score
@@ -53,7 +54,7 @@ def main() -> None:
             command = ["generate", "--dataset", options.dataset, "--count", options.count]
             command += ["--captions", captions, "--history", history, "--out", folder]
             command += [] if agent in ("", "bundled") else ["--agent", agent]
-            subprocess.run([sys.executable, "-m", "pscli", *map(str, command)], check=True)
+            carry_out([[str(word) for word in command]])
             found[step] = read_predictions(folder)
         print(f"\n### {name}: {len(next(iter(found.values()))):,} instances\n")
         print(table(SHOWN, {step: scored(some) for step, some in found.items()}))
@@ -101,4 +102,4 @@ def cell(found: Scored, name: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)
