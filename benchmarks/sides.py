@@ -10,34 +10,33 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 
 import script
 import torch
 
 from pscli.dialogue.schema import Photo
+from pscli.errors import ConfigError
 from pscli.photoworld.metrics import answered
 from pscli.photoworld.scene import SIDE_PHRASES, Scene
 from pscli.photoworld.talk import questions
 from pscli.systems.agent import Agent
 from pscli.systems.base import Question
 from pscli.systems.captioner import DESCRIBE, Captioner
+from pscli.systems.seeing import Seeing
 
 Asked = tuple[Question, str, Scene]
 
 
 def asked(things: int) -> Iterator[Asked]:
     """Questions about a side, their right answers, and the scenes, without end."""
-    index = 0
-    while True:
-        dialogue = questions("test", index)
+    for dialogue in (questions("test", index) for index in count()):
         (photo,) = dialogue.photos
         for number, response in enumerate(dialogue.responses):
             truth = response.truth
             if truth and truth.about == "side" and len(photo.source.things) == things:
                 question = Question(dialogue.responses[:number], response.speaker, dialogue.id)
                 yield question, truth.answer, photo.source
-        index += 1
 
 
 def placed(description: str, scene: Scene) -> bool:
@@ -48,16 +47,14 @@ def placed(description: str, scene: Scene) -> bool:
 @torch.no_grad()
 def right(agent: Agent, some: list[Asked]) -> tuple[int, int]:
     """How many questions are answered right, and how many descriptions are."""
-    system, answers, told = agent.system, 0, 0
-    captioner = Captioner(system.perceptron, system.llm)
-    for start in range(0, len(some), 30):
-        part = some[start : start + 30]
-        replies = system.reply([question for question, _, _ in part])
-        pairs = zip(replies, part, strict=True)
-        answers += sum(answered(reply.text, "side") == side for reply, (_, side, _) in pairs)
-        described = captioner.describe([Photo(scene) for _, _, scene in part], DESCRIBE)
-        told += sum(placed(d, scene) for d, (_, _, scene) in zip(described, part, strict=True))
-    return answers, told
+    asked_for, sides, scenes = zip(*some, strict=True)
+    replies = agent.system.reply(asked_for)
+    captioner = Captioner(agent.system.perceptron, agent.system.llm)
+    told = captioner.describe([Photo(scene) for scene in scenes], DESCRIBE)
+    return (
+        sum(answered(r.text, "side") == side for r, side in zip(replies, sides, strict=True)),
+        sum(map(placed, told, scenes)),
+    )
 
 
 def main() -> None:
@@ -67,7 +64,11 @@ def main() -> None:
     parser.add_argument("--agent", help="of `train-e2e`; default: the bundled one")
     parser.add_argument("--count", type=int, default=240)
     options = parser.parse_args()
+    if options.count < 1:
+        parser.error("--count is 1 at least.")
     agent = Agent.from_pretrained(options.agent)
+    if not isinstance(agent.system, Seeing):
+        raise ConfigError("The LLM of this agent sees no photos.", "Give one of `train-e2e`.")
     for things in (1, 2):
         answers, told = right(agent, list(islice(asked(things), options.count)))
         for what, good in (("answers", answers), ("descriptions", told)):
