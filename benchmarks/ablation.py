@@ -16,7 +16,9 @@ from pathlib import Path
 import script
 from matplotlib.figure import Figure
 
-from pscli.files import read_json, read_lines
+from pscli.errors import DataError
+from pscli.files import read_json
+from pscli.runs import Run
 
 BRIDGES = ("none", "dvtm", "dvtm-word", "vtm", "soft")
 SHOWN = (
@@ -45,7 +47,11 @@ def gradients(folder: Path, seeds: list[int]) -> dict[str, dict[int, float]]:
     for bridge in BRIDGES:
         seen: dict[int, list[float]] = {}
         for seed in seeds:
-            for line in read_lines(folder / f"{bridge}-{seed}" / "metrics.jsonl"):
+            run = folder / f"{bridge}-{seed}"
+            curve = Run(run).metrics
+            if not curve:
+                raise DataError(f"{run} has no curve.", "Train it: `make ablation`.")
+            for line in curve:
                 if "grad_llm_from_image" in line:
                     seen.setdefault(line["step"], []).append(line["grad_llm_from_image"])
         curves[bridge] = {step: statistics.median(norms) for step, norms in seen.items()}

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import script
 from paper_table import carry_out, comparing, once, option, training
 
 from pscli.config import MAX_DRAWINGS
@@ -85,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    main()
