@@ -44,7 +44,7 @@ linearisations: $(VENV)/installed  ## Table 3 of Sun et al. (2023): four ways to
 	  $(if $(EXTRACTOR),--extractor $(EXTRACTOR))
 
 systems: $(VENV)/installed  ## every system, three seeds, one table (docs/systems-table.md); PLAN=1 says what is left; resumes where it stopped
-	$(BIN)/python benchmarks/systems.py $(DATASET) --seeds $(SEEDS) --count $(COUNT) --table docs/systems-table.md \
+	$(BIN)/python benchmarks/systems.py $(DATASET) --seeds $(SEEDS) --count $(COUNT) --table docs/systems-table.md --plot docs/images/systems.png \
 	  $(if $(PRESET),--preset $(PRESET)) $(if $(ONLY),--systems $(ONLY)) $(if $(PLAN),--plan)
 
 categories: $(VENV)/installed  ## their Figure 5: FID and IS of people, food and animals in PREDS

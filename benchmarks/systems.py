@@ -20,11 +20,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import script
 from paper_table import once, option, training
+from systems_figure import figure
 
 from pscli.errors import DataError
 from pscli.files import append_line, read_json, read_lines, write_text
@@ -76,6 +78,12 @@ class Table:
 
     def plan(self, system: str) -> Path:
         return self.folder / "plan" / f"{plain(system)}.json"
+
+    @property
+    def command(self) -> str:
+        """What makes this table."""
+        words = [self.dataset, *self.how, *option("count", self.count)]
+        return shlex.join(["python", "benchmarks/systems.py", *words])
 
     @property
     def how(self) -> list[str]:
@@ -209,12 +217,13 @@ def told(t: Table) -> str:
 
 def page(t: Table) -> str:
     """Budgets, and all scores over everything and by instance type, as Markdown."""
-    parts = [f"# Every system on {t.dataset}", INTRODUCTION.format(seeds=len(t.seeds)), budgets(t)]
+    many = "all" if t.count is None else f"up to {t.count:,}"
+    introduction = INTRODUCTION.format(
+        command=t.command, seeds=len(t.seeds), many=many, day=date.today()
+    )
+    parts = [f"# Every system on {t.dataset}", introduction, budgets(t)]
     for split in t.splits:
-        read = {
-            system: [read_json(t.preds(system, seed, split) / "scores.json") for seed in t.seeds]
-            for system in t.systems
-        }
+        read = scored(t, split)
         kinds = dict.fromkeys(
             kind for some in read.values() for one in some for kind in one["kinds"]
         )
@@ -224,12 +233,21 @@ def page(t: Table) -> str:
 
 
 INTRODUCTION = (
-    "`make systems` wrote this page. Mean over {seeds} seeds ± standard deviation, in brackets the "
-    "means of the ends of each seed’s 95 % interval, and n. Systems that only draw are asked where "
-    "a photo is due, and have no figures of words. Whether two systems differ beyond chance is "
-    "told in the reports beside the runs. Operations: those of a step, forward and backward, as "
-    "`pscli plan` counts them one by one, times the updates; seconds without evaluations."
+    "`{command}` wrote this page ({day}): {many} dialogues of each split. Mean over {seeds} seeds "
+    "± standard deviation, in brackets the means of the ends of each seed’s 95 % interval, and n. "
+    "Systems that only draw are asked where a photo is due, and have no figures of words. Whether "
+    "two systems differ beyond chance is told in the reports beside the runs. Operations: those of "
+    "a step, forward and backward, as `pscli plan` counts them one by one, times the updates; "
+    "seconds without evaluations."
 )
+
+
+def scored(t: Table, split: str) -> dict[str, list[Any]]:
+    """What `score` wrote of each system, seed by seed."""
+    return {
+        system: [read_json(t.preds(system, seed, split) / "scores.json") for seed in t.seeds]
+        for system in t.systems
+    }
 
 
 def budgets(t: Table) -> str:
@@ -299,6 +317,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="dialogues of each split; default: all")
     parser.add_argument("--set", action="append", metavar="a.b=v", help="of the runs; repeatable")
     parser.add_argument("--table", type=Path, help="Markdown file; default: table.md in --out")
+    parser.add_argument("--plot", type=Path, help="the figure, a PNG")
     parser.add_argument("--plan", action="store_true", help="only say what is left, in hours")
     args = parser.parse_args()
     t = Table(
@@ -311,6 +330,8 @@ def main() -> None:
         return
     carry_out(t)
     write_text(args.table or t.folder / "table.md", page(t))
+    if args.plot:
+        figure({split: scored(t, split) for split in t.splits}, args.plot)
 
 
 def splits(dataset: str) -> list[str]:

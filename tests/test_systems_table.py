@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import script
 import systems
+from PIL import Image
+from systems_figure import PANELS, figure, point
 from typer.main import get_command
 
 from pscli.cli import app
@@ -196,11 +198,36 @@ def test_the_page_has_a_table_of_every_type_and_split() -> None:
             whole = {"scores": [score(seed + shift)], "reasons": {}}
             of = {"n": 9, "overall": whole, "kinds": kinds}
             write_json(TABLE.preds(name, seed, "test") / "scores.json", of)
-    parts = systems.page(TABLE).split("\n## test: ")
+    page = systems.page(TABLE)
+    command = "python benchmarks/systems.py photoworld --preset demo --count 9"
+    assert f"`{command}` wrote this page (20" in page and "up to 9 dialogues" in page
+    parts = page.split("\n## test: ")
     assert [part.splitlines()[0] for part in parts[1:]] == ["all", "share", "chat"]
     assert "| F | 0.50 ± 0.71 (n = 9) | 2.50 ± 0.71 (n = 9) |" in parts[1]
     assert "| F | 5.00 ± 0.00 (n = 4) | 7.00 ± 0.00 (n = 4) |" in parts[2]
     assert "| F | 3.00 ± 0.00 (n = 9) | – |" in parts[3]
+
+
+def test_a_point_is_the_mean_of_seeds_and_of_the_ends_of_their_intervals() -> None:
+    """Oracle: by hand."""
+
+    def seed(*scores: dict[str, Any]) -> dict[str, Any]:
+        return {"overall": {"scores": list(scores)}}
+
+    pair = [seed(score(1.0, 8, interval=[0.0, 3.0])), seed(score(4.0, interval=[2.0, 4.0]))]
+    assert point(pair, "F") == (2.5, 1.0, 3.5, 9)
+    assert point([pair[0], seed()], "F") is None and point([seed(score(1.0))], "F") is None
+
+
+def test_the_figure_has_a_panel_for_each_score_and_leaves_out_what_is_missing() -> None:
+    whole = [{**score(50.0, interval=[40.0, 60.0]), "name": name} for name in PANELS]
+    read = {
+        split: {"e2e": [{"overall": {"scores": whole}}], "zero-shot": [{"overall": {"scores": []}}]}
+        for split in ("test", "unseen")
+    }
+    figure(read, Path("images/systems.png"))
+    with Image.open("images/systems.png") as picture:
+        assert picture.width > 1000
 
 
 @pytest.mark.slow
@@ -208,7 +235,7 @@ def test_all_of_it_at_a_tiny_size() -> None:
     names = ["tiger", "dialog2image", "zero-shot"]
     args = ["photoworld", "--preset", "demo", "--seeds", "0", "--systems", *names, "--count", "4"]
     command = [sys.executable, systems.__file__, *args, *sets(FEW), "--out", "s"]
-    subprocess.run(command, check=True)
+    subprocess.run([*command, "--plot", "systems.png"], check=True)
     page = Path("s/table.md").read_text(encoding="utf-8")
     assert "| | tiger | dialog2image | zero-shot |" in page.replace("|  |", "| |")
     assert "## test: share" in page

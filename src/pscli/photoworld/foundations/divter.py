@@ -59,8 +59,8 @@ class Recipe:
     scenes: int = 20_000
     dialogues: int = 6000
     vae: int = 6000
-    transformer: int = 12_000
-    llm: int = 5000
+    transformer: int = 6000
+    llm: int = 3000
     dev: int = 500
 
 
