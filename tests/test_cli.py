@@ -27,11 +27,12 @@ from pscli.cli import app
 from pscli.config import Config, demo, tiny
 from pscli.dialogue.schema import Dialogue, Turn
 from pscli.errors import ConfigError
-from pscli.files import append_line, write_json
+from pscli.files import append_line, locked, write_json
 from pscli.metrics.base import Score, Scored
 from pscli.metrics.group import grouped
 from pscli.metrics.score import Scores
 from pscli.photoworld.dataset import Photoworld
+from pscli.photoworld.members import MADE
 from pscli.predictions.folder import FILE_NAME, Settings
 from pscli.runs import Run
 
@@ -326,10 +327,25 @@ def test_processes_of_one_run_share_its_name(
 
 def test_foundations_are_built_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    fake = SimpleNamespace(build_all=lambda *args: calls.append(args))
+    fake = SimpleNamespace(build_all=lambda *args: calls.append(args), make=calls.append)
     monkeypatch.setitem(sys.modules, "pscli.photoworld.foundations.build", fake)
     passed(run("foundations", "--work", "w", "--out", "o", "--only", "vae"))
-    assert calls == [(Path("w"), Path("o"), "vae")]
+    passed(run("foundations"))
+    assert calls == [(Path("w"), Path("o"), "vae"), (None, None, None)]
+
+
+@pytest.mark.parametrize("family", ["divter", "uvit", "unidiffuser"])
+def test_members_are_made_whole_and_by_one_process(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(run("foundations", family, "--only", "vae"), f"{family} is made as a whole")
+    with locked(MADE / family, "making foundations"):
+        refused(
+            run("foundations", family),
+            f"Another process is making foundations in runs/foundations/{family}",
+        )
+    refused(run("foundations", "uvat"), "Unknown foundations 'uvat'. Did you mean 'uvit'?")
 
 
 # ---------------------------------------------------------------------------- scoring

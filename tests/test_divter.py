@@ -35,7 +35,7 @@ TINY = Recipe(scenes=40, dialogues=30, vae=3, transformer=4, llm=3, dev=6)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with photoworld's members for divter, as the command leaves them."""
     folder = tmp_path_factory.mktemp("home")
-    make(folder / MADE / "divter", TINY)
+    make(out=folder / MADE / "divter", recipe=TINY)
     return folder
 
 
@@ -117,11 +117,11 @@ def test_what_a_kill_interrupts_goes_on_to_the_same_weights(
     monkeypatch.setattr(divter, "fit", partial(fit, save_every=1))
     monkeypatch.setattr(Dalle, "losses", killed)
     with pytest.raises(MemoryError):
-        make(tmp_path, TINY)
+        make(out=tmp_path, recipe=TINY)
     assert not (tmp_path / "generator").exists()
     steps = (tmp_path / "work/transformer").glob("**/*.safetensors")
     assert list(steps)
-    make(tmp_path, TINY)
+    make(out=tmp_path, recipe=TINY)
     there = home / MADE / "divter"
     files = sorted(p.relative_to(tmp_path) for p in tmp_path.glob("*/*/*.safetensors"))
     files += [Path("llm/model.safetensors")]
@@ -178,7 +178,7 @@ def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         refused = pscli(*command)
         assert refused.exit_code == 2, refused.output
         told = " ".join(refused.stderr.split())
-        assert "python -m pscli.photoworld.foundations.divter" in told and "hours" in told
+        assert "pscli foundations divter" in told and "hours" in told
     refused = pscli("train", "divter", "--preset", "sun2022", "--run", "r",
                     "--set", f"model.llm.weights={part('llm')}")  # fmt: skip
     assert refused.exit_code == 2

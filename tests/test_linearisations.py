@@ -104,18 +104,18 @@ def test_the_tiny_member_is_made_by_a_command(
     named = ModelConfig(generator=PartConfig("uvit", "photoworld-uvit"), draw_steps=2)
     with pytest.raises(CheckpointError, match="not shipped") as told:
         Load(named)("generator")
-    assert "python -m pscli.photoworld.foundations.uvit" in told.value.hint
+    assert "pscli foundations uvit" in told.value.hint
     made = uvit.untrained()
     assert float(made._snr_weights(torch.tensor([999]))) == 1  # pure noise, where words tell all
     before = {n: w.clone() for n, w in made.state_dict().items()}
-    few = {"steps": 2, "scenes": 20, "dev": 2}
-    weights = uvit.make(**few) / "unet/diffusion_pytorch_model.safetensors"
+    few = uvit.Recipe(unet=2, scenes=20, dev=2)
+    weights = uvit.make(recipe=few) / "generator/unet/diffusion_pytorch_model.safetensors"
     generator = Load(named)("generator")
     moved = {n for n, w in generator.state_dict().items() if not torch.equal(w, before[n])}
     assert moved and all(name.startswith("unet.") for name in moved)
     assert generator.draw(["a red car"], [seeded(1)])[0].size == (64, 64)
     first, scored = weights.read_bytes(), (MADE / "uvit/scores.json").read_text()
-    uvit.make(**few)
+    uvit.make(recipe=few)
     assert weights.read_bytes() == first and (MADE / "uvit/scores.json").read_text() == scored
     drawn = json.loads(scored)["drawn"]
     assert set(drawn) == {"things", "kinds", "setting", "light"}

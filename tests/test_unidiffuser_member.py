@@ -38,7 +38,7 @@ UNUSED = "transformer.pos_embed."  # a second patch embedding of diffusers', whi
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with photoworld's UniDiffuser, as the command leaves it."""
     folder = tmp_path_factory.mktemp("home")
-    make(folder / MADE / "unidiffuser", TINY)
+    make(out=folder / MADE / "unidiffuser", recipe=TINY)
     return folder
 
 
@@ -58,7 +58,7 @@ def test_the_registry_finds_it_once_it_is_made(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="generator for unidiffuser is not shipped") as told:
         Load(NAMED)("generator")
-    assert "python -m pscli.photoworld.foundations.unidiffuser" in told.value.hint
+    assert "pscli foundations unidiffuser" in told.value.hint
     assert "hours" in told.value.hint
     monkeypatch.chdir(home)
     found = Load(NAMED)("generator")
@@ -97,11 +97,11 @@ def test_what_kills_interrupt_goes_on_to_the_same_weights(
     monkeypatch.setattr(unidiffuser, "fit", stopping)
     for killed in ("eyes", "tongue", "unet"):
         with pytest.raises(MemoryError):
-            make(tmp_path, TINY)
+            make(out=tmp_path, recipe=TINY)
         assert not (tmp_path / "generator").exists()
         assert list((tmp_path / "work" / killed).glob("step-00000002/*.safetensors"))
     killed = None
-    make(tmp_path, TINY)
+    make(out=tmp_path, recipe=TINY)
     there = home / MADE / "unidiffuser"
     for file in (*(f"generator/{name}.safetensors" for name in FILES), "scores.json"):
         assert (tmp_path / file).read_bytes() == (there / file).read_bytes(), file

@@ -107,7 +107,12 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "agent": {"bundled": "pscli.photoworld.shipped:agent"},
     "conversation": {"showcase": "pscli.photoworld.showcase:dialogue"},
-    "foundations": {"photoworld": "pscli.photoworld.foundations.build:build_all"},
+    "foundations": {
+        "photoworld": "pscli.photoworld.foundations.build:build_all",
+        "divter": "pscli.photoworld.foundations.divter:make",
+        "uvit": "pscli.photoworld.foundations.uvit:make",
+        "unidiffuser": "pscli.photoworld.foundations.unidiffuser:make",
+    },
 }
 PARTS = ("perceptron", "llm", "generator")
 NEEDS = {"system": "build", **dict.fromkeys(PARTS, "from_pretrained")}  # all others: to be called

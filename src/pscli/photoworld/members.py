@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pscli.errors import CheckpointError
+from pscli.errors import CheckpointError, ConfigError
 
 MADE = Path("runs/foundations")  # below the current folder, as runs are
 SIGNS = {"llm": "config.json", "generator": "model_index.json"}  # that a part is there
@@ -44,5 +44,17 @@ def _made(family: str, part: str, parts: tuple[str, ...]) -> Path:
         return folder
     raise CheckpointError(
         f"photoworld's {part} for {family} is not shipped, and not in {folder}.",
-        f"Make it, in some hours on two cores: python -m pscli.photoworld.foundations.{family}",
+        f"Make it, in one to two hours of one core: pscli foundations {family}",
     )
+
+
+def places(family: str, work: Path | None, out: Path | None, only: str | None) -> tuple[Path, Path]:
+    """Folders of what is unfinished and of what is finished, as `pscli foundations` is told.
+
+    Raises:
+        ConfigError: if a single stage is asked for.
+    """
+    if only:
+        raise ConfigError(f"{family} is made as a whole.", "Leave out --only.")
+    out = out or MADE / family
+    return work or out / "work", out

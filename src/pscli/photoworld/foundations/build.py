@@ -23,12 +23,13 @@ from pscli.components.perceptron import QFormerPerceptron
 from pscli.console import stderr
 from pscli.dialogue.schema import Dialogue, Photo
 from pscli.errors import ConfigError
-from pscli.files import new_folder, read_json, write_text
+from pscli.files import locked, new_folder, read_json, write_text
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.details import load_details
 from pscli.photoworld.foundations import counting, drawing, seeing, speaking
 from pscli.photoworld.foundations.pool import Pool, global_labels, kind_labels, load_pool
 from pscli.photoworld.judge import Extractor, load_extractor
+from pscli.photoworld.members import MADE
 from pscli.photoworld.shipped import WEIGHTS
 from pscli.photoworld.talk import drill, questions, quiz
 from pscli.systems.captioner import DESCRIBE, Captioner
@@ -214,23 +215,28 @@ class Build:
 
 
 def build_all(
-    work: Path, out: Path | None = None, only: str | None = None, recipe: Recipe | None = None
-) -> None:
+    work: Path | None = None, out: Path | None = None, only: str | None = None,
+    recipe: Recipe | None = None,
+) -> Path:  # fmt: skip
     """Runs all stages, or one; each resumes where it stopped.
 
     Args:
-        out: Folder of the finished parts; the package's own by default.
+        work: Folder of what is unfinished; `runs/foundations` by default.
+        out: Folder of the finished parts, which is returned; the package's own by default.
 
     Raises:
         ConfigError: if there is no such stage.
+        CheckpointError: if another process works there.
     """
     if only and only not in STAGES:
         raise ConfigError(f"Unknown stage '{only}'.", f"Known: {', '.join(STAGES)}.")
-    build = Build(work, out or WEIGHTS, recipe or Recipe())
+    build = Build(work or MADE, out or WEIGHTS, recipe or Recipe())
     stages: dict[str, Callable[[], None]] = {name: getattr(build, name) for name in STAGES}
-    for name, stage in stages.items():
-        if only in (None, name):
-            stage()
+    with locked(build.work, "making foundations"):
+        for name, stage in stages.items():
+            if only in (None, name):
+                stage()
+    return build.out
 
 
 def reading_scores(llm: LanguageModel) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""`python -m pscli.photoworld.foundations.divter`: tiny members for the system `divter`.
+"""`pscli foundations divter`: tiny members for the system `divter`.
 
 A VQ autoencoder, a transformer that writes its codes after a caption, and a GPT-2 that has read
 photoworld's dialogues, in this order. Each resumes where it stopped; none is shipped, and
@@ -24,11 +24,10 @@ from pscli.components.dalle import Dalle, codes_of
 from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
 from pscli.components.noise import seeded
-from pscli.console import stderr
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Template, told
-from pscli.files import new_folder, write_json
+from pscli.files import locked, new_folder, write_json
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.foundations.build import drawing_scores
 from pscli.photoworld.foundations.drawing import things_weigh_more, windows_first, words_for
@@ -37,7 +36,7 @@ from pscli.photoworld.foundations.pool import Pool, encoded, load_pool
 from pscli.photoworld.foundations.seeing import judge
 from pscli.photoworld.foundations.speaking import mean_text_loss, perplexity, texts
 from pscli.photoworld.judge import load_extractor
-from pscli.photoworld.members import MADE
+from pscli.photoworld.members import places
 from pscli.photoworld.shipped import part
 from pscli.photoworld.talk import quiz
 
@@ -249,9 +248,24 @@ def train_llm(
 # -- all of them -----------------------------------------------------------------------------------
 
 
-def make(folder: Path = MADE / "divter", recipe: Recipe | None = None) -> Path:
-    """Trains them below `folder`, or goes on with that, and returns it: `generator/`, `llm/`."""
-    r, work, scores = recipe or Recipe(), folder / "work", dict[str, Any]()
+def make(
+    work: Path | None = None, out: Path | None = None, only: str | None = None,
+    recipe: Recipe | None = None,
+) -> Path:  # fmt: skip
+    """Trains them in `work`, or goes on there, and returns `out`, which holds `generator/`, `llm/`.
+
+    Raises:
+        ConfigError: if a single stage is asked for.
+        CheckpointError: if another process works there.
+    """
+    work, out = places("divter", work, out, only)
+    with locked(out, "making foundations"):
+        _make(work, out, recipe or Recipe())
+    return out
+
+
+def _make(work: Path, out: Path, r: Recipe) -> None:
+    scores: dict[str, Any] = {}
     pool, dev = (load_pool(work, s, n, r.seed) for s, n in (("train", r.scenes), ("dev", r.dev)))
     vae = train_autoencoder(pool, work / "vae", steps=r.vae, seed=r.seed).eval()
     scores["vae"] = rebuilt_quality(vae, dev)
@@ -262,13 +276,8 @@ def make(folder: Path = MADE / "divter", recipe: Recipe | None = None) -> Path:
     llm = train_llm(read, work / "llm", steps=r.llm, seed=r.seed)
     scores["llm"] = {"dev_perplexity": perplexity(llm, Photoworld().load("dev", r.dev))}
     for name, member in (("generator", made), ("llm", llm)):
-        with new_folder(folder / name) as new:
+        with new_folder(out / name) as new:
             member.save_pretrained(new)
-    drawing: Any = Dalle.from_pretrained(folder / "generator", guidance=GUIDANCE)
+    drawing: Any = Dalle.from_pretrained(out / "generator", guidance=GUIDANCE)
     scores["drawn"] = drawing_scores(drawing.eval(), dev, min(r.dev, 320))
-    write_json(folder / "scores.json", {**scores, "recipe": asdict(r)})
-    return folder
-
-
-if __name__ == "__main__":
-    stderr.print(f"{make()} holds photoworld's members for divter.")
+    write_json(out / "scores.json", {**scores, "recipe": asdict(r)})

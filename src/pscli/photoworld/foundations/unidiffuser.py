@@ -1,4 +1,4 @@
-"""`python -m pscli.photoworld.foundations.unidiffuser`: a tiny UniDiffuser of photoworld.
+"""`pscli foundations unidiffuser`: a tiny UniDiffuser of photoworld.
 
 Autoencoder and text encoder are those of the shipped generator, and stay as they are. CLIP's image
 encoder learns beside that text encoder, then the text decoder, and then the noise predictor by the
@@ -39,13 +39,12 @@ from transformers import (
 from pscli.components.generator import StableDiffusion
 from pscli.components.noise import seeded
 from pscli.components.unidiffuser import UniDiffuser
-from pscli.console import stderr
-from pscli.files import new_folder, write_json
+from pscli.files import locked, new_folder, write_json
 from pscli.photoworld.foundations.build import drawing_scores
 from pscli.photoworld.foundations.drawing import contrast, words_for
 from pscli.photoworld.foundations.fit import Losses, fit
 from pscli.photoworld.foundations.pool import Pool, encoded, load_pool
-from pscli.photoworld.members import MADE
+from pscli.photoworld.members import places
 from pscli.photoworld.shipped import part
 
 SEEN, TOLD = 64, 32  # widths of a photo's CLIP embedding and of a word; 512 and 64 in version 1
@@ -265,9 +264,24 @@ def train_unet(
 # -- all of them -----------------------------------------------------------------------------------
 
 
-def make(folder: Path = MADE / "unidiffuser", recipe: Recipe | None = None) -> Path:
-    """Trains it below `folder`, or goes on with that, and returns the folder of the generator."""
-    r, work, scores = recipe or Recipe(), folder / "work", dict[str, Any]()
+def make(
+    work: Path | None = None, out: Path | None = None, only: str | None = None,
+    recipe: Recipe | None = None,
+) -> Path:  # fmt: skip
+    """Trains it in `work`, or goes on there, and returns `out`, which holds `generator/`.
+
+    Raises:
+        ConfigError: if a single stage is asked for.
+        CheckpointError: if another process works there.
+    """
+    work, out = places("unidiffuser", work, out, only)
+    with locked(out, "making foundations"):
+        _make(work, out, recipe or Recipe())
+    return out
+
+
+def _make(work: Path, out: Path, r: Recipe) -> None:
+    scores: dict[str, Any] = {}
     pool, dev = (load_pool(work, s, n, r.seed) for s, n in (("train", r.scenes), ("dev", r.dev)))
     made = untrained(tokenizer_of(words_for(pool)), r.seed)
     scores["eyes"] = train_eyes(made, pool, dev, work / "eyes", steps=r.eyes, seed=r.seed)
@@ -275,14 +289,7 @@ def make(folder: Path = MADE / "unidiffuser", recipe: Recipe | None = None) -> P
     scores["tongue"] = train_tongue(made, pool, dev, work / "tongue", steps=r.tongue, seed=r.seed)
     made.text_decoder.requires_grad_(False)
     train_unet(made, pool, work / "unet", steps=r.unet, seed=r.seed)
-    with new_folder(folder / "generator") as new:
+    with new_folder(out / "generator") as new:
         made.save_pretrained(new)
     scores["drawn"] = drawing_scores(made, dev, r.dev)
-    write_json(folder / "scores.json", {**scores, "recipe": asdict(r)})
-    return folder / "generator"
-
-
-if __name__ == "__main__":
-    stderr.print(
-        f"{make()} holds photoworld's UniDiffuser; scores.json beside it says what it draws."
-    )
+    write_json(out / "scores.json", {**scores, "recipe": asdict(r)})

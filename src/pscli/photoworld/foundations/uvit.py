@@ -1,4 +1,4 @@
-"""`python -m pscli.photoworld.foundations.uvit`: a tiny U-ViT that draws photoworld from captions.
+"""`pscli foundations uvit`: a tiny U-ViT that draws photoworld from captions.
 
 Text encoder and autoencoder are those of the shipped generator, and stay as they are. It resumes
 where it stopped, and is not shipped: `--set model.generator.weights=photoworld-uvit` finds it.
@@ -7,22 +7,30 @@ where it stopped, and is not shipped: `--set model.generator.weights=photoworld-
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from pscli.components.generator import StableDiffusion
 from pscli.components.uvit import UViT, UViTGenerator, assembled
-from pscli.console import stderr
-from pscli.files import new_folder, write_json
+from pscli.files import locked, new_folder, write_json
 from pscli.photoworld.foundations.build import drawing_scores
 from pscli.photoworld.foundations.drawing import encode, teach_drawing
 from pscli.photoworld.foundations.pool import load_pool
-from pscli.photoworld.members import MADE
+from pscli.photoworld.members import places
 from pscli.photoworld.shipped import part
 
-STEPS, SCENES = 15_000, 40_000  # optimiser steps of 16 photos, and how many photos there are
-DEV = 320  # photos that are judged
+
+@dataclass(frozen=True)
+class Recipe:
+    """Scenes of the training split, optimiser steps of 16 of them, scenes of the dev split that
+    score it, and the seed of the scenes."""
+
+    seed: int = 0
+    scenes: int = 40_000
+    unet: int = 15_000
+    dev: int = 320
 
 
 def untrained(seed: int = 2) -> UViTGenerator:
@@ -46,19 +54,27 @@ def untrained(seed: int = 2) -> UViTGenerator:
 
 
 def make(
-    folder: Path = MADE / "uvit", steps: int = STEPS, scenes: int = SCENES, dev: int = DEV
-) -> Path:
-    """Trains it below `folder`, or goes on with that, and returns the folder of the generator."""
-    pool = load_pool(folder, "train", scenes, seed=0)
-    made, work = untrained(), folder / "work"
+    work: Path | None = None, out: Path | None = None, only: str | None = None,
+    recipe: Recipe | None = None,
+) -> Path:  # fmt: skip
+    """Trains it in `work`, or goes on there, and returns `out`, which holds `generator/`.
+
+    Raises:
+        ConfigError: if a single stage is asked for.
+        CheckpointError: if another process works there.
+    """
+    work, out = places("uvit", work, out, only)
+    with locked(out, "making foundations"):
+        _make(work, out, recipe or Recipe())
+    return out
+
+
+def _make(work: Path, out: Path, r: Recipe) -> None:
+    pool, dev = (load_pool(work, s, n, r.seed) for s, n in (("train", r.scenes), ("dev", r.dev)))
+    made = untrained()
     latents = encode(made.vae, pool, work)
-    teach_drawing(made, latents, pool, work, steps=steps, lr=6e-4, seed=2)
-    with new_folder(folder / "generator") as new:
+    teach_drawing(made, latents, pool, work, steps=r.unet, lr=6e-4, seed=2)
+    with new_folder(out / "generator") as new:
         made.save_pretrained(new)
-    drawn = drawing_scores(made, load_pool(folder, "dev", dev, seed=0), dev)
-    write_json(folder / "scores.json", {"drawn": drawn, "steps": steps, "scenes": scenes})
-    return folder / "generator"
-
-
-if __name__ == "__main__":
-    stderr.print(f"{make()} holds photoworld's U-ViT; scores.json beside it says what it draws.")
+    scores = {"drawn": drawing_scores(made, dev, r.dev), "recipe": asdict(r)}
+    write_json(out / "scores.json", scores)
