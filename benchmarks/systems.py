@@ -3,11 +3,11 @@
     python benchmarks/systems.py photoworld --preset tiny --table docs/systems-table.md
     python benchmarks/systems.py photoworld --plan        # what is left, and how long it takes
 
-Plans, trains and asks each system of the registry for every seed, on the test split and on `unseen`
-where the dataset has one, scores them, and writes a table and a report. Every step is one command
-of `pscli`, printed before it runs and noted when it is done. Given again, it goes on where it
-stopped: a run that was cut off is resumed, and what is noted is not done again, unless with other
-settings, or where what it made is gone.
+Makes what the package does not ship; plans, trains and asks each system of the registry for every
+seed, on the test split and on `unseen` where the dataset has one; scores them, and writes a table,
+a figure and a report. Every step is one command of `pscli`, printed before it runs and noted when
+it is done. Given again, it goes on where it stopped: a run that was cut off is resumed, and what is
+noted is not done again, unless with other settings, or where what it made is gone.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ import script
 from paper_table import once, option, training
 from systems_figure import figure
 
+from pscli.config import preset_of
 from pscli.errors import DataError
 from pscli.files import append_line, read_json, read_lines, write_text
-from pscli.registry import TABLES, check, find, plain
+from pscli.photoworld.members import MADE
+from pscli.registry import PARTS, TABLES, check, find, plain
 from pscli.runs import Run
 
 UNTRAINED = ("zero-shot",)  # answers as it was published
@@ -95,8 +97,11 @@ class Table:
 
 
 def steps(t: Table) -> list[Step]:
-    """All of it, in order."""
+    """All of it, in order; members that the package does not ship are made first."""
     found = []
+    for family in families(t):
+        made, words = MADE / family / "scores.json", ["foundations", family]
+        found.append(Step("foundations", f"foundations {family}", words, made))
     for system in t.systems:
         words = ["plan", system, "--dataset", t.dataset, *t.how, "--json"]
         found.append(Step("plan", f"plan {system}", words, t.plan(system), prints=True))
@@ -117,6 +122,14 @@ def steps(t: Table) -> list[Step]:
                 words = ["generate", "--dataset", t.dataset, *who, *where]
                 found.append(Step(f"answer {system}", name, words, preds))
     return [*found, *comparisons(t)]
+
+
+def families(t: Table) -> list[str]:
+    """Whose members the systems name, as their preset has them, and are not shipped."""
+    preset = find("preset", t.preset or preset_of(t.dataset))
+    models = [preset(system).model for system in t.systems]
+    named = dict.fromkeys(getattr(model, part).weights for model in models for part in PARTS)
+    return [f for f in TABLES["foundations"] if f"photoworld-{f}" in named]
 
 
 def comparisons(t: Table) -> list[Step]:

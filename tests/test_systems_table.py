@@ -20,6 +20,7 @@ from typer.main import get_command
 from pscli.cli import app
 from pscli.errors import DataError
 from pscli.files import append_line, write_json
+from pscli.photoworld.members import MADE
 from test_dialog2image import FEW, sets
 from test_paper_table import FAKE, MAKEFILE
 
@@ -62,6 +63,17 @@ def test_those_that_speak_are_compared_alone_as_well() -> None:
                      "score speaking unseen"]  # fmt: skip
     (alone,) = (s.words for s in systems.steps(t) if s.name == "score speaking test")
     assert sum("zero-shot" in word for word in alone) == 0
+
+
+def test_members_that_are_not_shipped_are_made_first() -> None:
+    """Divter's, as photoworld's presets have it, and once for all its runs; not as published."""
+    t = replace(TABLE, systems=["e2e", "divter"])
+    first, *others = systems.steps(t)
+    assert (first.words, first.made) == (["foundations", "divter"], MADE / "divter/scores.json")
+    assert "foundations" not in {step.words[0] for step in others}
+    for preset, word in ((None, "foundations"), ("tiny", "foundations"), ("sun2022", "plan")):
+        assert systems.steps(replace(t, preset=preset))[0].words[0] == word
+    assert systems.steps(replace(t, dataset="photochat", preset=None))[0].words[0] == "plan"
 
 
 def test_pscli_knows_every_command_and_option() -> None:
