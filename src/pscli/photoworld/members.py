@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pscli.errors import CheckpointError, ConfigError
+from pscli.files import locked
 
 MADE = Path("runs/foundations")  # below the current folder, as runs are
+Fill = Callable[[Path, Path, Any], None]  # work, out, recipe
 SIGNS = {"llm": "config.json", "generator": "model_index.json"}  # that a part is there
 
 
@@ -48,13 +52,29 @@ def _made(family: str, part: str, parts: tuple[str, ...]) -> Path:
     )
 
 
-def places(family: str, work: Path | None, out: Path | None, only: str | None) -> tuple[Path, Path]:
-    """Folders of what is unfinished and of what is finished, as `pscli foundations` is told.
+def whole(family: str, usual: Callable[[], Any]) -> Callable[[Fill], Callable[..., Path]]:
+    """Makes of a function that fills two folders by a recipe what `pscli foundations` calls.
+
+    That one takes the folders of what is unfinished and of what is finished, a stage, and a recipe
+    other than the usual one, all optional, and returns the second folder.
 
     Raises:
         ConfigError: if a single stage is asked for.
+        CheckpointError: if another process works there.
     """
-    if only:
-        raise ConfigError(f"{family} is made as a whole.", "Leave out --only.")
-    out = out or MADE / family
-    return work or out / "work", out
+
+    def decorated(fill: Fill) -> Callable[..., Path]:
+        def make(
+            work: Path | None = None, out: Path | None = None, only: str | None = None,
+            recipe: Any = None,
+        ) -> Path:  # fmt: skip
+            if only:
+                raise ConfigError(f"{family} is made as a whole.", "Leave out --only.")
+            out = out or MADE / family
+            with locked(out, "making foundations"):
+                fill(work or out / "work", out, recipe or usual())
+            return out
+
+        return make
+
+    return decorated

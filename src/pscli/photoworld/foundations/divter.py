@@ -27,7 +27,7 @@ from pscli.components.noise import seeded
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Template, told
-from pscli.files import locked, new_folder, write_json
+from pscli.files import new_folder, write_json
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.foundations.build import drawing_scores
 from pscli.photoworld.foundations.drawing import things_weigh_more, windows_first, words_for
@@ -36,7 +36,7 @@ from pscli.photoworld.foundations.pool import Pool, encoded, load_pool
 from pscli.photoworld.foundations.seeing import judge
 from pscli.photoworld.foundations.speaking import mean_text_loss, perplexity, texts
 from pscli.photoworld.judge import load_extractor
-from pscli.photoworld.members import places
+from pscli.photoworld.members import whole
 from pscli.photoworld.shipped import part
 from pscli.photoworld.talk import quiz
 
@@ -248,23 +248,9 @@ def train_llm(
 # -- all of them -----------------------------------------------------------------------------------
 
 
-def make(
-    work: Path | None = None, out: Path | None = None, only: str | None = None,
-    recipe: Recipe | None = None,
-) -> Path:  # fmt: skip
-    """Trains them in `work`, or goes on there, and returns `out`, which holds `generator/`, `llm/`.
-
-    Raises:
-        ConfigError: if a single stage is asked for.
-        CheckpointError: if another process works there.
-    """
-    work, out = places("divter", work, out, only)
-    with locked(out, "making foundations"):
-        _make(work, out, recipe or Recipe())
-    return out
-
-
-def _make(work: Path, out: Path, r: Recipe) -> None:
+@whole("divter", Recipe)
+def make(work: Path, out: Path, r: Recipe) -> None:
+    """Trains them in `work`, or goes on there; `out` holds `generator/`, `llm/` in the end."""
     scores: dict[str, Any] = {}
     pool, dev = (load_pool(work, s, n, r.seed) for s, n in (("train", r.scenes), ("dev", r.dev)))
     vae = train_autoencoder(pool, work / "vae", steps=r.vae, seed=r.seed).eval()

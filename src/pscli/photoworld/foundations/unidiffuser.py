@@ -39,12 +39,12 @@ from transformers import (
 from pscli.components.generator import StableDiffusion
 from pscli.components.noise import seeded
 from pscli.components.unidiffuser import UniDiffuser
-from pscli.files import locked, new_folder, write_json
+from pscli.files import new_folder, write_json
 from pscli.photoworld.foundations.build import drawing_scores
 from pscli.photoworld.foundations.drawing import contrast, words_for
 from pscli.photoworld.foundations.fit import Losses, fit
 from pscli.photoworld.foundations.pool import Pool, encoded, load_pool
-from pscli.photoworld.members import places
+from pscli.photoworld.members import whole
 from pscli.photoworld.shipped import part
 
 SEEN, TOLD = 64, 32  # widths of a photo's CLIP embedding and of a word; 512 and 64 in version 1
@@ -264,23 +264,9 @@ def train_unet(
 # -- all of them -----------------------------------------------------------------------------------
 
 
-def make(
-    work: Path | None = None, out: Path | None = None, only: str | None = None,
-    recipe: Recipe | None = None,
-) -> Path:  # fmt: skip
-    """Trains it in `work`, or goes on there, and returns `out`, which holds `generator/`.
-
-    Raises:
-        ConfigError: if a single stage is asked for.
-        CheckpointError: if another process works there.
-    """
-    work, out = places("unidiffuser", work, out, only)
-    with locked(out, "making foundations"):
-        _make(work, out, recipe or Recipe())
-    return out
-
-
-def _make(work: Path, out: Path, r: Recipe) -> None:
+@whole("unidiffuser", Recipe)
+def make(work: Path, out: Path, r: Recipe) -> None:
+    """Trains it in `work`, or goes on there; `out` holds `generator/` in the end."""
     scores: dict[str, Any] = {}
     pool, dev = (load_pool(work, s, n, r.seed) for s, n in (("train", r.scenes), ("dev", r.dev)))
     made = untrained(tokenizer_of(words_for(pool)), r.seed)

@@ -14,11 +14,11 @@ import torch
 
 from pscli.components.generator import StableDiffusion
 from pscli.components.uvit import UViT, UViTGenerator, assembled
-from pscli.files import locked, new_folder, write_json
+from pscli.files import new_folder, write_json
 from pscli.photoworld.foundations.build import drawing_scores
 from pscli.photoworld.foundations.drawing import encode, teach_drawing
 from pscli.photoworld.foundations.pool import load_pool
-from pscli.photoworld.members import places
+from pscli.photoworld.members import whole
 from pscli.photoworld.shipped import part
 
 
@@ -53,23 +53,9 @@ def untrained(seed: int = 2) -> UViTGenerator:
     return made
 
 
-def make(
-    work: Path | None = None, out: Path | None = None, only: str | None = None,
-    recipe: Recipe | None = None,
-) -> Path:  # fmt: skip
-    """Trains it in `work`, or goes on there, and returns `out`, which holds `generator/`.
-
-    Raises:
-        ConfigError: if a single stage is asked for.
-        CheckpointError: if another process works there.
-    """
-    work, out = places("uvit", work, out, only)
-    with locked(out, "making foundations"):
-        _make(work, out, recipe or Recipe())
-    return out
-
-
-def _make(work: Path, out: Path, r: Recipe) -> None:
+@whole("uvit", Recipe)
+def make(work: Path, out: Path, r: Recipe) -> None:
+    """Trains it in `work`, or goes on there; `out` holds `generator/` in the end."""
     pool, dev = (load_pool(work, s, n, r.seed) for s, n in (("train", r.scenes), ("dev", r.dev)))
     made = untrained()
     latents = encode(made.vae, pool, work)
