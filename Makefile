@@ -43,9 +43,9 @@ linearisations: $(VENV)/installed  ## Table 3 of Sun et al. (2023): four ways to
 	$(BIN)/python benchmarks/linearisations.py $(DATASET) --seeds $(SEEDS) $(if $(PRESET),--preset $(PRESET)) $(if $(DIALOGUES),--count $(DIALOGUES)) \
 	  $(if $(EXTRACTOR),--extractor $(EXTRACTOR))
 
-systems: $(VENV)/installed  ## every system, three seeds, one table (docs/systems-table.md); PLAN=1 says what is left; resumes where it stopped
-	$(BIN)/python benchmarks/systems.py $(DATASET) --seeds $(SEEDS) --count $(COUNT) --table docs/systems-table.md --plot docs/images/systems.png \
-	  $(if $(PRESET),--preset $(PRESET)) $(if $(ONLY),--systems $(ONLY)) $(if $(PLAN),--plan)
+systems: $(VENV)/installed  ## every system, three seeds, one table, DOCS=1 into docs/; PLAN=1 says what is left; resumes where it stopped
+	$(BIN)/python benchmarks/systems.py $(DATASET) --seeds $(SEEDS) --count $(COUNT) $(if $(PRESET),--preset $(PRESET)) \
+	  $(if $(ONLY),--systems $(ONLY)) $(if $(PLAN),--plan) $(if $(DOCS),--table docs/systems-table.md --plot docs/images/systems.png)
 
 categories: $(VENV)/installed  ## their Figure 5: FID and IS of people, food and animals in PREDS
 	$(BIN)/python benchmarks/categories.py $(PREDS) $(if $(EXTRACTOR),--extractor $(EXTRACTOR))

@@ -13,9 +13,9 @@ import math
 import statistics
 from pathlib import Path
 
-import script
 from matplotlib.figure import Figure
 
+from pscli import console
 from pscli.errors import DataError
 from pscli.files import read_json
 from pscli.runs import Run
@@ -59,8 +59,12 @@ def gradients(folder: Path, seeds: list[int]) -> dict[str, dict[int, float]]:
 
 
 def row(name: str, cells: list[list[float]], sign: str = "") -> str:
-    shown = [f"{statistics.mean(c):{sign}.2f} ± {statistics.stdev(c):.2f}" for c in cells]
+    shown = [f"{statistics.mean(c):{sign}.2f}{spread(c)}" for c in cells]
     return f"| {name} | " + " | ".join(shown) + " |"
+
+
+def spread(seeds: list[float]) -> str:
+    return f" ± {statistics.stdev(seeds):.2f}" if len(seeds) > 1 else ""
 
 
 def tables(found: Values) -> str:
@@ -116,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    console.script(main)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from paper_table import carry_out, comparing, once, option, training
 
+from pscli import console
 from pscli.config import MAX_DRAWINGS
 
 UNTRAINED = "foundations"
@@ -84,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.script(main)

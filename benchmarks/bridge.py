@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from pscli import console
 from pscli.components.bridge import Captions, distinct, dvtm, gumbel_argmax, gumbel_softmax_at
 from pscli.components.noise import gumbel, seeded
 
@@ -193,4 +194,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.script(main)

@@ -38,11 +38,11 @@ from traceback import format_exception
 from typing import Any
 
 import noise_cell
-import script
 from noise_cell import RECAPTIONED, UNTRAINED, Cell, Scale
 from noise_table import figure, tables
 from paper_table import once
 
+from pscli import console
 from pscli.errors import DataError
 from pscli.files import locked, read_json, write_text
 from pscli.registry import check
@@ -259,4 +259,4 @@ def report(study: Study, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    console.script(main)

@@ -13,8 +13,7 @@ import random
 import re
 from pathlib import Path
 
-import script
-
+from pscli import console
 from pscli.metrics.base import made
 from pscli.metrics.score import METHODS
 from pscli.predictions.folder import Prediction, read_predictions
@@ -64,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    console.script(main)

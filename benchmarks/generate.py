@@ -33,6 +33,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from pscli import console
 from pscli.components.decoding import trunks
 from pscli.components.noise import seeded
 from pscli.dialogue.reply import Caption, parse
@@ -195,4 +196,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.script(main)

@@ -12,7 +12,7 @@ import argparse
 
 import torch
 
-from pscli import config
+from pscli import config, console
 from pscli.components.bridge import gumbel_argmax
 from pscli.dialogue.batch import collate
 from pscli.photoworld.dataset import Photoworld
@@ -44,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.script(main)

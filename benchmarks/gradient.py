@@ -16,6 +16,7 @@ import torch
 from exact import Quality, Words, exact_words, measure, words, world
 from matplotlib.figure import Figure
 
+from pscli import console
 from pscli.components.bridge import Bridge
 from pscli.registry import find
 from pscli.training.schedules import temperature
@@ -118,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.script(main)

@@ -16,9 +16,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import script
 from paper_table import carry_out
 
+from pscli import console
 from pscli.metrics.base import Scored
 from pscli.metrics.score import metrics, score
 from pscli.predictions.folder import Prediction, read_predictions
@@ -47,13 +47,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="test dialogues")
     parser.add_argument("--out", type=Path, default=Path("runs/ladder"))
     options = parser.parse_args()
-    for name, _, agent in (text.partition("=") for text in options.agents):
+    agents = dict(text.partition("=")[::2] for text in options.agents)
+    if len(agents) < len(options.agents) or not all(agents.values()):
+        parser.error("write NAME=AGENT, each name once; the bundled agent is NAME=bundled.")
+    for name, agent in agents.items():
         found = {}
         for step, (captions, history) in STEPS.items():
             folder = options.out / name / f"{captions}-{history}"
             command = ["generate", "--dataset", options.dataset, "--count", options.count]
             command += ["--captions", captions, "--history", history, "--out", folder]
-            command += [] if agent in ("", "bundled") else ["--agent", agent]
+            command += [] if agent == "bundled" else ["--agent", agent]
             carry_out([[str(word) for word in command]])
             found[step] = read_predictions(folder)
         print(f"\n### {name}: {len(next(iter(found.values()))):,} instances\n")
@@ -102,4 +105,4 @@ def cell(found: Scored, name: str) -> str:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    console.script(main)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from paper_table import carry_out, comparing, once, option, training
 
+from pscli import console
 from pscli.registry import TABLES
 
 WAYS = tuple(TABLES["linearisation"])
@@ -70,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.script(main)

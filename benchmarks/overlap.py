@@ -15,6 +15,7 @@ import random
 
 import torch
 
+from pscli import console
 from pscli.components.generator import StableDiffusion
 from pscli.components.noise import seeded
 from pscli.photoworld.details import load_details
@@ -73,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.script(main)

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from pscli import console
 from pscli.config import changed, tiny
 from pscli.datasets.base import load, named
 from pscli.dialogue.batch import Batch, collate
@@ -101,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.script(main)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from PIL import ImageFilter
 
+from pscli import console
 from pscli.files import append_line
 from pscli.photoworld.dataset import Photoworld
 
@@ -160,4 +161,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.script(main)

@@ -12,9 +12,9 @@ import argparse
 from collections.abc import Iterator
 from itertools import count, islice
 
-import script
 import torch
 
+from pscli import console
 from pscli.dialogue.schema import Photo
 from pscli.errors import ConfigError
 from pscli.photoworld.metrics import answered
@@ -77,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    console.script(main)

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from pscli import config
+from pscli import config, console
 from pscli.components.noise import seeded
 from pscli.dialogue.batch import Batch, collate
 from pscli.dialogue.sequence import IGNORE
@@ -121,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.script(main)

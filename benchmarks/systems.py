@@ -24,10 +24,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import script
 from paper_table import once, option, training
 from systems_figure import figure
 
+from pscli import console
 from pscli.config import preset_of
 from pscli.errors import DataError
 from pscli.files import append_line, read_json, read_lines, write_text
@@ -269,15 +269,20 @@ def budgets(t: Table) -> str:
     for system in t.systems:
         plan = read_json(t.plan(system))
         counts = [sum(c[k] for c in plan["components"]) for k in ("trained", "frozen")]
-        spent = [Run(t.run(system, seed)).spent or (0, 0.0) for seed in t.seeds]
-        updates = statistics.mean(n for n, _ in spent)
-        cost = plan["flops"] * updates / 1e12
-        seconds = statistics.mean(s for _, s in spent)
-        rows.append(
-            [system, *(f"{n:,}" for n in counts), f"{updates:,.0f}", f"{seconds:,.0f}",
-             f"{cost:,.1f}"]
-        )  # fmt: skip
+        rows.append([system, *(f"{n:,}" for n in counts), *spent(t, system, plan["flops"])])
     return markdown(rows)
+
+
+def spent(t: Table, system: str, flops: float) -> list[str]:
+    """Updates, seconds and TFLOP of a seed's training on average; dashes if a run cannot tell."""
+    if system in UNTRAINED:
+        return ["0"] * 3
+    runs = [Run(t.run(system, seed)).spent for seed in t.seeds]
+    known = [run for run in runs if run]
+    if len(known) < len(runs):
+        return ["–"] * 3
+    updates, seconds = (statistics.mean(column) for column in zip(*known, strict=True))
+    return [f"{updates:,.0f}", f"{seconds:,.0f}", f"{flops * updates / 1e12:,.1f}"]
 
 
 def scores(read: dict[str, list[Any]], kind: str) -> str:
@@ -330,7 +335,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="dialogues of each split; default: all")
     parser.add_argument("--set", action="append", metavar="a.b=v", help="of the runs; repeatable")
     parser.add_argument("--table", type=Path, help="Markdown file; default: table.md in --out")
-    parser.add_argument("--plot", type=Path, help="the figure, a PNG")
+    parser.add_argument("--plot", type=Path, help="PNG file; default: table.png in --out")
     parser.add_argument("--plan", action="store_true", help="only say what is left, in hours")
     args = parser.parse_args()
     t = Table(
@@ -343,8 +348,7 @@ def main() -> None:
         return
     carry_out(t)
     write_text(args.table or t.folder / "table.md", page(t))
-    if args.plot:
-        figure({split: scored(t, split) for split in t.splits}, args.plot)
+    figure({split: scored(t, split) for split in t.splits}, args.plot or t.folder / "table.png")
 
 
 def splits(dataset: str) -> list[str]:
@@ -355,4 +359,4 @@ def splits(dataset: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    console.script(main)

@@ -16,12 +16,12 @@ import noise_cell
 import noise_table
 import numpy as np
 import pytest
-import script
 import torch
 from bridge_noise import CHOICE, KINDS, NOISES, Study, choosing, plan, stages
 from noise_cell import Cell, Scale, colour_hits, due, image_losses, talk, with_every_colour
 from noise_table import estimate, figure, tables
 
+from pscli import console
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue, Turn
 from pscli.dialogue.sequence import Packed
@@ -243,7 +243,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
     """What the command ends with."""
     monkeypatch.setattr(sys, "argv", ["bridge_noise.py", *args])
     with pytest.raises(SystemExit) as ended:
-        script.run(bridge_noise.main)
+        console.script(bridge_noise.main)
     return int(ended.value.code or 0)
 
 

@@ -346,6 +346,8 @@ def test_members_are_made_whole_and_by_one_process(
             f"Another process is making foundations in runs/foundations/{family}",
         )
     refused(run("foundations", "uvat"), "Unknown foundations 'uvat'. Did you mean 'uvit'?")
+    write_json(MADE / family / "work/recipe.json", {"seed": 7})
+    refused(run("foundations", family), f"{family}/work was begun by another recipe")
 
 
 # ---------------------------------------------------------------------------- scoring

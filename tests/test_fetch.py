@@ -571,8 +571,9 @@ def test_a_journal_cut_in_the_middle_of_a_line_is_mended(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "line", ["{}", '{"path": [], "status": "ok"}', '{"path": "a", "status": "ok", "size": "1"}']
-)
+    "line", ["{}", '{"path": [], "status": "ok"}', '{"path": "a", "status": "ok", "size": "1"}',
+             '{"path": "a", "status": "ok", "urls": "https://x.example"}'],
+)  # fmt: skip
 def test_a_broken_manifest_is_named(tmp_path: Path, line: str) -> None:
     write_manifest(tmp_path, {"a": Entry("a", "ok")})
     with (tmp_path / MANIFEST).open("a") as file:

@@ -213,6 +213,19 @@ def test_a_context_that_is_missing_or_a_folder(parrot: Parrot) -> None:
     refused(run("--context", "."), "cannot be read")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--context", "a.json", "--split", "dev", "--captions", "x"], "--split, --captions"),
+        (["--dataset", "photoworld", "--json", "--speaker", "A"], "--speaker, --json"),
+    ],
+)
+def test_options_of_the_other_way_to_ask_are_refused(words: list[str], told: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert told in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_an_agent_that_is_none(tmp_path: Path) -> None:
     context = write([{"speaker": "A", "text": "Hi"}])
     refused(run("--context", context, "--agent", tmp_path), "holds no agent", "train-e2e")

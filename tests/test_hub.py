@@ -92,6 +92,12 @@ def test_what_the_hub_answers(serve: Serve, status: int, code: str, parts: list[
     assert len(asked) == 1  # it is not asked again
 
 
+def test_the_part_that_is_missing_is_the_one_that_is_to_be_named(serve: Serve) -> None:
+    serve(503)
+    with pytest.raises(CheckpointError, match=r"--set model\.generator\.weights=FOLDER"):
+        reachable(paper().model, ["generator"])
+
+
 def test_every_part_is_asked_for_once(serve: Serve) -> None:
     """A file that is not there says nothing against the model: others may be."""
     asked = serve(404, "EntryNotFound")

@@ -69,6 +69,9 @@ def test_modules_of_the_current_folder_are_found_and_hide_nothing(
     assert registry.find("dataset", "mine_only_here:Mine")() == 3
     assert registry.find("dataset", "json:dumps") is json.dumps
     assert sys.path == before
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *before])
+    registry.find("dataset", "mine_only_here:Mine")
+    assert sys.path == [str(tmp_path), *before]  # what was there stays where it was
     del sys.modules["mine_only_here"]
 
 

@@ -216,6 +216,8 @@ def test_the_command_gives_the_configuration_back() -> None:
     assert words[:2] == ["pscli", "train-pipeline"]
     sets = [w for a, w in itertools.pairwise(words) if a == "--set"]
     assert sets == ["model.frozen=llm", "train.micro_batch=4", "train.decay=true"]
+    config = changed(tiny(), "model.llm.weights", "/my models/llm")
+    assert "--set 'model.llm.weights=/my models/llm'" in command(config)
 
 
 @pytest.mark.slow
@@ -278,6 +280,20 @@ def test_plan_prints_the_sum(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert "generator.unet" in shown and "2,899,084" in shown
     assert "fits into the 16.0 GB of this machine." in shown
     assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_takes_the_options_of_train_and_prefers_settings() -> None:
+    few = ["--dataset", "photochat", "--set", "dataset=photoworld", "--set", "train.dialogues=2"]
+    plan = ["plan", "dialog2image", "--preset", "demo", "--generator", "uvit-small", *few]
+    result = CliRunner().invoke(app, [*plan, "--set", "model.generator.weights=nowhere"])
+    assert result.exit_code == 2 and "nowhere" in result.stderr  # a U-ViT is looked for there
+    result = CliRunner().invoke(app, ["plan", "--bridge", "none", *few, "--preset", "demo"])
+    assert result.exit_code == 0 and "of photoworld" in result.stdout
+
+
+def test_a_preset_is_no_setting() -> None:
+    result = CliRunner().invoke(app, ["plan", "--set", "preset=paper"])
+    assert result.exit_code == 2 and "Use --preset." in result.stderr
 
 
 @pytest.mark.parametrize("preset", ["tiny", pytest.param("small", marks=pytest.mark.slow)])

@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from pscli.cli import app
 from pscli.config import Config, SequenceConfig, TrainConfig
 from pscli.errors import CheckpointError, TrainingError
+from pscli.files import append_line, write_json
 from pscli.runs import Run
 from pscli.training import loop
 from pscli.training.loop import batch_of, share, train
@@ -253,3 +256,16 @@ def test_every_process_has_as_many_micro_batches(
     assert [[list(part) for part, _ in mine] for mine in shares] == expected
     weighed = [i for mine in shares for part, weight in mine if weight for i in part]
     assert sorted(weighed) == batch
+
+
+def test_a_run_that_is_training_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = ["--preset", "demo", "--set", "train.dialogues=2", "--set", "train.eval_dialogues=1"]
+    append_line(Path("r/metrics.jsonl"), {"step": 3})
+    write_json(Path("r/config.json"), {})
+    with Run(Path("r")).lock():
+        refused = CliRunner().invoke(app, ["train-e2e", "--run", "r", "--overwrite", *few])
+    assert refused.exit_code == 2 and "Another process is training in r." in refused.stderr
+    assert Run(Path("r")).metrics == [{"step": 3}]

@@ -92,6 +92,17 @@ def show_error(error: PscliError) -> None:
         _print(stderr, error.hint)
 
 
+def script(main: Callable[[], None]) -> None:
+    """Runs a script that is no command: expected failures exit with 2, Ctrl-C exits with 130."""
+    try:
+        main()
+    except PscliError as error:
+        show_error(error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Advance]:
     """A bar with the time gone and left, or a plain line every tenth of the way.

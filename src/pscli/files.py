@@ -134,9 +134,10 @@ def replacing(path: Path, via: Path | None = None, sync: bool = True) -> Iterato
 def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill that takes the place of `folder` when all has gone well.
 
-    What was there before stays until then.
+    What was there before stays until then, also if we die in between: the next one finds it.
     """
     temporary, before = (folder.with_name(f".{folder.name}.{end}") for end in ("tmp", "old"))
+    _back(before, folder)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -146,8 +147,15 @@ def new_folder(folder: Path) -> Iterator[Path]:
             os.replace(folder, before)
         os.replace(temporary, folder)
     finally:
+        _back(before, folder)
         shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(before, ignore_errors=True)
+
+
+def _back(before: Path, folder: Path) -> None:
+    """Puts what was there before in its place again, if nothing is there."""
+    if before.exists() and not folder.exists():
+        os.replace(before, folder)
 
 
 def folds_names(folder: Path) -> bool:

@@ -165,6 +165,9 @@ def plain(name: str) -> str:
 @contextlib.contextmanager
 def _current_folder_importable() -> Iterator[None]:
     here = os.getcwd()
+    if here in sys.path:
+        yield
+        return
     sys.path.append(here)  # last, so that no file there hides a library
     try:
         yield

@@ -25,9 +25,7 @@ def foundations(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder to write.", show_default="the package's own, or runs/foundations/FAMILY"
-        ),
+        typer.Option(help="Folder to write.", show_default="runs/foundations/FAMILY"),
     ] = None,
     only: Annotated[
         str | None, typer.Option(metavar="STAGE", help="A single stage.", show_default="all")

@@ -27,8 +27,14 @@ BIAS: dict[str, Any] = {
 }  # fmt: skip
 
 
+# Options that only one of the two ways to ask reads, by their parameters.
+OF_A_SPLIT = ("split", "count", "photos", "batch", "captions", "history", "overwrite")
+OF_A_DIALOGUE = ("speaker", "as_json")
+
+
 @app.command()
 def generate(
+    ctx: typer.Context,
     context: Annotated[
         Path | None, typer.Option(help="Answer the dialogue in this JSON file.", show_default=False)
     ] = None,
@@ -111,6 +117,9 @@ def generate(
     """
     if (context is None) == (dataset is None):
         raise typer.BadParameter("give either --context FILE or --dataset NAME.")
+    asked, unread = ("--dataset", OF_A_DIALOGUE) if dataset else ("--context", OF_A_SPLIT)
+    if idle := [f"--{'json' if n == 'as_json' else n}" for n in unread if _typed(ctx, n)]:
+        raise typer.BadParameter(f"{', '.join(idle)}: {asked} does not read it. Leave it out.")
     if system and agent:
         raise typer.BadParameter("give either --agent or --system.")
     if not system and (preset or settings):
@@ -132,6 +141,12 @@ def generate(
             dataset, split, who, device, biases, out, count, photos, batch, seed, temperature,
             captions, history, best_of, overwrite,
         )  # fmt: skip
+
+
+def _typed(ctx: typer.Context, parameter: str) -> bool:
+    """Whether a parameter was given."""
+    source = ctx.get_parameter_source(parameter)
+    return source is not None and source.name != "DEFAULT"
 
 
 @dataclass(frozen=True)

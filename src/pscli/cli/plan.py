@@ -8,7 +8,18 @@ import typer
 
 from pscli import console
 from pscli.cli.app import AsJson, app
-from pscli.cli.train import Dataset, Photos, Preset, Set, System, configured, setting
+from pscli.cli.train import (
+    Bridge,
+    Dataset,
+    Generator,
+    Perceptron,
+    Photos,
+    Preset,
+    Set,
+    System,
+    configured,
+    setting,
+)
 from pscli.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,6 +36,9 @@ def plan(
     dataset: Dataset = None,
     photos: Photos = None,
     preset: Preset = None,
+    perceptron: Perceptron = None,
+    bridge: Bridge = None,
+    generator: Generator = None,
     settings: Set = None,
     devices: Annotated[
         int | None,
@@ -45,9 +59,13 @@ def plan(
 
     The same sum is done before `train` begins. Exits with 0 also where it does not fit.
     """
-    options = {"dataset": dataset, "photos": photos, "train.memory_gb": memory}
+    options = {
+        "dataset": dataset, "photos": photos, "train.memory_gb": memory,
+        "model.perceptron.kind": perceptron, "model.bridge": bridge,
+        "model.generator.kind": generator,
+    }  # fmt: skip
     wanted = {key: value for key, value in options.items() if value is not None}
-    config = configured(name, preset, dict(map(setting, settings or [])) | wanted)
+    config = configured(name, preset, wanted | dict(map(setting, settings or [])))
     console.quiet_libraries()
     from pscli.plan.advice import gigabytes, needs, remedy
     from pscli.plan.estimate import estimate

@@ -181,6 +181,8 @@ def setting(text: str) -> tuple[str, str]:
 
 def configured(system: str, preset: str | None, wanted: dict[str, Any]) -> Config:
     """A preset, by default the one that the dataset means, with settings by name."""
+    if "preset" in wanted:
+        raise ConfigError("--set preset=… would change its name alone.", "Use --preset.")
     dataset = wanted.get("dataset", Config().dataset)
     config: Config = find("preset", preset or preset_of(dataset))(system)
     for name, value in wanted.items():

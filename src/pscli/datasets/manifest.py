@@ -86,7 +86,10 @@ def parse_manifest(data: bytes, where: str) -> dict[str, Entry]:
 
 def _entry(pairs: dict[str, Any], at: str) -> Entry:
     try:
-        entry = Entry(**{**pairs, "urls": tuple(pairs.get("urls", ()))})
+        urls = pairs.get("urls", [])
+        if not isinstance(urls, list):
+            raise TypeError("its urls are no list")
+        entry = Entry(**{**pairs, "urls": tuple(urls)})
         values = {**vars(entry), "urls": "".join(entry.urls)}
         if any(type(v) is not (int if name == "size" else str) for name, v in values.items()):
             raise TypeError("a value is of another type")

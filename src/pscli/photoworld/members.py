@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pscli.errors import CheckpointError, ConfigError
-from pscli.files import locked
+from pscli.files import locked, read_json, write_json
 
 MADE = Path("runs/foundations")  # below the current folder, as runs are
 Fill = Callable[[Path, Path, Any], None]  # work, out, recipe
@@ -48,8 +49,22 @@ def _made(family: str, part: str, parts: tuple[str, ...]) -> Path:
         return folder
     raise CheckpointError(
         f"photoworld's {part} for {family} is not shipped, and not in {folder}.",
-        f"Make it, in one to two hours of one core: pscli foundations {family}",
+        f"Make it, in hours of one core: pscli foundations {family}",
     )
+
+
+def begun(work: Path, recipe: Any) -> None:
+    """Notes by which recipe work is done.
+
+    Raises:
+        CheckpointError: if it was begun by another: what is there would be taken for this one's.
+    """
+    noted, wanted = work / "recipe.json", asdict(recipe)
+    if noted.is_file() and read_json(noted) != wanted:
+        raise CheckpointError(
+            f"{work} was begun by another recipe.", "Delete it, or name another folder: --work."
+        )
+    write_json(noted, wanted)
 
 
 def whole(family: str, usual: Callable[[], Any]) -> Callable[[Fill], Callable[..., Path]]:
@@ -60,7 +75,7 @@ def whole(family: str, usual: Callable[[], Any]) -> Callable[[Fill], Callable[..
 
     Raises:
         ConfigError: if a single stage is asked for.
-        CheckpointError: if another process works there.
+        CheckpointError: if another process works there, or another recipe was begun.
     """
 
     def decorated(fill: Fill) -> Callable[..., Path]:
@@ -70,9 +85,11 @@ def whole(family: str, usual: Callable[[], Any]) -> Callable[[Fill], Callable[..
         ) -> Path:  # fmt: skip
             if only:
                 raise ConfigError(f"{family} is made as a whole.", "Leave out --only.")
-            out = out or MADE / family
+            out, recipe = out or MADE / family, recipe or usual()
+            work = work or out / "work"
             with locked(out, "making foundations"):
-                fill(work or out / "work", out, recipe or usual())
+                begun(work, recipe)
+                fill(work, out, recipe)
             return out
 
         return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,14 +75,14 @@ def candidates(config: Config, now: Estimate, there: Machine) -> Iterator[Config
 
 def command(config: Config) -> str:
     """What is typed to train by this configuration."""
-    names = {"e2e": "train-e2e", "pipeline": "train-pipeline"}
-    words = ["pscli", names.get(config.system, f"train {config.system}")]
+    names = {"e2e": ["train-e2e"], "pipeline": ["train-pipeline"]}
+    words = ["pscli", *names.get(config.system, ["train", config.system])]
     words += ["--dataset", config.dataset, "--preset", config.preset]
     preset = flat(find("preset", config.preset)(config.system).to_json())
     for name, value in flat(config.to_json()).items():
         if value != preset[name] and name not in UNSAID:
             words += ["--set", f"{name}={written(value)}"]
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def flat(pairs: dict[str, Any], above: str = "") -> dict[str, Any]:

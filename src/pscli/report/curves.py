@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pscli.files import replacing
 from pscli.report.pictures import FADED, INK, REPLIES
 
 if TYPE_CHECKING:
@@ -153,4 +154,5 @@ def loss_plot(metrics: Sequence[dict[str, Any]], path: Path, dev: Sequence[str] 
 
     figure = loss_figure(metrics, dev)
     FigureCanvasAgg(figure)  # no window system is asked for
-    figure.savefig(path, dpi=150, facecolor="white")
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=150, facecolor="white")

@@ -43,6 +43,13 @@ def acquaint(name: str | Path | None) -> Path:
     return folder / FAMILIAR
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Of the one agent that the command line names."""
+    if len(sys.argv) != 2:
+        raise DataError("Expected one agent.", "Name the folder of a run, or of an agent.")
     console.quiet_libraries()
-    console.result(str(acquaint(sys.argv[1] if len(sys.argv) > 1 else None)))
+    console.result(str(acquaint(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    console.script(main)

@@ -17,6 +17,7 @@ from pscli.datasets.base import load, named
 from pscli.dialogue.schema import Dialogue, Photo
 from pscli.dialogue.sequence import learnable
 from pscli.errors import ConfigError, DataError
+from pscli.files import write_png
 from pscli.metrics import extractor
 from pscli.metrics.score import score_folder
 from pscli.plan.advice import refuse_too_large
@@ -74,13 +75,13 @@ def run_training(
     refuse_untrainable(system, config.system, config.model.frozen)
     process = here()
     run = Run(folder)
-    if not resume and process.is_main_process:
-        run = Run.start(folder, config, overwrite)
-    cache = folder / "cache" / str(process.process_index)
-    # Each process keeps what it makes of its own share of photos.
-    system.cache = Cache(cache, config.train.cache_gb * 1e9 / process.num_processes)
-    evaluation = Evaluation(run, config, held_out, some_of(dialogues))
     with run.lock(process.process_index):
+        if not resume and process.is_main_process:
+            run = Run.start(folder, config, overwrite)
+        cache = folder / "cache" / str(process.process_index)
+        # Each process keeps what it makes of its own share of photos.
+        system.cache = Cache(cache, config.train.cache_gb * 1e9 / process.num_processes)
+        evaluation = Evaluation(run, config, held_out, some_of(dialogues))
         history = train(system, dialogues, config, run, evaluation, resume=resume, tracker=tracker)
     process.wait_for_everyone()
     shutil.rmtree(folder / "cache", ignore_errors=True)
@@ -151,7 +152,8 @@ class Evaluation:
             return {}
         found = score_folder(folder, config.train.extractor, by_kind=False).overall.scores
         scores = {score.name: score.value for score in found}
-        sheet([folder], count=SAMPLES, use=[config.dataset]).save(folder / "conversations.png")
+        conversations = sheet([folder], count=SAMPLES, use=[config.dataset])
+        write_png(folder / "conversations.png", conversations)
         curves(run.folder, run.folder / "loss.png")
         # A system that only draws has no scores of its words.
         watched = next((m for m in config.train.monitor if m.removeprefix("-") in scores), "")

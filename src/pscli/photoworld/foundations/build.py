@@ -29,8 +29,7 @@ from pscli.photoworld.details import load_details
 from pscli.photoworld.foundations import counting, drawing, seeing, speaking
 from pscli.photoworld.foundations.pool import Pool, global_labels, kind_labels, load_pool
 from pscli.photoworld.judge import Extractor, load_extractor
-from pscli.photoworld.members import MADE
-from pscli.photoworld.shipped import WEIGHTS
+from pscli.photoworld.members import MADE, begun
 from pscli.photoworld.talk import drill, questions, quiz
 from pscli.systems.captioner import DESCRIBE, Captioner
 
@@ -129,9 +128,9 @@ class Build:
     def keep(self, name: str, model: nn.Module) -> Path:
         """Saves weights of a judge, in half precision, and returns their folder."""
         folder = self.out / name
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {k: v.half().contiguous() for k, v in model.state_dict().items()}
-        save_file(weights, folder / "model.safetensors")
+        with new_folder(folder) as new:
+            weights = {k: v.half().contiguous() for k, v in model.state_dict().items()}
+            save_file(weights, new / "model.safetensors")
         return folder
 
     def vision(self) -> None:
@@ -170,8 +169,10 @@ class Build:
         self.keep_captioner("talking", captioner)
 
     def keep_captioner(self, stage: str, captioner: Captioner) -> None:
-        captioner.half().perceptron.save_pretrained(self.out / "perceptron")
-        captioner.llm.save_pretrained(self.out / "llm")
+        captioner.half()
+        for name in ("perceptron", "llm"):
+            with new_folder(self.out / name) as new:
+                getattr(captioner, name).save_pretrained(new)
         scores = caption_accuracy(captioner.float().eval(), self.dev)
         self.note(stage, scores | reading_scores(captioner.llm))
 
@@ -209,7 +210,8 @@ class Build:
         self.keep_generator("refine", model)
 
     def keep_generator(self, stage: str, model: StableDiffusion) -> None:
-        model.half().save_pretrained(self.out / "generator")
+        with new_folder(self.out / "generator") as new:
+            model.half().save_pretrained(new)
         again = StableDiffusion.from_pretrained(self.out / "generator", guidance=3.0)
         self.note(stage, drawing_accuracy(again, load_extractor(self.out / "extractor"), self.dev))
 
@@ -222,17 +224,19 @@ def build_all(
 
     Args:
         work: Folder of what is unfinished; `runs/foundations` by default.
-        out: Folder of the finished parts, which is returned; the package's own by default.
+        out: Folder of the finished parts, which is returned; `runs/foundations/photoworld` by
+            default.
 
     Raises:
         ConfigError: if there is no such stage.
-        CheckpointError: if another process works there.
+        CheckpointError: if another process works there, or another recipe was begun.
     """
     if only and only not in STAGES:
         raise ConfigError(f"Unknown stage '{only}'.", f"Known: {', '.join(STAGES)}.")
-    build = Build(work or MADE, out or WEIGHTS, recipe or Recipe())
+    build = Build(work or MADE, out or MADE / "photoworld", recipe or Recipe())
     stages: dict[str, Callable[[], None]] = {name: getattr(build, name) for name in STAGES}
     with locked(build.work, "making foundations"):
+        begun(build.work, build.recipe)
         for name, stage in stages.items():
             if only in (None, name):
                 stage()

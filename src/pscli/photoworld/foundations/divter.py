@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from pscli.components.dalle import Dalle, codes_of
+from pscli.components.dalle import Dalle, codes_of, side_of
 from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
 from pscli.components.noise import seeded
@@ -154,7 +154,7 @@ def all_codes(vae: VQModel, pool: Pool, work: Path) -> np.ndarray:
 def dalle(vae: VQModel, seed: int = 0) -> Dalle:
     """An untrained transformer of 3.0 M parameters; words as the shipped generator cuts them."""
     tokenizer = StableDiffusion.from_pretrained(part("generator")).tokenizer
-    side = vae.config.sample_size // 4
+    side = side_of(vae)
     torch.manual_seed(seed)
     config = GPT2Config(
         vocab_size=len(tokenizer) + vae.config.num_vq_embeddings, n_embd=192, n_layer=6, n_head=6,

@@ -1,7 +1,8 @@
 """The generator's foundation: an autoencoder, then text encoder and U-Net on its latents.
 
-What decides the quality, found by trial: a good autoencoder, velocity prediction with min-SNR
-weights, latents of unit variance per channel, and an average of the weights.
+What decides the quality, found by trial: a good autoencoder, velocity prediction, latents of unit
+variance per channel, an average of the weights, and min-SNR's weights at first; `refine_generator`
+weighs all noise levels alike, which the light needs.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def train_clip_tokenizer(corpus: Iterable[str], size: int = 400) -> CLIPTokenize
 
 
 def language_model(tokenizer: PreTrainedTokenizerFast) -> LanguageModel:
-    """A Llama of 2.1 M parameters."""
+    """A Llama of 2.2 M parameters."""
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=4,
         num_attention_heads=6, max_position_embeddings=512, tie_word_embeddings=True,
@@ -175,7 +175,7 @@ def caption_sequence(captioner: Captioner, task: str, words: str) -> Packed:
 
 
 def perceptron(vision: Blip2VisionModel, width: int, length: int = 8) -> QFormerPerceptron:
-    """A frozen vision encoder and an untrained Q-Former of 0.6 M parameters.
+    """A frozen vision encoder and an untrained Q-Former of 0.4 M parameters.
 
     Deviation: `length` 8 visual tokens for 64 patches; the paper has 32 for 256.
     """
