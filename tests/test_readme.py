@@ -27,7 +27,7 @@ UNRUN = {
     "pscli train dialog2image": "ten minutes; `test_dialog2image.py` trains for some steps",
     "pscli train tiger": "ten minutes; `test_tiger.py` trains for some steps",
     "pscli train examples.own_system:Blind": "ten minutes; `test_examples.py` trains two steps",
-    "pscli caption photoworld": "captions 3,500 dialogues; `test_caption.py` captions a few",
+    "pscli caption photoworld": "captions all 7,700 dialogues; `test_caption.py` captions a few",
     "pscli serve": "waits for visitors; `test_serve_api.py` has some",
     "pscli push": "needs an account; `test_push.py` has a hub of its own",
     "pscli foundations": "hours",
