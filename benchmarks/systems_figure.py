@@ -54,12 +54,12 @@ def figure(read: Mapping[str, Mapping[str, Sequence[Any]]], path: Path) -> None:
             shift = (number - (len(read) - 1) / 2) * 0.25
             there = [(y, point(read[split][s], name)) for y, s in enumerate(systems)]
             some = [(y + shift, p) for y, p in there if p]
-            ends = [[p.value - p.low for _, p in some], [p.high - p.value for _, p in some]]
-            axes.errorbar(
-                [p.value for _, p in some], [y for y, _ in some], xerr=ends, fmt="o", markersize=4,
-                capsize=2, linewidth=1.2, color=colour, label=split,
-            )  # fmt: skip
-            counts += [p.n for _, p in some]
+            heights, points = [y for y, _ in some], [p for _, p in some]
+            # Ends, and no lengths: an interval that is corrected for bias may miss its figure.
+            axes.hlines(heights, [p.low for p in points], [p.high for p in points], colors=colour)
+            values = [p.value for p in points]
+            axes.plot(values, heights, "o", markersize=4, color=colour, label=split)
+            counts += [p.n for p in points]
         most = f", n ≤ {max(counts):,}" if counts else ""
         axes.set_title(f"{title}{most}", fontsize=9)
         axes.grid(axis="x", alpha=0.25)

@@ -64,7 +64,7 @@ class Recipe:
     scenes: int = 40_000
     eyes: int = 1000
     tongue: int = 1000
-    unet: int = 5500
+    unet: int = 5000
     dev: int = 320
 
 

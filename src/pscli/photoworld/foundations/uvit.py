@@ -29,7 +29,7 @@ class Recipe:
 
     seed: int = 0
     scenes: int = 40_000
-    unet: int = 6000
+    unet: int = 4000
     dev: int = 320
 
 
