@@ -62,9 +62,9 @@ class Recipe:
 
     seed: int = 0
     scenes: int = 40_000
-    eyes: int = 1000
-    tongue: int = 1000
-    unet: int = 5000
+    eyes: int = 2000
+    tongue: int = 2000
+    unet: int = 22_000
     dev: int = 320
 
 

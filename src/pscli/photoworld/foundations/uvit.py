@@ -29,7 +29,7 @@ class Recipe:
 
     seed: int = 0
     scenes: int = 40_000
-    unet: int = 4000
+    unet: int = 15_000
     dev: int = 320
 
 
