@@ -46,13 +46,18 @@ def compute(work: Path) -> dict[str, Any]:
 
 def where() -> dict[str, str]:
     """What the last bits depend on."""
-    return {"machine": processor()} | {name: version(name) for name in LIBRARIES}
+    kernels = os.environ.get("OPENBLAS_CORETYPE", "")  # of NumPy, by which FID and KID are summed
+    here = {"machine": processor(), "kernels": kernels}
+    return here | {name: version(name) for name in LIBRARIES}
 
 
 def processor() -> str:
+    """Its name and what it can do: virtual machines give several kinds the same name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    told = dict(line.split(":", 1) for line in lines if line.startswith(("model name", "flags")))
+    words = {key.strip(): " ".join(sorted(value.split())) for key, value in told.items()}
+    flags = hashlib.sha256(words.get("flags", "").encode()).hexdigest()[:8]
+    return f"{words['model name']} {flags}" if "model name" in words else platform.machine()
 
 
 def one(system: str, work: Path) -> dict[str, Any]:
