@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pscli.photoworld.foundations import divter
+from pscli.photoworld.foundations.divter import make
 from pscli.photoworld.members import MADE
 from pscli.registry import TABLES
 from pscli.runs import Run
 from test_dialog2image import sets
+from test_divter import TINY
 from test_shipped import weights
 from test_training import curve
 
@@ -31,8 +32,7 @@ KILLED_AFTER = (2, 5)  # lines of the curve
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with photoworld's members for divter, of a few steps."""
     folder = tmp_path_factory.mktemp("home")
-    recipe = divter.Recipe(scenes=40, dialogues=30, vae=3, transformer=4, llm=3, dev=6)
-    divter.make(out=folder / MADE / "divter", recipe=recipe)
+    make(out=folder / MADE / "divter", recipe=TINY)
     return folder
 
 

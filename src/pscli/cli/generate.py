@@ -118,7 +118,8 @@ def generate(
     if (context is None) == (dataset is None):
         raise typer.BadParameter("give either --context FILE or --dataset NAME.")
     asked, unread = ("--dataset", OF_A_DIALOGUE) if dataset else ("--context", OF_A_SPLIT)
-    if idle := [f"--{'json' if n == 'as_json' else n}" for n in unread if _typed(ctx, n)]:
+    idle = [p.opts[0] for p in ctx.command.params if p.name in unread and _typed(ctx, p.name)]
+    if idle:
         raise typer.BadParameter(f"{', '.join(idle)}: {asked} does not read it. Leave it out.")
     if system and agent:
         raise typer.BadParameter("give either --agent or --system.")

@@ -9,7 +9,7 @@ import typer
 from pscli import console
 from pscli.cli.app import app
 from pscli.cli.data import Name
-from pscli.cli.train import Photos, Preset, Set, configured, setting
+from pscli.cli.train import Photos, Preset, Set, asked_for, configured
 from pscli.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def inspect_(
 ) -> None:
     """Show a dialogue as a system reads it in training, and count what its limits cut off."""
     options = {"dataset": name, "photos": photos}
-    wanted = {key: value for key, value in options.items() if value is not None}
-    config = configured(system, preset, wanted | dict(map(setting, settings or [])))
+    config = configured(system, preset, asked_for(options, settings))
     console.quiet_libraries()
     from pscli.datasets.base import load, named
     from pscli.plan.tokens import Reader

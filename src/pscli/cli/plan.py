@@ -17,8 +17,8 @@ from pscli.cli.train import (
     Preset,
     Set,
     System,
+    asked_for,
     configured,
-    setting,
 )
 from pscli.errors import DataError
 
@@ -64,8 +64,7 @@ def plan(
         "model.perceptron.kind": perceptron, "model.bridge": bridge,
         "model.generator.kind": generator,
     }  # fmt: skip
-    wanted = {key: value for key, value in options.items() if value is not None}
-    config = configured(name, preset, wanted | dict(map(setting, settings or [])))
+    config = configured(name, preset, asked_for(options, settings))
     console.quiet_libraries()
     from pscli.plan.advice import gigabytes, needs, remedy
     from pscli.plan.estimate import estimate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -155,8 +156,7 @@ def train(
         "model.perceptron.kind": perceptron, "model.bridge": bridge,
         "model.generator.kind": generator,
     }  # fmt: skip
-    wanted = {key: value for key, value in options.items() if value is not None}
-    wanted |= dict(map(setting, settings or []))
+    wanted = asked_for(options, settings)
     config = _resumed(name, run, wanted) if resume else configured(name, preset, wanted)
     if number() > 1 and run is None:
         raise ConfigError(
@@ -177,6 +177,12 @@ def setting(text: str) -> tuple[str, str]:
     if not equals or not name:
         raise ConfigError(f"--set {text} has no value.", "Write --set train.lr=1e-4, for example.")
     return name.strip(), value.strip()
+
+
+def asked_for(options: Mapping[str, Any], settings: Sequence[str] | None) -> dict[str, Any]:
+    """Settings by name: of the options that were given, and of `--set`, which wins."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return given | dict(map(setting, settings or []))
 
 
 def configured(system: str, preset: str | None, wanted: dict[str, Any]) -> Config:
