@@ -16,7 +16,7 @@ from pscli.dialogue.schema import Photo
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.foundations.build import STAGES, Build, Recipe
 from pscli.photoworld.foundations.pool import load_pool
-from pscli.photoworld.foundations.speaking import _Reading, settings_said_again
+from pscli.photoworld.foundations.speaking import Reading, settings_said_again
 from pscli.photoworld.scene import SETTINGS
 from pscli.photoworld.talk import questions, quiz
 from pscli.systems import agent
@@ -33,7 +33,7 @@ def test_questions_are_all_about_one_photo() -> None:
 
 def test_running_text_supervises_words_but_no_visual_embedding(build: Any) -> None:
     llm = build.llm()
-    reading = _Reading(llm, [quiz("train", 0), questions("train", 0)], length=4)
+    reading = Reading(llm, [quiz("train", 0), questions("train", 0)], length=4)
     photo = llm.tokenizer.convert_tokens_to_ids("<photo>")
     for packed in reading.sequences:
         assert packed.ids.count(photo) == 4 * len(packed.photos) > 0

@@ -149,10 +149,12 @@ class Build:
     def qformer(self) -> None:
         vision = Blip2VisionModel.from_pretrained(self.work / "vision" / "model")
         llm = LanguageModel.from_pretrained(self.work / "llm" / "model")
-        captioner = speaking.train_captioner(
+        lessons = speaking.Lessons(
             speaking.untrained(vision, llm), self.pool, self.dialogues, self.asked,
-            self.work / "qformer", steps=self.recipe.qformer, shares=(16, 6, 2),
+            shares=(16, 6, 2),
         )  # fmt: skip
+        work, steps = self.work / "qformer", self.recipe.qformer
+        captioner = speaking.train_captioner(lessons, work, steps=steps)
         self.keep_captioner("qformer", captioner)
 
     def talking(self) -> None:
@@ -162,10 +164,11 @@ class Build:
             LanguageModel.from_pretrained(self.out / "llm"),
         )
         captioner.perceptron.vision.requires_grad_(False)
-        captioner = speaking.train_captioner(
-            captioner, self.pool, self.dialogues + drills, self.asked, self.work / "talking",
-            steps=self.recipe.talking, shares=(8, 4, 4), seed=1,
-        )  # fmt: skip
+        lessons = speaking.Lessons(
+            captioner, self.pool, self.dialogues + drills, self.asked, shares=(8, 4, 4), seed=1
+        )
+        work, steps = self.work / "talking", self.recipe.talking
+        captioner = speaking.train_captioner(lessons, work, steps=steps)
         self.keep_captioner("talking", captioner)
 
     def keep_captioner(self, stage: str, captioner: Captioner) -> None:

@@ -114,7 +114,7 @@ def mean_text_loss(llm: LanguageModel, batch: Batch, embeddings: Tensor | None =
     return text_loss(llm, hidden, batch) / batch.tokens
 
 
-class _Reading:
+class Reading:
     """Dialogues as running text, all of it supervised.
 
     Photos are told by their full descriptions, or are `length` visual embeddings.
@@ -125,14 +125,19 @@ class _Reading:
     ) -> None:
         see = seen(llm.tokenizer, length) if length else told(llm.tokenizer, describe)
         template = Template(llm.tokenizer, see)
-        self.sequences = [s for d in dialogues for s in template.pack(d)]
-        self.pad, photo = llm.tokenizer.pad_token_id, template.id(PHOTO)
-        for s in self.sequences:
+        self.sequences = [s for d in dialogues for s in self.written(template, d)]
+        self.pad = llm.tokenizer.pad_token_id
+
+    def written(self, template: Template, dialogue: Dialogue) -> list[Packed]:
+        """The sequences of a dialogue."""
+        sequences, photo = template.pack(dialogue), template.id(PHOTO)
+        for s in sequences:
             # The first token of a segment does not follow the token before it.
             same = [a == b for a, b in zip(s.segments, s.segments[1:], strict=False)]
             s.labels = [IGNORE] + [
                 t if k and t != photo else IGNORE for t, k in zip(s.ids[1:], same, strict=True)
             ]
+        return sequences
 
     def batch(self, step: int, count: int, window: int = 8) -> Batch:
         """The batch of a step; the batches of a window share out its sequences by length."""
@@ -151,7 +156,7 @@ def train_llm(
     """Reads in bf16, a third faster."""
     torch.manual_seed(seed)
     llm = language_model(tokenizer)
-    reading = _Reading(llm, dialogues)
+    reading = Reading(llm, dialogues)
 
     def loss(step: int) -> Losses:
         with torch.autocast("cpu", torch.bfloat16):
@@ -224,32 +229,26 @@ def untrained(vision: Blip2VisionModel, llm: LanguageModel, seed: int = 0) -> Ca
     return Captioner(perceptron(vision, llm.width), llm)
 
 
-def train_captioner(
-    captioner: Captioner, pool: Pool, dialogues: Sequence[Dialogue], asked: Sequence[Dialogue],
-    work: Path, *, steps: int, shares: tuple[int, int, int], seed: int = 0,
-) -> Captioner:  # fmt: skip
+class Lessons:
     """Captions and full descriptions of photos, questions about them, and whole dialogues.
 
     Args:
         shares: How many of each are in a step.
     """
-    llm = captioner.llm
-    shown, length = Shown(captioner), captioner.perceptron.length
-    reading, looking = _Reading(llm, dialogues, length), _Reading(llm, asked, length)
-    photo = token_id(llm.tokenizer, PHOTO)
 
-    def see(patches: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Visual embeddings of photos, and the text loss of a batch that looks at them."""
-        visual = captioner.perceptron(patches)
-        embeddings = in_place(llm.embed(batch.ids), batch.ids == photo, visual)
-        return visual, mean_text_loss(llm, batch, embeddings)
+    def __init__(
+        self, captioner: Captioner, pool: Pool, dialogues: Sequence[Dialogue],
+        asked: Sequence[Dialogue], *, shares: tuple[int, int, int], seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.shown, self.pool = Shown(captioner), pool
+        llm, length = captioner.llm, captioner.perceptron.length
+        self.reading, self.looking = Reading(llm, dialogues, length), Reading(llm, asked, length)
+        self.shares, self.seed = shares, seed
 
-    def dialogue_loss(batch: Batch) -> Tensor:
-        return see(captioner.perceptron.look([p.open() for p in batch.photos]), batch)[1]
-
-    @torch.autocast("cpu", torch.bfloat16)  # type: ignore[untyped-decorator]
-    def loss(step: int) -> Losses:
-        rows = pool.pick(seed + 3, step, shares[0])
+    def losses(self, step: int) -> Losses:
+        """Of the batch of a step."""
+        captioner, pool = self.shown.captioner, self.pool
+        rows = pool.pick(self.seed + 3, step, self.shares[0])
         scenes = [pool.scenes[i] for i in rows]
         asked_for = [
             caption_sequence(captioner, DESCRIBE, s.description())
@@ -258,22 +257,44 @@ def train_captioner(
             for n, s in enumerate(scenes)
         ]
         patches = captioner.perceptron.vision(pool.batch(rows)).last_hidden_state
-        visual, captions = see(patches, collate(asked_for, reading.pad))
+        visual, captions = seen_loss(captioner, patches, collate(asked_for, self.reading.pad))
         return {
             "caption": captions,
-            "probes": 0.2 * shown.probes(visual, scenes),
-            "questions": dialogue_loss(looking.batch(step, shares[1])),
-            "text": dialogue_loss(reading.batch(step, shares[2])),
+            "probes": 0.2 * self.shown.probes(visual, scenes),
+            "questions": dialogue_loss(captioner, self.looking.batch(step, self.shares[1])),
+            "text": dialogue_loss(captioner, self.reading.batch(step, self.shares[2])),
         }
 
-    fit(shown, loss, work, steps=steps, lr=1e-3, ema=0.998)
-    return captioner
+
+def seen_loss(captioner: Captioner, patches: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Visual embeddings [B, Q, D] of photos, and the text loss of a batch that looks at them."""
+    llm, visual = captioner.llm, captioner.perceptron(patches)
+    photo = token_id(llm.tokenizer, PHOTO)
+    embeddings = in_place(llm.embed(batch.ids), batch.ids == photo, visual)
+    return visual, mean_text_loss(llm, batch, embeddings)
+
+
+def dialogue_loss(captioner: Captioner, batch: Batch) -> Tensor:
+    """Text loss of a batch that looks at its own photos."""
+    photos = [photo.open() for photo in batch.photos]
+    return seen_loss(captioner, captioner.perceptron.look(photos), batch)[1]
+
+
+def train_captioner(lessons: Lessons, work: Path, *, steps: int) -> Captioner:
+    """The captioner of the lessons, once it has taken them; in bf16."""
+
+    def loss(step: int) -> Losses:
+        with torch.autocast("cpu", torch.bfloat16):
+            return lessons.losses(step)
+
+    fit(lessons.shown, loss, work, steps=steps, lr=1e-3, ema=0.998)
+    return lessons.shown.captioner
 
 
 @torch.no_grad()
 def perplexity(llm: LanguageModel, dialogues: Sequence[Dialogue]) -> float:
     """exp of the mean negative log-likelihood per token of running text."""
-    reading = _Reading(llm, dialogues)
+    reading = Reading(llm, dialogues)
     total, tokens = 0.0, 0
     for start in range(0, len(reading.sequences), 32):
         batch = collate(reading.sequences[start : start + 32], reading.pad)
@@ -289,7 +310,7 @@ def settings_said_again(llm: LanguageModel, dialogues: Sequence[Dialogue]) -> fl
     Perplexity hides whether an LLM copies: a caption has one setting, and all other words are
     easier.
     """
-    reading = _Reading(llm, dialogues)
+    reading = Reading(llm, dialogues)
     settings = {llm.tokenizer(f" {s}", add_special_tokens=False).input_ids[0] for s in SETTINGS}
     right = []
     for packed in reading.sequences:
