@@ -30,6 +30,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, product
 
 import torch
+from arguments import positive
 from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
@@ -172,9 +173,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--batches", type=int, nargs="+", default=[32, 4])
+    parser.add_argument("--batches", type=positive, nargs="+", default=[32, 4])
     parser.add_argument("--lengths", type=int, nargs="+", default=[8, 20, 60])
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=positive, default=11)
     options = parser.parse_args()
     torch.set_num_threads(1)
     sizes = list(product(options.batches, options.lengths))

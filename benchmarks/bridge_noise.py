@@ -1,6 +1,7 @@
 """Which bridge corrects wrong captions? The study of docs/bridge-noise.md: `make bridge-noise`.
 
     python benchmarks/bridge_noise.py --bridges none dvtm dvtm-word vtm soft
+    python benchmarks/bridge_noise.py --brief --bridges none soft  # no more than one seed of each
     python benchmarks/bridge_noise.py --plan             # how many cells are left, and how long
     python benchmarks/bridge_noise.py --plot docs/images/bridge-noise.png
 
@@ -38,8 +39,9 @@ from traceback import format_exception
 from typing import Any
 
 import noise_cell
+from arguments import positive
 from noise_cell import RECAPTIONED, UNTRAINED, Cell, Scale
-from noise_table import figure, tables
+from noise_table import figure, one_seed, tables
 from paper_table import once
 
 from pscli import console
@@ -164,13 +166,22 @@ def choosing(bridge: str, alpha: float, tau: float) -> list[Cell]:
     return [Cell(f"{kind}-60", bridge, CHOICE, alpha, tau) for kind in KINDS]
 
 
-def stages(study: Study, bridges: Sequence[str], seeds: Sequence[int]) -> Iterable[list[Cell]]:
-    """What is to be run, stage by stage, as what was run before it says."""
+def stages(
+    study: Study, bridges: Sequence[str], seeds: Sequence[int], brief: bool = False
+) -> Iterable[list[Cell]]:
+    """What is to be run, stage by stage, as what was run before it says.
+
+    Args:
+        brief: Only what chooses α and τ, and the first seed of each bridge, generator frozen.
+    """
     others = [bridge for bridge in bridges if bridge != "none"]
     yield [c for b, a in product(others, ALPHAS) for c in choosing(b, a, TAUS[0])]
     alphas = {b: study.chosen(b)[0] for b in others}
     yield [c for b, tau in product(others, TAUS) for c in choosing(b, alphas[b], tau)]
     setting = {b: study.chosen(b) for b in others} | {"none": (ALPHAS[0], TAUS[0])}
+    if brief:
+        yield [Cell(noise, b, seeds[0], *setting[b]) for noise, b in product(NOISES, bridges)]
+        return
     best = study.best(others)
     arms = dict.fromkeys((("none", False), ("dvtm", False), (best, False), (best, True)))
     yield [
@@ -193,14 +204,16 @@ def stages(study: Study, bridges: Sequence[str], seeds: Sequence[int]) -> Iterab
     yield [Cell(noise, b, seeds[0], *setting[b]) for noise, b in product(NOISES, rest)]
 
 
-def plan(study: Study, bridges: Sequence[str], seeds: Sequence[int]) -> str:
+def plan(study: Study, bridges: Sequence[str], seeds: Sequence[int], brief: bool = False) -> str:
     """Cells of each stage, those that are left, and how long they take. Later stages are those of
     the bridge that is best so far."""
     lines = ["| stage | cells | left | hours |", "|---|--:|--:|--:|"]
     names = ("α", "τ", "headline", "true and rewritten captions", "other bridges")
+    if brief:
+        names = ("α", "τ", "one seed")
     total = 0.0
     known: set[Cell] = set()
-    for name, cells in zip(names, stages(study, bridges, seeds), strict=True):
+    for name, cells in zip(names, stages(study, bridges, seeds, brief), strict=True):
         new = [cell for cell in dict.fromkeys(cells) if cell not in known]
         known |= set(new)
         left = [cell for cell in new if study.found(cell) is None]
@@ -220,22 +233,21 @@ def main() -> None:
     parser.add_argument("--bridges", nargs="+", default=defaults, metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--out", type=Path, default=Path("runs/bridge-noise"))
-    parser.add_argument("--steps", type=int, default=Scale.steps, help="of 8 dialogues")
-    parser.add_argument("--dev", type=int, default=Scale.dev, help="dialogues")
-    parser.add_argument("--test", type=int, default=Scale.test, help="dialogues")
-    parser.add_argument("--jobs", type=int, default=2, help="cells side by side")
+    parser.add_argument("--steps", type=positive, default=Scale.steps, help="of 8 dialogues")
+    parser.add_argument("--dev", type=positive, default=Scale.dev, help="dialogues")
+    parser.add_argument("--test", type=positive, default=Scale.test, help="dialogues")
+    parser.add_argument("--jobs", type=positive, default=2, help="cells side by side")
+    parser.add_argument("--brief", action="store_true", help="one seed, generator frozen, no more")
     parser.add_argument("--plan", action="store_true", help="run nothing")
     parser.add_argument("--plot", type=Path, help="PNG to draw as well")
     options = parser.parse_args()
     options.bridges, options.seeds = once(options.bridges), once(options.seeds)
-    if min(options.steps, options.dev, options.test, options.jobs) < 1:
-        parser.error("--steps, --dev, --test and --jobs are 1 at least.")
     if CHOICE in options.seeds:
         parser.error(f"seed {CHOICE} is that of the cells that choose; no result uses it.")
     if not {check("bridge", bridge) for bridge in options.bridges} - {"none"}:
         parser.error("--bridges has none that could be chosen.")
     study = Study(options.out, Scale(options.steps, options.dev, options.test), options.jobs)
-    print(plan(study, options.bridges, options.seeds), flush=True)
+    print(plan(study, options.bridges, options.seeds, options.brief), flush=True)
     if not options.plan:
         with locked(options.out, "running the study"):
             report(study, options)
@@ -244,17 +256,20 @@ def main() -> None:
 def report(study: Study, options: argparse.Namespace) -> None:
     """Runs what is left, and writes tables and figure of all."""
     cells: list[Cell] = []
-    for stage in stages(study, options.bridges, options.seeds):
+    for stage in stages(study, options.bridges, options.seeds, options.brief):
         study.run(stage)
         cells += stage
     best = study.best([b for b in options.bridges if b != "none"])
     rule = [f"- {b}: α = {a:g}, τ = {t:g}" for b in options.bridges if b != "none"
             for a, t in [study.chosen(b)]]  # fmt: skip
     results = [told for cell in dict.fromkeys(cells) if (told := study.found(cell))]
-    text = "\n".join([f"Chosen on dev, best: {best}", "", *rule, "", tables(results, best)])
+    text = "\n".join([f"Chosen on dev, best: {best}", "", *rule, "",
+                      one_seed(results, options.seeds[0])])  # fmt: skip
+    if not options.brief:
+        text += "\n" + tables(results, best)
     write_text(options.out / "tables.md", text + "\n")
     print("\n" + text)
-    if options.plot:
+    if options.plot and not options.brief:
         figure(results, best, options.plot)
 
 

@@ -13,6 +13,8 @@ import random
 import re
 from pathlib import Path
 
+from arguments import positive
+
 from pscli import console
 from pscli.metrics.base import made
 from pscli.metrics.score import METHODS
@@ -48,7 +50,7 @@ def chosen(predictions: list[Prediction], count: int, seed: int) -> dict[str, li
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--count", type=positive, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--extractor", default="inception")
     parser.add_argument("--device", default="cpu")

@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from arguments import positive
 from PIL import Image
 
 JOBS = 16
@@ -136,7 +137,7 @@ def _children(pid: int) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--photos", type=int, default=5000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--img2dataset", type=Path, help="its program")
     arguments = parser.parse_args()
     ports: multiprocessing.Queue[int] = multiprocessing.Queue()

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from arguments import positive
 from exact import Quality, Words, exact_words, measure, words, world
 from matplotlib.figure import Figure
 
@@ -80,7 +81,7 @@ def plot(found: Found, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=24)
-    parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--samples", type=positive, default=10_000)
     parser.add_argument("--soft-samples", type=int, default=1_000, help="`soft` runs the encoder")
     parser.add_argument("--word-samples", type=int, default=200, help="at each caption")
     parser.add_argument("--draws", type=int, default=4, help="as model.bridge_samples")

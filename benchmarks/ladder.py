@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from arguments import positive
 from paper_table import carry_out
 
 from pscli import console
@@ -44,7 +45,7 @@ def main() -> None:
     )
     parser.add_argument("agents", nargs="+", metavar="NAME=AGENT")
     parser.add_argument("--dataset", default="photoworld")
-    parser.add_argument("--count", type=int, default=100, help="test dialogues")
+    parser.add_argument("--count", type=positive, default=100, help="test dialogues")
     parser.add_argument("--out", type=Path, default=Path("runs/ladder"))
     options = parser.parse_args()
     agents = dict(text.partition("=")[::2] for text in options.agents)

@@ -13,10 +13,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import multiprocessing
+import os
 import re
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -323,8 +326,16 @@ CACHE = Cache(limit=2e9)  # of frozen parts, which all cells have in common
 
 
 def alone() -> None:
-    """One thread, as other processes have theirs."""
+    """One thread, as other processes have theirs; it ends when the study ends, however that is."""
     torch.set_num_threads(1)
+    study = multiprocessing.parent_process()
+    if study:
+        threading.Thread(target=_end_with, args=(study,), daemon=True).start()
+
+
+def _end_with(process: Any) -> None:
+    process.join()
+    os._exit(1)  # at once; the cell is not written
 
 
 def keep(cell: Cell, scale: Scale, out: Path, captions: Path | None = None) -> None:

@@ -108,6 +108,36 @@ def tables(results: Sequence[Mapping[str, Any]], best: str) -> str:
     return "\n".join(lines)
 
 
+def one_seed(results: Sequence[Mapping[str, Any]], seed: int) -> str:
+    """Markdown: captions and photos of every bridge with one seed and a frozen generator, by kind
+    of noise, and of all kinds together."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for result in results:
+        cell = result["cell"]
+        plain = not cell["trains"] and not cell["control"] and cell["noise"]
+        if FIGURES[1] in result and cell["seed"] == seed and plain:
+            found.setdefault(cell["bridge"], {})[cell["noise"]] = result
+    found.pop(UNTRAINED, None)
+    noises = [n for n in dict.fromkeys(n for some in found.values() for n in some)
+              if n != RECAPTIONED]  # fmt: skip
+    lines = []
+    for name in FIGURES[1:]:
+        lines += [f"### {name}, %, seed {seed}, generator frozen", ""]
+        lines += [row("bridge", [*noises, "all"]), "|---|" + "--:|" * (len(noises) + 1)]
+        for bridge, some in found.items():
+            cells = [f"{_share([some[n]], name):.0f}" if n in some else "–" for n in noises]
+            whole = [some[n] for n in noises if n in some]
+            cells.append(f"{_share(whole, name):.1f}" if len(whole) == len(noises) else "–")
+            lines.append(row(bridge, cells))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _share(results: Sequence[Mapping[str, Any]], name: str) -> float:
+    hits = [hit for result in results for hit in result[name].values()]
+    return 100 * sum(right for right, _ in hits) / sum(of for _, of in hits)
+
+
 def shown(one: Estimate, sign: str = "") -> str:
     mark = "" if not sign or one.clear else ", not clear of 0"
     few = ", 1 seed" if one.seeds == 1 else ""

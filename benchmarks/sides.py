@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 
 import torch
+from arguments import positive
 
 from pscli import console
 from pscli.dialogue.schema import Photo
@@ -62,10 +63,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--agent", help="of `train-e2e`; default: the bundled one")
-    parser.add_argument("--count", type=int, default=240)
+    parser.add_argument("--count", type=positive, default=240)
     options = parser.parse_args()
-    if options.count < 1:
-        parser.error("--count is 1 at least.")
     agent = Agent.from_pretrained(options.agent)
     if not isinstance(agent.system, Seeing):
         raise ConfigError("The LLM of this agent sees no photos.", "Give one of `train-e2e`.")

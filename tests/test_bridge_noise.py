@@ -6,7 +6,10 @@ import dataclasses
 import json
 import os
 import re
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +21,8 @@ import numpy as np
 import pytest
 import torch
 from bridge_noise import CHOICE, KINDS, NOISES, Study, choosing, plan, stages
-from noise_cell import Cell, Scale, colour_hits, due, image_losses, talk, with_every_colour
-from noise_table import estimate, figure, tables
+from noise_cell import FIGURES, Cell, Scale, colour_hits, due, image_losses, talk, with_every_colour
+from noise_table import estimate, figure, one_seed, tables
 
 from pscli import console
 from pscli.dialogue.batch import collate
@@ -231,6 +234,40 @@ def test_finished_cells_are_not_run_again_and_failed_ones_keep_none_from_running
     assert Study(study.out, Scale(3, 2, 2)).found(good[0]) is None  # of another scale
 
 
+def endless(cell: Cell, scale: Scale, out: Path, captions: Path | None = None) -> None:
+    write_json(out, {"process": os.getpid()})
+    time.sleep(600)
+
+
+STUDY = """
+from pathlib import Path
+from test_bridge_noise import Cell, NOISES, Scale, Study, endless
+if __name__ == "__main__":
+    Study(Path("study"), Scale(1, 1, 1), 1, endless).run([Cell(NOISES[0], "none", 0)])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="asks Linux which processes there are")
+def test_no_cell_goes_on_when_the_study_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "run.py").write_text(STUDY)
+    paths = os.pathsep.join(map(str, (Path(__file__).parent, *filter(None, sys.path))))
+    told = Study(tmp_path / "study", Scale(1, 1, 1)).path(Cell(NOISES[0], "none", 0))
+    with subprocess.Popen(
+        [sys.executable, "run.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}
+    ) as study:
+        until(told.is_file)
+        (worker,) = json.loads(told.read_text()).values()
+        study.kill()
+    until(lambda: not Path(f"/proc/{worker}").exists())
+
+
+def until(holds: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"scale": 3}', "\udcff"])
 def test_a_file_that_holds_something_else_is_no_cell(study: Study, text: str) -> None:
     cell = Cell(NOISES[0], "none", 0)
@@ -253,9 +290,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
         (["--bridges", "none"], "none that could be chosen"),
         (["--bridges", "none", "vmt"], "Did you mean 'vtm'?"),
         (["--seeds", "0", "1000"], "seed 1000 is that of the cells that choose"),
-        (["--dev", "0"], "are 1 at least"),
-        (["--jobs", "0"], "are 1 at least"),
-        (["--steps", "-1"], "are 1 at least"),
+        (["--dev", "0"], "a whole number of 1 at least"),
+        (["--jobs", "0"], "a whole number of 1 at least"),
+        (["--steps", "-1"], "a whole number of 1 at least"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_any_cell(
@@ -296,6 +333,31 @@ def test_the_grid_by_hand(study: Study) -> None:
     assert sizes[3:] == [2 * 2 * 2 + 2 * 2 + 1, 6]
     assert "| headline | 96 | 96 | " in plan(study, bridges, seeds)
     assert study.best(["dvtm", "vtm", "soft"]) == "vtm"
+    *_, last = brief = [set(stage) for stage in stages(study, bridges, seeds, brief=True)]
+    assert [len(stage) for stage in brief] == [18, 18, 6 * 4]
+    assert {cell.seed for cell in last} == {0} and not any(c.trains or c.control for c in last)
+    assert "| one seed | 24 | 24 | " in plan(study, bridges, seeds, brief=True)
+
+
+def test_one_seed_of_every_bridge_by_hand() -> None:
+    def result(noise: str, bridge: str, hits: list[list[int]], **more: Any) -> dict[str, Any]:
+        cell = dataclasses.asdict(Cell(noise, bridge, **({"seed": 0} | more)))
+        by_dialogue = {str(n): hit for n, hit in enumerate(hits)}
+        return {"cell": cell} | dict.fromkeys(FIGURES[1:], by_dialogue)
+
+    text = one_seed(
+        [
+            result("a-60", "vtm", [[1, 2], [1, 1]]), result("b-60", "vtm", [[0, 1]]),
+            result("a-60", "none", [[0, 4]]), result("a-60", "vtm", [[1, 1]], seed=1),
+            result("b-60", "vtm", [[1, 1]], trains=True), result("", "vtm", [[1, 1]]),
+            result("b-60", "vtm", [[1, 1]], control=True), result("recaptioned", "none", [[1, 1]]),
+            result("", "untrained", [[1, 1]]),
+        ],
+        0,
+    )  # fmt: skip
+    assert text.count("| bridge | a-60 | b-60 | all |") == 2
+    assert text.count("| vtm | 67 | 0 | 50.0 |") == 2  # 2 of 3; 0 of 1; 2 of 4
+    assert text.count("| none | 0 | – | – |") == 2
 
 
 def put(study: Study, means: dict[tuple[str, float, float], float], spread: float = 0.1) -> None:
