@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
     from pscli.systems.agent import Agent
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 __all__ = ["Agent", "Dialogue", "Photo", "Reply", "Turn", "__version__"]
 
 _HOMES = {
