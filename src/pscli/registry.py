@@ -101,6 +101,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "weights": {
         "photoworld": "pscli.photoworld.shipped:part",
+        "photoworld-looking": "pscli.photoworld.members:looking",
         "photoworld-uvit": "pscli.photoworld.members:uvit",
         "photoworld-unidiffuser": "pscli.photoworld.members:unidiffuser",
         "photoworld-divter": "pscli.photoworld.members:divter",
@@ -109,6 +110,7 @@ TABLES: dict[str, dict[str, str]] = {
     "conversation": {"showcase": "pscli.photoworld.showcase:dialogue"},
     "foundations": {
         "photoworld": "pscli.photoworld.foundations.build:build_all",
+        "looking": "pscli.photoworld.foundations.looking:make",
         "divter": "pscli.photoworld.foundations.divter:make",
         "uvit": "pscli.photoworld.foundations.uvit:make",
         "unidiffuser": "pscli.photoworld.foundations.unidiffuser:make",

@@ -94,9 +94,9 @@ def _remember(talk: Talk, scene: Scene, form: str, named: int | None = None) -> 
     talk.photos.append(Seen(scene, form, talk.speaker, len(talk.facts), named))
 
 
-def _first(talk: Talk) -> None:
+def _first(talk: Talk, form: str | None = None) -> None:
     """A photo opens the dialogue; the talk has said nothing about it."""
-    form = talk.rng.choices(FORMS, FORM_WEIGHTS)[0]
+    form = form or talk.rng.choices(FORMS, FORM_WEIGHTS)[0]
     scene = sampled(talk.rng, talk.split, form)
     photo = _photo(scene, form)
     _remember(talk, scene, form)
@@ -170,10 +170,32 @@ def _recall(talk: Talk) -> None:
     _question(talk, talk.rng.choice(past), "recall")
 
 
-def _question(talk: Talk, seen: Seen, kind: str) -> None:
+def _two(talk: Talk) -> None:
+    _first(talk, "two")
+
+
+def _look_side(talk: Talk) -> None:
+    """Which side one of two things is on; of a photo of another form, whatever is left to ask."""
+    seen = talk.photos[-1]
+    if seen.form == "two":
+        _question(talk, seen, "look", "side")
+    else:
+        _look(talk)
+
+
+def _recall_side(talk: Talk) -> None:
+    past = [seen for seen in talk.photos if seen.past and seen.form == "two"]
+    if past:
+        _question(talk, talk.rng.choice(past), "recall", "side")
+    else:
+        _chat(talk)
+
+
+def _question(talk: Talk, seen: Seen, kind: str, about: str | None = None) -> None:
     """A question about a photo, and the answer that only who sees it can give."""
-    weights = {d: w for d, w in ASKED[seen.form].items() if d not in seen.asked}
-    about = talk.rng.choices(list(weights), list(weights.values()))[0]
+    if about is None:
+        weights = {d: w for d, w in ASKED[seen.form].items() if d not in seen.asked}
+        about = talk.rng.choices(list(weights), list(weights.values()))[0]
     seen.asked.add(about)
     thing = talk.rng.choice(seen.scene.things)
     value = answer_to(seen.scene, about, thing)
@@ -256,16 +278,19 @@ def _vary(talk: Talk) -> None:
 BLOCKS = {
     "hello": _hello,
     "first": _first,
+    "two": _two,
     "share": _share,
     "share_asked": _share_asked,
     "share_where": _share_where,
     "share_place": _share_place,
     "react": _react,
     "look": _look,
+    "look_side": _look_side,
     "vary": _vary,
     "chat": _chat,
     "no_photo": _no_photo,
     "no_photo_last": _no_photo_last,
     "recall": _recall,
+    "recall_side": _recall_side,
     "bye": _bye,
 }

@@ -12,7 +12,11 @@ from pscli.files import locked, read_json, write_json
 
 MADE = Path("runs/foundations")  # below the current folder, as runs are
 Fill = Callable[[Path, Path, Any], None]  # work, out, recipe
-SIGNS = {"llm": "config.json", "generator": "model_index.json"}  # that a part is there
+SIGNS = {
+    "llm": "config.json",
+    "generator": "model_index.json",
+    "perceptron": "config.json",
+}  # that a part is there
 
 
 def uvit(part: str) -> Path:
@@ -31,6 +35,15 @@ def unidiffuser(part: str) -> Path:
         CheckpointError: if it was not made yet.
     """
     return _made("unidiffuser", part, ("generator",))
+
+
+def looking(part: str) -> Path:
+    """Folder of photoworld's LLM or perceptron once they have practised looking things up.
+
+    Raises:
+        CheckpointError: if they were not made yet.
+    """
+    return _made("looking", part, ("llm", "perceptron"))
 
 
 def divter(part: str) -> Path:

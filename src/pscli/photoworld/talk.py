@@ -72,6 +72,24 @@ def questions(split: str, index: int, seed: int = 0) -> Dialogue:
     return _practice("questions", ("first", "look", "look", "look"), split, index, seed)
 
 
+def sides(split: str, index: int, seed: int = 0) -> Dialogue:
+    """A photo of two things, and twice the question on which side one of them is."""
+    return _practice("sides", ("two", "look_side", "look_side"), split, index, seed)
+
+
+def look_up(split: str, index: int, seed: int = 0) -> Dialogue:
+    """One photo or two, most of them of two things, and questions which side one of those is on, to
+    practise looking up in a photo what is asked for; with two photos, in the first one as well.
+    """
+    rng = random.Random(f"photoworld|look up|{seed}|{split}|{index}")
+    plan: list[str] = []
+    for _ in range(rng.choice((1, 1, 2))):
+        plan += [rng.choice(("two", "two", "two", "first")), "look_side", "look_side"]
+    again = len(plan) > 3 or rng.random() < 0.4
+    plan += ["chat", "recall_side", "recall"] if again else []
+    return _practice("look-up", plan, split, index, seed)
+
+
 def _practice(name: str, plan: Sequence[str], split: str, index: int, seed: int) -> Dialogue:
     rng = random.Random(f"photoworld|{name}|{seed}|{split}|{index}")
     talk = Talk(rng, split)

@@ -1,0 +1,123 @@
+"""`pscli foundations looking`: practice at looking up in a photo what is asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pscli.components.llm import LanguageModel
+from pscli.components.load import Load
+from pscli.config import ModelConfig, PartConfig
+from pscli.dialogue.sequence import PHOTO
+from pscli.errors import CheckpointError
+from pscli.photoworld.foundations.looking import Answers, Halves, LookingUp, Recipe, make, shipped
+from pscli.photoworld.foundations.pool import load_pool, scenes
+from pscli.photoworld.foundations.speaking import Lessons
+from pscli.photoworld.members import MADE
+from pscli.photoworld.scene import COLOURS, KINDS, Scene
+from pscli.photoworld.shipped import part
+from pscli.photoworld.talk import answered, look_up, questions, quiz, sides
+
+FEW = Recipe(scenes=16, dialogues=4, questions=4, drills=4, look_ups=40, alone=1, steps=2, again=1, dev=4)
+LOOKING = ModelConfig(
+    perceptron=PartConfig("qformer", "photoworld-looking"),
+    llm=PartConfig("causal", "photoworld-looking"),
+)
+
+
+def test_look_ups_ask_mostly_for_the_side_of_one_of_two_things() -> None:
+    dialogues = [look_up("train", index) for index in range(60)]
+    truths = [r.truth for d in dialogues for r in d.responses if r.truth and r.truth.about]
+    assert sum(truth.about == "side" for truth in truths) > 0.7 * len(truths)
+    photos = [photo.source for d in dialogues for photo in d.photos]
+    assert all(isinstance(scene, Scene) and scene.split == "train" for scene in photos)
+    assert sum(len(scene.things) == 2 for scene in photos) > 0.6 * len(photos)
+    assert {len(d.photos) for d in dialogues} == {1, 2}
+    assert {truth.kind for truth in truths} == {"look", "recall"}
+    for dialogue in dialogues:  # of one photo of two things the answer can be told from the talk
+        things = dialogue.photos[0].source.things
+        for before, response in zip(dialogue.responses, dialogue.responses[1:], strict=False):
+            if len(dialogue.photos) == 1 and len(things) == 2 and response.truth.about == "side":
+                asked = " ".join(turn.text for turn in before.turns).lower()
+                (thing,) = (t for t in things if f"the {t.kind}" in asked)
+                said = " ".join(turn.text for turn in response.turns)
+                assert answered(said, "side") == response.truth.answer == thing.side
+    assert look_up("train", 3) == look_up("train", 3) != look_up("train", 4)
+
+
+@pytest.mark.parametrize("length", [None, 8])
+def test_of_an_answer_only_the_word_is_learnt_that_it_commits_to(length: int | None) -> None:
+    llm = LanguageModel.from_pretrained(part("llm"))
+    photo = llm.tokenizer.convert_tokens_to_ids(PHOTO)
+    dialogues = [look_up("train", index) for index in range(30)]
+    reading = Answers(llm, dialogues, length)
+    for dialogue, packed in zip(dialogues, reading.sequences, strict=True):
+        learnt = [i for i, label in enumerate(packed.labels) if label >= 0]
+        assert all(packed.ids[i] == packed.labels[i] for i in learnt)
+        words = [str(llm.tokenizer.decode([packed.ids[i]])) for i in learnt]
+        truths = [r.truth for r in dialogue.responses if r.truth and r.truth.about]
+        found = [answered(w, t.about) for w, t in zip(words, truths, strict=True)]
+        assert found == [t.answer for t in truths]
+        assert packed.ids.count(photo) == (length or 0) * len(dialogue.photos)
+
+
+def test_each_half_of_the_visual_tokens_tells_its_side() -> None:
+    torch.manual_seed(0)
+    two = [s for s in scenes("train", 40, 0) if len(s.things) == 2][:5]
+    halves, visual = Halves(4, 6), torch.randn(5, 4, 6, requires_grad=True)
+    literal = torch.zeros(())
+    for half, side in enumerate(("left", "right")):
+        logits = halves.heads[half](visual[:, 2 * half : 2 * half + 2].reshape(5, 12))
+        (of_side,) = zip(*([t for t in s.things if t.side == side] for s in two), strict=True)
+        kinds = torch.tensor([KINDS.index(t.kind) for t in of_side])
+        colours = torch.tensor([list(COLOURS).index(t.colour) for t in of_side])
+        literal = literal + F.cross_entropy(logits[:, : len(KINDS)], kinds)
+        literal = literal + F.cross_entropy(logits[:, len(KINDS) :], colours)
+    torch.testing.assert_close(halves(visual, two), literal)
+
+
+def test_llm_and_qformer_learn_from_every_lesson_and_the_vit_stays(tmp_path: Path) -> None:
+    captioner = shipped()
+    pool = load_pool(tmp_path, "train", 8, 0)
+    lessons = Lessons(
+        captioner, pool, [quiz("train", 0)], [questions("train", 0)], shares=(2, 1, 1)
+    )
+    simple, more = ([f("train", index) for index in range(4)] for f in (sides, look_up))
+    practice = LookingUp(lessons, simple, more, alone=1)
+    assert set(practice.losses(0)) == {"seen", "told", "halves"}
+    losses = practice.losses(1)
+    assert set(losses) == {"caption", "probes", "questions", "text", "seen", "told", "halves"}
+    for name in ("seen", "told", "halves"):
+        practice.zero_grad()
+        losses[name].backward(retain_graph=True)
+        moved = {n.removeprefix("shown.captioner.").split(".")[0] for n, p in
+                 practice.shown.captioner.named_parameters(prefix="shown.captioner")
+                 if p.grad is not None and p.grad.any()}  # fmt: skip
+        assert (
+            moved
+            == {"seen": {"llm", "perceptron"}, "told": {"llm"}, "halves": {"perceptron"}}[name]
+        )
+    assert all(p.grad is None for p in captioner.perceptron.vision.parameters())
+
+
+def test_the_practised_parts_are_made_by_a_command_and_go_on_where_they_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="llm for looking is not shipped") as told:
+        Load(LOOKING)("llm")
+    assert "pscli foundations looking" in told.value.hint
+    out = make(recipe=FEW)
+    assert out == MADE / "looking"
+    load = Load(LOOKING)
+    assert load("perceptron").width == load("llm").width
+    scores = json.loads((out / "scores.json").read_text())
+    assert set(scores["looking"]) == {"captions", "descriptions", "dev_perplexity", "settings"}
+    weights = out / "llm/model.safetensors"
+    first = weights.read_bytes()
+    make(recipe=FEW)  # nothing is left to do
+    assert weights.read_bytes() == first
