@@ -22,7 +22,9 @@ from pscli.photoworld.scene import COLOURS, KINDS, Scene
 from pscli.photoworld.shipped import part
 from pscli.photoworld.talk import answered, look_up, questions, quiz, sides
 
-FEW = Recipe(scenes=16, dialogues=4, questions=4, drills=4, look_ups=40, alone=1, steps=2, again=1, dev=4)
+FEW = Recipe(
+    scenes=16, dialogues=4, questions=4, drills=4, look_ups=40, alone=1, steps=2, again=1, dev=4
+)
 LOOKING = ModelConfig(
     perceptron=PartConfig("qformer", "photoworld-looking"),
     llm=PartConfig("causal", "photoworld-looking"),

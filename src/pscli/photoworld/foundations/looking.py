@@ -5,8 +5,8 @@ rightly: in all that they learn from, few questions are of this kind, and their 
 other words. Here only the word that an answer commits to is learnt, of photos most of which
 show two things; probes have the first half of the visual tokens tell what is on the left, and the
 second half what is on the right, so that where a thing was found says on which side it is. All
-earlier lessons go on beside it. It resumes where it stopped, and is not shipped but for the bundled
-agent, which is trained from it: `photoworld-looking` names both parts.
+earlier lessons follow. It resumes where it stopped, and is not shipped, as questions in new words
+are understood less well after it (docs/foundations.md). `photoworld-looking` names both parts.
 """
 
 from __future__ import annotations
