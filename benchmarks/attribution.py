@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from arguments import positive
 from paper_table import carry_out, comparing, once, option, training
 
 from pscli import console
@@ -75,7 +76,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--preset")
-    parser.add_argument("--count", type=int, help="dialogues of the test split; default: all")
+    parser.add_argument("--count", type=positive, help="dialogues of the test split; default: all")
     parser.add_argument("--best-of", type=int, default=4)
     args = parser.parse_args()
     if not 1 <= args.best_of <= MAX_DRAWINGS:  # before hours of training

@@ -174,7 +174,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--batches", type=positive, nargs="+", default=[32, 4])
-    parser.add_argument("--lengths", type=int, nargs="+", default=[8, 20, 60])
+    parser.add_argument("--lengths", type=positive, nargs="+", default=[8, 20, 60])
     parser.add_argument("--rounds", type=positive, default=11)
     options = parser.parse_args()
     torch.set_num_threads(1)

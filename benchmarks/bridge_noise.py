@@ -1,7 +1,7 @@
 """Which bridge corrects wrong captions? The study of docs/bridge-noise.md: `make bridge-noise`.
 
     python benchmarks/bridge_noise.py --bridges none dvtm dvtm-word vtm soft
-    python benchmarks/bridge_noise.py --brief --bridges none soft  # no more than one seed of each
+    python benchmarks/bridge_noise.py --brief --seeds 0 --bridges none vtm soft  # no more
     python benchmarks/bridge_noise.py --plan             # how many cells are left, and how long
     python benchmarks/bridge_noise.py --plot docs/images/bridge-noise.png
 
@@ -41,7 +41,7 @@ from typing import Any
 import noise_cell
 from arguments import positive
 from noise_cell import RECAPTIONED, UNTRAINED, Cell, Scale
-from noise_table import figure, one_seed, tables
+from noise_table import figure, side_by_side, tables
 from paper_table import once
 
 from pscli import console
@@ -172,7 +172,7 @@ def stages(
     """What is to be run, stage by stage, as what was run before it says.
 
     Args:
-        brief: Only what chooses α and τ, and the first seed of each bridge, generator frozen.
+        brief: Only what chooses α and τ, and every bridge with a frozen generator.
     """
     others = [bridge for bridge in bridges if bridge != "none"]
     yield [c for b, a in product(others, ALPHAS) for c in choosing(b, a, TAUS[0])]
@@ -180,7 +180,7 @@ def stages(
     yield [c for b, tau in product(others, TAUS) for c in choosing(b, alphas[b], tau)]
     setting = {b: study.chosen(b) for b in others} | {"none": (ALPHAS[0], TAUS[0])}
     if brief:
-        yield [Cell(noise, b, seeds[0], *setting[b]) for noise, b in product(NOISES, bridges)]
+        yield [Cell(n, b, s, *setting[b]) for s, n, b in product(seeds, NOISES, bridges)]
         return
     best = study.best(others)
     arms = dict.fromkeys((("none", False), ("dvtm", False), (best, False), (best, True)))
@@ -210,7 +210,7 @@ def plan(study: Study, bridges: Sequence[str], seeds: Sequence[int], brief: bool
     lines = ["| stage | cells | left | hours |", "|---|--:|--:|--:|"]
     names = ("α", "τ", "headline", "true and rewritten captions", "other bridges")
     if brief:
-        names = ("α", "τ", "one seed")
+        names = ("α", "τ", "generator frozen")
     total = 0.0
     known: set[Cell] = set()
     for name, cells in zip(names, stages(study, bridges, seeds, brief), strict=True):
@@ -237,11 +237,15 @@ def main() -> None:
     parser.add_argument("--dev", type=positive, default=Scale.dev, help="dialogues")
     parser.add_argument("--test", type=positive, default=Scale.test, help="dialogues")
     parser.add_argument("--jobs", type=positive, default=2, help="cells side by side")
-    parser.add_argument("--brief", action="store_true", help="one seed, generator frozen, no more")
+    parser.add_argument(
+        "--brief", action="store_true", help="every bridge, generator frozen, no more"
+    )
     parser.add_argument("--plan", action="store_true", help="run nothing")
     parser.add_argument("--plot", type=Path, help="PNG to draw as well")
     options = parser.parse_args()
     options.bridges, options.seeds = once(options.bridges), once(options.seeds)
+    if options.brief and options.plot:
+        parser.error("--plot draws the whole study; --brief is a part of it.")
     if CHOICE in options.seeds:
         parser.error(f"seed {CHOICE} is that of the cells that choose; no result uses it.")
     if not {check("bridge", bridge) for bridge in options.bridges} - {"none"}:
@@ -263,13 +267,11 @@ def report(study: Study, options: argparse.Namespace) -> None:
     rule = [f"- {b}: α = {a:g}, τ = {t:g}" for b in options.bridges if b != "none"
             for a, t in [study.chosen(b)]]  # fmt: skip
     results = [told for cell in dict.fromkeys(cells) if (told := study.found(cell))]
-    text = "\n".join([f"Chosen on dev, best: {best}", "", *rule, "",
-                      one_seed(results, options.seeds[0])])  # fmt: skip
-    if not options.brief:
-        text += "\n" + tables(results, best)
-    write_text(options.out / "tables.md", text + "\n")
+    lines = [f"Chosen on dev, best: {best}", "", *rule, "", side_by_side(results, best)]
+    text = "\n".join(lines if options.brief else [*lines, tables(results, best)])
+    write_text(options.out / ("tables-brief.md" if options.brief else "tables.md"), text + "\n")
     print("\n" + text)
-    if options.plot and not options.brief:
+    if options.plot:
         figure(results, best, options.plot)
 
 

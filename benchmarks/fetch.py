@@ -136,7 +136,7 @@ def _children(pid: int) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--photos", type=int, default=5000)
+    parser.add_argument("--photos", type=positive, default=5000)
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--img2dataset", type=Path, help="its program")
     arguments = parser.parse_args()

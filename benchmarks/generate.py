@@ -31,6 +31,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from arguments import positive
 from torch.nn.utils.rnn import pad_sequence
 
 from pscli import console
@@ -154,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dialogues", type=int, default=200)
+    parser.add_argument("--dialogues", type=positive, default=200)
     parser.add_argument("--drawn", type=int, default=60)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 
 import torch
+from arguments import positive
 
 from pscli import config, console
 from pscli.components.bridge import gumbel_argmax
@@ -24,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dialogues", type=int, default=400)
+    parser.add_argument("--dialogues", type=positive, default=400)
     settings = config.tiny()
     system = build("e2e", settings.model)
     system.caption_source = "gold"

@@ -80,11 +80,13 @@ def plot(found: Found, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--worlds", type=int, default=24)
+    parser.add_argument("--worlds", type=positive, default=24)
     parser.add_argument("--samples", type=positive, default=10_000)
-    parser.add_argument("--soft-samples", type=int, default=1_000, help="`soft` runs the encoder")
-    parser.add_argument("--word-samples", type=int, default=200, help="at each caption")
-    parser.add_argument("--draws", type=int, default=4, help="as model.bridge_samples")
+    parser.add_argument(
+        "--soft-samples", type=positive, default=1_000, help="`soft` runs the encoder"
+    )
+    parser.add_argument("--word-samples", type=positive, default=200, help="at each caption")
+    parser.add_argument("--draws", type=positive, default=4, help="as model.bridge_samples")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)

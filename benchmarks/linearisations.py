@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from arguments import positive
 from paper_table import carry_out, comparing, once, option, training
 
 from pscli import console
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: runs/linearisations/DATASET")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--preset")
-    parser.add_argument("--count", type=int, help="dialogues of the test split; default: all")
+    parser.add_argument("--count", type=positive, help="dialogues of the test split; default: all")
     parser.add_argument("--extractor")
     parser.add_argument("--set", action="append", metavar="a.b=v", help="of the runs; repeatable")
     args = parser.parse_args()

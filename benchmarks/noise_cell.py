@@ -335,7 +335,7 @@ def alone() -> None:
 
 def _end_with(process: Any) -> None:
     process.join()
-    os._exit(1)  # at once; the cell is not written
+    os._exit(1)  # at once: the cell is not written, and its temporary folder stays
 
 
 def keep(cell: Cell, scale: Scale, out: Path, captions: Path | None = None) -> None:

@@ -108,34 +108,54 @@ def tables(results: Sequence[Mapping[str, Any]], best: str) -> str:
     return "\n".join(lines)
 
 
-def one_seed(results: Sequence[Mapping[str, Any]], seed: int) -> str:
-    """Markdown: captions and photos of every bridge with one seed and a frozen generator, by kind
-    of noise, and of all kinds together."""
-    found: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for result in results:
-        cell = result["cell"]
-        plain = not cell["trains"] and not cell["control"] and cell["noise"]
-        if FIGURES[1] in result and cell["seed"] == seed and plain:
-            found.setdefault(cell["bridge"], {})[cell["noise"]] = result
-    found.pop(UNTRAINED, None)
-    noises = [n for n in dict.fromkeys(n for some in found.values() for n in some)
-              if n != RECAPTIONED]  # fmt: skip
+def side_by_side(results: Sequence[Mapping[str, Any]], best: str) -> str:
+    """Markdown: captions and photos of every bridge with a frozen generator, by noise and of all
+    kinds together, each with its difference from the best one with the seeds that both have."""
+    plain = {
+        noise: {bridge: seeds for (bridge, control), seeds in some.items() if not control}
+        for (noise, trains), some in arms(results).items()
+        if noise not in ("", RECAPTIONED) and not trains
+    }
+    bridges = dict.fromkeys(bridge for some in plain.values() for bridge in some)
     lines = []
     for name in FIGURES[1:]:
-        lines += [f"### {name}, %, seed {seed}, generator frozen", ""]
-        lines += [row("bridge", [*noises, "all"]), "|---|" + "--:|" * (len(noises) + 1)]
-        for bridge, some in found.items():
-            cells = [f"{_share([some[n]], name):.0f}" if n in some else "–" for n in noises]
-            whole = [some[n] for n in noises if n in some]
-            cells.append(f"{_share(whole, name):.1f}" if len(whole) == len(noises) else "–")
-            lines.append(row(bridge, cells))
+        lines += [f"### {name}, %, generator frozen, and minus {best}", ""]
+        lines += [row("bridge", [*plain, "all"]), "|---|" + "--:|" * (len(plain) + 1)]
+        all_of_best = _pooled([some.get(best) for some in plain.values()], name)
+        for bridge in bridges:
+            kinds = [some.get(bridge) for some in plain.values()]
+            others = [some.get(best) if bridge != best else None for some in plain.values()]
+            cells = [_beside(a, b, name) for a, b in zip(kinds, others, strict=True)]
+            whole = _beside(_pooled(kinds, name), all_of_best if bridge != best else None, name)
+            lines.append(row(bridge, [*cells, whole]))
         lines.append("")
     return "\n".join(lines)
 
 
-def _share(results: Sequence[Mapping[str, Any]], name: str) -> float:
-    hits = [hit for result in results for hit in result[name].values()]
-    return 100 * sum(right for right, _ in hits) / sum(of for _, of in hits)
+def _beside(ours: Seeds | None, others: Seeds | None, name: str) -> str:
+    if not ours:
+        return "–"
+    both = set(ours) & set(others or {})
+    if not others or not both:
+        return shown(estimate([ours], name))
+    apart = [{seed: side[seed] for seed in both} for side in (ours, others)]
+    return f"{shown(estimate([ours], name))}; {shown(estimate(apart, name), '+')}"
+
+
+def _pooled(kinds: Sequence[Seeds | None], name: str) -> Seeds | None:
+    """Hits of all kinds of noise together, with the seeds that all of them have."""
+    if not kinds or any(kind is None for kind in kinds):
+        return None
+    seeds = set.intersection(*({*kind} for kind in kinds if kind))
+    pooled: dict[int, Any] = {}
+    for seed in seeds:
+        hits: dict[str, list[int]] = {}
+        for kind in kinds:
+            for dialogue, (right, of) in (kind or {})[seed][name].items():
+                so_far = hits.setdefault(dialogue, [0, 0])
+                so_far[:] = so_far[0] + right, so_far[1] + of
+        pooled[seed] = {name: hits}
+    return pooled
 
 
 def shown(one: Estimate, sign: str = "") -> str:

@@ -14,6 +14,7 @@ import argparse
 import random
 
 import torch
+from arguments import positive
 
 from pscli import console
 from pscli.components.generator import StableDiffusion
@@ -54,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--draw", type=int, default=400)
+    parser.add_argument("--draw", type=positive, default=400)
     options = parser.parse_args()
     captions = {scene.caption() for scene in scenes("train", Recipe.drawings, 0, two=0.6)}
     dev = random.Random(0).sample(scenes("dev", 2000, 0), options.draw)

@@ -68,7 +68,7 @@ def seconds(work: Callable[[], None]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dialogues", type=int, default=24)
+    parser.add_argument("--dialogues", type=positive, default=24)
     parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--dataset", default="photoworld")
     parser.add_argument("--llm", type=Path, help="folder or GGUF file of another LLM")

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from arguments import positive
+
 SYSTEMS = ("e2e", "pipeline")
 
 
@@ -96,7 +98,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), metavar="NAME")
     parser.add_argument("--preset")
-    parser.add_argument("--count", type=int, help="dialogues of the test split; default: all")
+    parser.add_argument("--count", type=positive, help="dialogues of the test split; default: all")
     parser.add_argument("--extractor")
     args = parser.parse_args()
     folder = args.out or Path("runs/paper-table") / args.dataset

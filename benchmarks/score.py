@@ -20,6 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from arguments import positive
 from PIL import ImageFilter
 
 from pscli import console
@@ -140,9 +141,9 @@ def make(folder: Path, count: int) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dialogues", type=int, default=1000)
+    parser.add_argument("--dialogues", type=positive, default=1000)
     parser.add_argument("--extractor", default="efficientnet-lite0")
-    parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--draws", type=positive, default=1000)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = make(Path(temporary) / "preds", args.dialogues)

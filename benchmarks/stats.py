@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from arguments import positive
+
 ENTRIES = (7, 8, 8, 8, 9)  # utterances of a dialogue: 8.125 on average, as DialogCC has
 WORDS = [f"word{number}" for number in range(20_000)]
 
@@ -102,8 +104,8 @@ def measure(code: str, folder: Path) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--dialogues", type=int, default=83_370)
-    parser.add_argument("--times", type=int, default=1, help="a file that many times as large")
+    parser.add_argument("--dialogues", type=positive, default=83_370)
+    parser.add_argument("--times", type=positive, default=1, help="a file that many times as large")
     arguments = parser.parse_args()
     dialogues = arguments.dialogues * arguments.times
     with tempfile.TemporaryDirectory() as name:

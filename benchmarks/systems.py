@@ -24,6 +24,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from arguments import positive
 from paper_table import once, option, training
 from systems_figure import figure
 
@@ -332,7 +333,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=list(TABLES["system"]), metavar="NAME")
     parser.add_argument("--splits", nargs="+", help="default: test, and unseen where there is one")
     parser.add_argument("--preset")
-    parser.add_argument("--count", type=int, help="dialogues of each split; default: all")
+    parser.add_argument("--count", type=positive, help="dialogues of each split; default: all")
     parser.add_argument("--set", action="append", metavar="a.b=v", help="of the runs; repeatable")
     parser.add_argument("--table", type=Path, help="Markdown file; default: table.md in --out")
     parser.add_argument("--plot", type=Path, help="PNG file; default: table.png in --out")

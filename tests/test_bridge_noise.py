@@ -22,7 +22,7 @@ import pytest
 import torch
 from bridge_noise import CHOICE, KINDS, NOISES, Study, choosing, plan, stages
 from noise_cell import FIGURES, Cell, Scale, colour_hits, due, image_losses, talk, with_every_colour
-from noise_table import estimate, figure, one_seed, tables
+from noise_table import estimate, figure, side_by_side, tables
 
 from pscli import console
 from pscli.dialogue.batch import collate
@@ -255,10 +255,20 @@ def test_no_cell_goes_on_when_the_study_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "run.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}
     ) as study:
-        until(told.is_file)
-        (worker,) = json.loads(told.read_text()).values()
-        study.kill()
-    until(lambda: not Path(f"/proc/{worker}").exists())
+        try:
+            until(told.is_file)
+        finally:
+            study.kill()
+    (worker,) = json.loads(told.read_text()).values()
+    until(lambda: ended(worker))
+
+
+def ended(process: int) -> bool:
+    """Whether it is gone, or waits for nothing but to be noticed."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def until(holds: Callable[[], bool], seconds: float = 120) -> None:
@@ -291,6 +301,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
         (["--bridges", "none", "vmt"], "Did you mean 'vtm'?"),
         (["--seeds", "0", "1000"], "seed 1000 is that of the cells that choose"),
         (["--dev", "0"], "a whole number of 1 at least"),
+        (["--brief", "--plot", "x.png"], "--brief is a part of it"),
         (["--jobs", "0"], "a whole number of 1 at least"),
         (["--steps", "-1"], "a whole number of 1 at least"),
     ],
@@ -334,30 +345,36 @@ def test_the_grid_by_hand(study: Study) -> None:
     assert "| headline | 96 | 96 | " in plan(study, bridges, seeds)
     assert study.best(["dvtm", "vtm", "soft"]) == "vtm"
     *_, last = brief = [set(stage) for stage in stages(study, bridges, seeds, brief=True)]
-    assert [len(stage) for stage in brief] == [18, 18, 6 * 4]
-    assert {cell.seed for cell in last} == {0} and not any(c.trains or c.control for c in last)
-    assert "| one seed | 24 | 24 | " in plan(study, bridges, seeds, brief=True)
+    assert [len(stage) for stage in brief] == [18, 18, 6 * 4 * 2]
+    assert {cell.seed for cell in last} == {0, 1} and not any(c.trains or c.control for c in last)
+    assert "| generator frozen | 48 | 48 | " in plan(study, bridges, seeds, brief=True)
 
 
-def test_one_seed_of_every_bridge_by_hand() -> None:
+def test_every_bridge_side_by_side_by_hand() -> None:
     def result(noise: str, bridge: str, hits: list[list[int]], **more: Any) -> dict[str, Any]:
         cell = dataclasses.asdict(Cell(noise, bridge, **({"seed": 0} | more)))
         by_dialogue = {str(n): hit for n, hit in enumerate(hits)}
         return {"cell": cell} | dict.fromkeys(FIGURES[1:], by_dialogue)
 
-    text = one_seed(
+    text = side_by_side(
         [
-            result("a-60", "vtm", [[1, 2], [1, 1]]), result("b-60", "vtm", [[0, 1]]),
-            result("a-60", "none", [[0, 4]]), result("a-60", "vtm", [[1, 1]], seed=1),
-            result("b-60", "vtm", [[1, 1]], trains=True), result("", "vtm", [[1, 1]]),
-            result("b-60", "vtm", [[1, 1]], control=True), result("recaptioned", "none", [[1, 1]]),
-            result("", "untrained", [[1, 1]]),
+            result("a-60", "vtm", [[1, 2], [1, 1]]), result("b-60", "vtm", [[0, 1], [0, 0]]),
+            result("a-60", "soft", [[0, 2], [0, 1]]), result("b-60", "soft", [[0, 1], [0, 0]]),
+            result("a-60", "none", [[0, 4], [0, 1]]),
+            result("b-60", "vtm", [[1, 1], [0, 0]], trains=True), result("", "vtm", [[1, 1]]),
+            result("b-60", "vtm", [[1, 1], [0, 0]], control=True),
+            result("recaptioned", "none", [[1, 1]]), result("", "untrained", [[1, 1]]),
         ],
-        0,
+        "vtm",
     )  # fmt: skip
     assert text.count("| bridge | a-60 | b-60 | all |") == 2
-    assert text.count("| vtm | 67 | 0 | 50.0 |") == 2  # 2 of 3; 0 of 1; 2 of 4
-    assert text.count("| none | 0 | – | – |") == 2
+    rows = {line.split(" | ")[0]: line for line in text.splitlines()}
+    vtm, soft, none = (rows[f"| {name}"].split(" | ")[1:] for name in ("vtm", "soft", "none"))
+    assert [cell.split()[0] for cell in vtm] == ["67", "0", "50"]  # 2 of 3; 0 of 1; 2 of 4
+    assert not any(";" in cell for cell in vtm)  # it is compared with nothing
+    assert [cell.split("; ")[1].split()[0] for cell in soft] == ["-67", "+0", "-50"]
+    assert none[0].startswith("0 ") and none[1] == "–" and none[2].startswith("–")
+    assert "untrained" not in text
 
 
 def put(study: Study, means: dict[tuple[str, float, float], float], spread: float = 0.1) -> None:

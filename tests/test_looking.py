@@ -14,12 +14,13 @@ from pscli.components.load import Load
 from pscli.config import ModelConfig, PartConfig
 from pscli.dialogue.sequence import PHOTO
 from pscli.errors import CheckpointError
-from pscli.photoworld.foundations.looking import Answers, Halves, LookingUp, Recipe, make, shipped
+from pscli.photoworld.foundations.build import load_captioner
+from pscli.photoworld.foundations.looking import Answers, Halves, LookingUp, Recipe, make
 from pscli.photoworld.foundations.pool import load_pool, scenes
 from pscli.photoworld.foundations.speaking import Lessons
 from pscli.photoworld.members import MADE
 from pscli.photoworld.scene import COLOURS, KINDS, Scene
-from pscli.photoworld.shipped import part
+from pscli.photoworld.shipped import WEIGHTS, part
 from pscli.photoworld.talk import answered, look_up, questions, quiz, sides
 
 FEW = Recipe(
@@ -83,7 +84,7 @@ def test_each_half_of_the_visual_tokens_tells_its_side() -> None:
 
 
 def test_llm_and_qformer_learn_from_every_lesson_and_the_vit_stays(tmp_path: Path) -> None:
-    captioner = shipped()
+    captioner = load_captioner(WEIGHTS)
     pool = load_pool(tmp_path, "train", 8, 0)
     lessons = Lessons(
         captioner, pool, [quiz("train", 0)], [questions("train", 0)], shares=(2, 1, 1)

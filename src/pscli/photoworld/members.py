@@ -62,7 +62,7 @@ def _made(family: str, part: str, parts: tuple[str, ...]) -> Path:
         return folder
     raise CheckpointError(
         f"photoworld's {part} for {family} is not shipped, and not in {folder}.",
-        f"Make it, in hours of one core: pscli foundations {family}",
+        f"Make it, in up to three hours of one core: pscli foundations {family}",
     )
 
 

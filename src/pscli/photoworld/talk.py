@@ -78,8 +78,9 @@ def sides(split: str, index: int, seed: int = 0) -> Dialogue:
 
 
 def look_up(split: str, index: int, seed: int = 0) -> Dialogue:
-    """One photo or two, most of them of two things, and questions which side one of those is on, to
-    practise looking up in a photo what is asked for; with two photos, in the first one as well.
+    """One photo or two, most of them of two things, and questions about the side of one of those,
+    to practise looking up in a photo what is asked for. After two photos, and at times after one,
+    there are also questions about any that was sent before.
     """
     rng = random.Random(f"photoworld|look up|{seed}|{split}|{index}")
     plan: list[str] = []

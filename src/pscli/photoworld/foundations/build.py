@@ -159,23 +159,20 @@ class Build:
 
     def talking(self) -> None:
         drills = [drill("train", index) for index in range(self.recipe.drills)]
-        captioner = Captioner(
-            QFormerPerceptron.from_pretrained(self.out / "perceptron"),
-            LanguageModel.from_pretrained(self.out / "llm"),
-        )
-        captioner.perceptron.vision.requires_grad_(False)
         lessons = speaking.Lessons(
-            captioner, self.pool, self.dialogues + drills, self.asked, shares=(8, 4, 4), seed=1
+            load_captioner(self.out),
+            self.pool,
+            self.dialogues + drills,
+            self.asked,
+            shares=(8, 4, 4),
+            seed=1,
         )
         work, steps = self.work / "talking", self.recipe.talking
         captioner = speaking.train_captioner(lessons, work, steps=steps)
         self.keep_captioner("talking", captioner)
 
     def keep_captioner(self, stage: str, captioner: Captioner) -> None:
-        captioner.half()
-        for name in ("perceptron", "llm"):
-            with new_folder(self.out / name) as new:
-                getattr(captioner, name).save_pretrained(new)
+        save_captioner(captioner, self.out)
         scores = caption_accuracy(captioner.float().eval(), self.dev)
         self.note(stage, scores | reading_scores(captioner.llm))
 
@@ -244,6 +241,24 @@ def build_all(
             if only in (None, name):
                 stage()
     return build.out
+
+
+def load_captioner(folder: Path) -> Captioner:
+    """The LLM and the perceptron of a folder; the ViT stays as it is."""
+    captioner = Captioner(
+        QFormerPerceptron.from_pretrained(folder / "perceptron"),
+        LanguageModel.from_pretrained(folder / "llm"),
+    )
+    captioner.perceptron.vision.requires_grad_(False)
+    return captioner
+
+
+def save_captioner(captioner: Captioner, folder: Path) -> None:
+    """Keeps both in half precision, in which the captioner is left."""
+    captioner.half()
+    for name in ("perceptron", "llm"):
+        with new_folder(folder / name) as new:
+            getattr(captioner, name).save_pretrained(new)
 
 
 def reading_scores(llm: LanguageModel) -> dict[str, float]:

@@ -19,13 +19,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pscli.components.llm import LanguageModel
-from pscli.components.perceptron import QFormerPerceptron
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Packed, Template
-from pscli.files import new_folder, write_json
+from pscli.files import write_json
 from pscli.photoworld.dataset import Photoworld
-from pscli.photoworld.foundations.build import caption_accuracy, reading_scores
+from pscli.photoworld.foundations.build import (
+    caption_accuracy,
+    load_captioner,
+    reading_scores,
+    save_captioner,
+)
 from pscli.photoworld.foundations.fit import Losses, fit
 from pscli.photoworld.foundations.pool import load_pool
 from pscli.photoworld.foundations.speaking import (
@@ -37,16 +40,20 @@ from pscli.photoworld.foundations.speaking import (
 from pscli.photoworld.members import whole
 from pscli.photoworld.phrases import ANSWER_WORDS
 from pscli.photoworld.scene import COLOURS, KINDS, Scene
-from pscli.photoworld.shipped import part
+from pscli.photoworld.shipped import WEIGHTS
 from pscli.photoworld.talk import drill, look_up, questions, quiz, sides
-from pscli.systems.captioner import Captioner
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Scenes, dialogues, questions, drills and look-ups of the training split; optimiser steps, the
-    first of which are `alone` without earlier lessons, and those of a second round; scenes of the
-    dev split that score it, and the one seed."""
+    """How much of the training split is read, optimiser steps, and the one seed.
+
+    Args:
+        look_ups: Dialogues of each kind, plain and mixed.
+        alone: How many of the first `steps` are without earlier lessons.
+        again: Steps of a second round, at the full rate.
+        dev: Scenes of the dev split that score it.
+    """
 
     seed: int = 0
     scenes: int = 20_000
@@ -109,7 +116,8 @@ class LookingUp(nn.Module):
     of all kinds, and all lessons again. The probes throughout.
 
     In 400 steps of look-ups of all kinds nothing was learnt, nor in 600 beside the lessons; of
-    sides alone, within 400. In bf16 neighbouring logits are one, so that only lessons are.
+    sides alone, within 400. In bf16 neighbouring logits round to one and
+    the same, so that only the earlier lessons run in it.
     """
 
     def __init__(
@@ -145,21 +153,11 @@ class LookingUp(nn.Module):
         }
 
 
-def shipped() -> Captioner:
-    """The shipped parts; the ViT stays as it is."""
-    captioner = Captioner(
-        QFormerPerceptron.from_pretrained(part("perceptron")),
-        LanguageModel.from_pretrained(part("llm")),
-    )
-    captioner.perceptron.vision.requires_grad_(False)
-    return captioner
-
-
 @whole("looking", Recipe)
 def make(work: Path, out: Path, r: Recipe) -> None:
     """Trains them in `work`, or goes on there; `out` holds `llm/` and `perceptron/` in the end."""
     torch.manual_seed(r.seed)
-    captioner = shipped()
+    captioner = load_captioner(WEIGHTS)
     read = Photoworld().load("train", r.dialogues)
     read += [quiz("train", index) for index in range(r.dialogues)]
     read += [drill("train", index) for index in range(r.drills)]
@@ -178,10 +176,7 @@ def make(work: Path, out: Path, r: Recipe) -> None:
         lr=1e-3,
         ema=0.99,
     )
-    captioner.half()
-    for name in ("perceptron", "llm"):
-        with new_folder(out / name) as new:
-            getattr(captioner, name).save_pretrained(new)
+    save_captioner(captioner, out)
     scores = caption_accuracy(
         captioner.float().eval(), load_pool(work, "dev", r.dev, r.seed), r.dev
     )
