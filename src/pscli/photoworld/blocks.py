@@ -26,7 +26,7 @@ ASKED: dict[str, dict[str, float]] = {
 VARY_TRIES = 100  # for a colour or a setting, of 14
 FORMS, FORM_WEIGHTS = ("one", "kind", "two"), (0.34, 0.36, 0.30)
 
-# Responses that a block adds.
+# Responses that a block of a dialogue adds; what only practice has is not among them.
 LENGTHS = {
     "hello": 2, "first": 1, "share": 3, "share_asked": 2, "share_where": 4, "share_place": 5,
     "react": 1, "look": 2, "vary": 2, "chat": 2, "no_photo": 2, "no_photo_last": 2, "recall": 2,

@@ -116,8 +116,8 @@ class LookingUp(nn.Module):
     of all kinds, and all lessons again. The probes throughout.
 
     In 400 steps of look-ups of all kinds nothing was learnt, nor in 600 beside the lessons; of
-    sides alone, within 400. In bf16 neighbouring logits round to one and
-    the same, so that only the earlier lessons run in it.
+    sides alone, within 400. In bf16 neighbouring logits round to one and the same, so that only
+    the earlier lessons run in it.
     """
 
     def __init__(
@@ -168,14 +168,8 @@ def make(work: Path, out: Path, r: Recipe) -> None:
     practice = LookingUp(lessons, simple, others, r.alone)
     fit(practice, practice.losses, work / "looking", steps=r.steps, lr=1e-3, ema=0.99)
     # What was forgotten in the beginning is learnt again at the full rate.
-    fit(
-        practice,
-        lambda step: practice.losses(r.steps + step),
-        work / "again",
-        steps=r.again,
-        lr=1e-3,
-        ema=0.99,
-    )
+    more = work / "again"
+    fit(practice, lambda n: practice.losses(r.steps + n), more, steps=r.again, lr=1e-3, ema=0.99)
     save_captioner(captioner, out)
     scores = caption_accuracy(
         captioner.float().eval(), load_pool(work, "dev", r.dev, r.seed), r.dev
