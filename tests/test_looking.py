@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from pscli.components.llm import LanguageModel
@@ -15,6 +16,7 @@ from pscli.config import ModelConfig, PartConfig
 from pscli.dialogue.sequence import PHOTO
 from pscli.errors import CheckpointError
 from pscli.photoworld.foundations.build import load_captioner
+from pscli.photoworld.foundations.fit import Losses
 from pscli.photoworld.foundations.looking import Answers, Halves, LookingUp, Recipe, make
 from pscli.photoworld.foundations.pool import load_pool, scenes
 from pscli.photoworld.foundations.speaking import Lessons
@@ -124,3 +126,26 @@ def test_the_practised_parts_are_made_by_a_command_and_go_on_where_they_stopped(
     first = weights.read_bytes()
     make(recipe=FEW)  # nothing is left to do
     assert weights.read_bytes() == first
+
+
+def test_practice_that_was_stopped_in_its_second_round_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make(tmp_path / "a", tmp_path / "whole", recipe=FEW)
+    losses = LookingUp.losses
+
+    def stopping(self: LookingUp, step: int) -> Losses:
+        if step == FEW.steps:  # the first one of the second round
+            raise KeyboardInterrupt
+        return losses(self, step)
+
+    monkeypatch.setattr(LookingUp, "losses", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "b", tmp_path / "stopped", recipe=FEW)
+    monkeypatch.setattr(LookingUp, "losses", losses)
+    stopped = make(tmp_path / "b", tmp_path / "stopped", recipe=FEW)
+    for weights in ("llm/model.safetensors", "perceptron/qformer/model.safetensors"):
+        assert (stopped / weights).read_bytes() == (whole / weights).read_bytes()
+    ends = [load_file(tmp_path / run / f"again/step-{FEW.again:08}/weights.safetensors")
+            for run in ("a", "b")]  # fmt: skip
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
