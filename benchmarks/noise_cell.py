@@ -284,8 +284,7 @@ def with_every_colour(
     Returns:
         With each true colour, where the eight captions stand: start, and end after the colour.
     """
-    packed, segments = Packed(), 0
-    packed.append([template.tokenizer.bos_token_id], [False], 0)
+    packed, segments = template.begin(), 0
     asked: list[tuple[str, list[tuple[int, int]]]] = []
     names = template.names(response.speaker for response in dialogue.responses)
     for number, response in enumerate(dialogue.responses):

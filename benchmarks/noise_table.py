@@ -119,41 +119,39 @@ def side_by_side(results: Sequence[Mapping[str, Any]], best: str) -> str:
     bridges = dict.fromkeys(bridge for some in plain.values() for bridge in some)
     lines = []
     for name in FIGURES[1:]:
+        together = {b: _pooled([some[b] for some in plain.values()], name) for b in bridges
+                    if all(b in some for some in plain.values())}  # fmt: skip
+        columns = {**plain, "all": together}
         lines += [f"### {name}, %, generator frozen, and minus {best}", ""]
-        lines += [row("bridge", [*plain, "all"]), "|---|" + "--:|" * (len(plain) + 1)]
-        all_of_best = _pooled([some.get(best) for some in plain.values()], name)
+        lines += [row("bridge", columns), "|---|" + "--:|" * len(columns)]
         for bridge in bridges:
-            kinds = [some.get(bridge) for some in plain.values()]
-            others = [some.get(best) if bridge != best else None for some in plain.values()]
-            cells = [_beside(a, b, name) for a, b in zip(kinds, others, strict=True)]
-            whole = _beside(_pooled(kinds, name), all_of_best if bridge != best else None, name)
-            lines.append(row(bridge, [*cells, whole]))
+            cells = [_beside(some, bridge, best, name) for some in columns.values()]
+            lines.append(row(bridge, cells))
         lines.append("")
     return "\n".join(lines)
 
 
-def _beside(ours: Seeds | None, others: Seeds | None, name: str) -> str:
+def _beside(some: Mapping[str, Seeds], bridge: str, best: str, name: str) -> str:
+    """A bridge's share, and its difference from the best one's with the seeds that both have."""
+    ours, others = some.get(bridge, {}), some.get(best, {})
     if not ours:
         return "–"
-    both = set(ours) & set(others or {})
-    if not others or not both:
-        return shown(estimate([ours], name))
+    alone, both = shown(estimate([ours], name)), {*ours} & {*others}
+    if bridge == best or not both:
+        return alone
     apart = [{seed: side[seed] for seed in both} for side in (ours, others)]
-    return f"{shown(estimate([ours], name))}; {shown(estimate(apart, name), '+')}"
+    return f"{alone}; {shown(estimate(apart, name), '+')}"
 
 
-def _pooled(kinds: Sequence[Seeds | None], name: str) -> Seeds | None:
+def _pooled(kinds: Sequence[Seeds], name: str) -> Seeds:
     """Hits of all kinds of noise together, with the seeds that all of them have."""
-    if not kinds or any(kind is None for kind in kinds):
-        return None
-    seeds = set.intersection(*({*kind} for kind in kinds if kind))
     pooled: dict[int, Any] = {}
-    for seed in seeds:
+    for seed in set.intersection(*({*kind} for kind in kinds)):
         hits: dict[str, list[int]] = {}
         for kind in kinds:
-            for dialogue, (right, of) in (kind or {})[seed][name].items():
-                so_far = hits.setdefault(dialogue, [0, 0])
-                so_far[:] = so_far[0] + right, so_far[1] + of
+            for dialogue, (right, of) in kind[seed][name].items():
+                so_far = hits.get(dialogue, [0, 0])
+                hits[dialogue] = [so_far[0] + right, so_far[1] + of]
         pooled[seed] = {name: hits}
     return pooled
 

@@ -273,7 +273,7 @@ class Template:
         self, said: Sequence[Said], oldest: int, end: int, targets: Container[int]
     ) -> Packed:
         """Responses `oldest` to `end` (without it), of which `targets` are supervised."""
-        packed = self._begin(oldest)
+        packed = self.begin(oldest)
         for i in range(oldest, end):
             s = said[i]
             if i in targets:
@@ -291,7 +291,8 @@ class Template:
             packed.photos += s.photos
         return packed
 
-    def _begin(self, dropped: int) -> Packed:
+    def begin(self, dropped: int = 0) -> Packed:
+        """What every sequence begins with. Args: dropped: Responses that are left out."""
         packed = Packed(dropped=dropped)
         packed.append([self.tokenizer.bos_token_id], [False], 0)
         return packed
@@ -307,7 +308,7 @@ class Template:
             if free < 0:
                 break
             newest.append(context)
-        packed = self._begin(len(responses) - len(newest))
+        packed = self.begin(len(responses) - len(newest))
         for ids, photos in reversed(newest):
             packed.append(ids, [False] * len(ids), 0)
             packed.photos += photos

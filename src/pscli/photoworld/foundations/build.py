@@ -82,12 +82,11 @@ class Build:
     @cached_property
     def dialogues(self) -> list[Dialogue]:
         """What the LLM reads: the training split, and as many quizzes."""
-        split = Photoworld().load("train")
-        return split + [quiz("train", index) for index in range(len(split))]
+        return with_quizzes()
 
     @cached_property
     def asked(self) -> list[Dialogue]:
-        return [questions("train", index) for index in range(self.recipe.questions)]
+        return practised(questions, self.recipe.questions)
 
     @cached_property
     def pool(self) -> Pool:
@@ -158,15 +157,9 @@ class Build:
         self.keep_captioner("qformer", captioner)
 
     def talking(self) -> None:
-        drills = [drill("train", index) for index in range(self.recipe.drills)]
-        lessons = speaking.Lessons(
-            load_captioner(self.out),
-            self.pool,
-            self.dialogues + drills,
-            self.asked,
-            shares=(8, 4, 4),
-            seed=1,
-        )
+        read = self.dialogues + practised(drill, self.recipe.drills)
+        captioner = load_captioner(self.out)
+        lessons = speaking.Lessons(captioner, self.pool, read, self.asked, shares=(8, 4, 4), seed=1)
         work, steps = self.work / "talking", self.recipe.talking
         captioner = speaking.train_captioner(lessons, work, steps=steps)
         self.keep_captioner("talking", captioner)
@@ -241,6 +234,17 @@ def build_all(
             if only in (None, name):
                 stage()
     return build.out
+
+
+def practised(write: Callable[[str, int], Dialogue], count: int) -> list[Dialogue]:
+    """The first `count` training dialogues of a kind of practice."""
+    return [write("train", index) for index in range(count)]
+
+
+def with_quizzes(count: int | None = None) -> list[Dialogue]:
+    """What an LLM reads: the first dialogues of the training split, or all, and as many quizzes."""
+    split = Photoworld().load("train", count)
+    return split + practised(quiz, len(split))
 
 
 def load_captioner(folder: Path) -> Captioner:

@@ -29,7 +29,7 @@ from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Template, told
 from pscli.files import new_folder, write_json
 from pscli.photoworld.dataset import Photoworld
-from pscli.photoworld.foundations.build import drawing_scores
+from pscli.photoworld.foundations.build import drawing_scores, with_quizzes
 from pscli.photoworld.foundations.drawing import things_weigh_more, windows_first, words_for
 from pscli.photoworld.foundations.fit import Losses, fit
 from pscli.photoworld.foundations.pool import Pool, encoded, load_pool
@@ -38,7 +38,6 @@ from pscli.photoworld.foundations.speaking import mean_text_loss, perplexity, te
 from pscli.photoworld.judge import load_extractor
 from pscli.photoworld.members import whole
 from pscli.photoworld.shipped import part
-from pscli.photoworld.talk import quiz
 
 GUIDANCE = 3.0  # as the presets have it
 END = "<|endoftext|>"  # begins and ends all that a GPT-2 reads
@@ -257,9 +256,7 @@ def make(work: Path, out: Path, r: Recipe) -> None:
     scores["vae"] = rebuilt_quality(vae, dev)
     made = train_transformer(vae, pool, work / "transformer", steps=r.transformer, seed=r.seed)
     scores["transformer"] = likelihood(made.eval(), dev)
-    split = Photoworld().load("train", r.dialogues)
-    read = split + [quiz("train", index) for index in range(len(split))]
-    llm = train_llm(read, work / "llm", steps=r.llm, seed=r.seed)
+    llm = train_llm(with_quizzes(r.dialogues), work / "llm", steps=r.llm, seed=r.seed)
     scores["llm"] = {"dev_perplexity": perplexity(llm, Photoworld().load("dev", r.dev))}
     for name, member in (("generator", made), ("llm", llm)):
         with new_folder(out / name) as new:

@@ -22,26 +22,22 @@ from torch.nn import functional as F
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Packed, Template
 from pscli.files import write_json
-from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.foundations.build import (
     caption_accuracy,
     load_captioner,
+    practised,
     reading_scores,
     save_captioner,
+    with_quizzes,
 )
 from pscli.photoworld.foundations.fit import Losses, fit
 from pscli.photoworld.foundations.pool import load_pool
-from pscli.photoworld.foundations.speaking import (
-    Lessons,
-    Reading,
-    mean_text_loss,
-    seen_loss,
-)
+from pscli.photoworld.foundations.speaking import Lessons, Reading, mean_text_loss, seen_loss
 from pscli.photoworld.members import whole
 from pscli.photoworld.phrases import ANSWER_WORDS
 from pscli.photoworld.scene import COLOURS, KINDS, Scene
 from pscli.photoworld.shipped import WEIGHTS
-from pscli.photoworld.talk import drill, look_up, questions, quiz, sides
+from pscli.photoworld.talk import drill, look_up, questions, sides
 
 
 @dataclass(frozen=True)
@@ -72,14 +68,16 @@ class Answers(Reading):
 
     def written(self, template: Template, dialogue: Dialogue) -> list[Packed]:
         names = template.names(r.speaker for r in dialogue.responses)
-        packed = Packed()
-        packed.append([template.tokenizer.bos_token_id], [False], 0)
+        packed = template.begin()
         for response in dialogue.responses:
             ids, photos = template.context(response, names[response.speaker])
             about = response.truth.about if response.truth else None
-            accepted = {w for words in ANSWER_WORDS[about].values() for w in words} if about else ()
-            words = [str(template.tokenizer.decode([token])).strip().lower() for token in ids]
-            packed.append(ids, [word in accepted for word in words], 0)
+            supervised = [False] * len(ids)
+            if about:
+                accepted = {word for words in ANSWER_WORDS[about].values() for word in words}
+                words = [str(template.tokenizer.decode([token])) for token in ids]
+                supervised = [word.strip().lower() in accepted for word in words]
+            packed.append(ids, supervised, 0)
             packed.photos += photos
         return [packed]
 
@@ -97,13 +95,12 @@ class Halves(nn.Module):
 
     def forward(self, visual: Tensor, scenes: Sequence[Scene]) -> Tensor:
         """Cross-entropy of kinds and colours. Args: visual: [B, Q, D]; scenes: B of two things."""
-        losses = []
+        losses, names = [], [*COLOURS]
         for head, half, side in zip(
             self.heads, visual.split(self.size, dim=1), ("left", "right"), strict=True
         ):
             kinds, colours = head(half.flatten(1)).split((len(KINDS), len(COLOURS)), dim=1)
             things = [next(t for t in scene.things if t.side == side) for scene in scenes]
-            names = [*COLOURS]
             losses += [
                 F.cross_entropy(kinds, torch.tensor([KINDS.index(t.kind) for t in things])),
                 F.cross_entropy(colours, torch.tensor([names.index(t.colour) for t in things])),
@@ -158,13 +155,11 @@ def make(work: Path, out: Path, r: Recipe) -> None:
     """Trains them in `work`, or goes on there; `out` holds `llm/` and `perceptron/` in the end."""
     torch.manual_seed(r.seed)
     captioner = load_captioner(WEIGHTS)
-    read = Photoworld().load("train", r.dialogues)
-    read += [quiz("train", index) for index in range(r.dialogues)]
-    read += [drill("train", index) for index in range(r.drills)]
-    asked = [questions("train", index) for index in range(r.questions)]
+    read = with_quizzes(r.dialogues) + practised(drill, r.drills)
+    asked = practised(questions, r.questions)
     pool = load_pool(work, "train", r.scenes, r.seed)
     lessons = Lessons(captioner, pool, read, asked, shares=(8, 4, 2), seed=2)
-    simple, others = ([f("train", n) for n in range(r.look_ups)] for f in (sides, look_up))
+    simple, others = practised(sides, r.look_ups), practised(look_up, r.look_ups)
     practice = LookingUp(lessons, simple, others, r.alone)
     fit(practice, practice.losses, work / "looking", steps=r.steps, lr=1e-3, ema=0.99)
     # What was forgotten in the beginning is learnt again at the full rate.
