@@ -172,17 +172,23 @@ def stages(
     """What is to be run, stage by stage, as what was run before it says.
 
     Args:
-        brief: Only what chooses α and τ, and every bridge with a frozen generator.
+        brief: Only what chooses α and τ, and, with a frozen generator, every bridge and the control
+            of the best one.
     """
     others = [bridge for bridge in bridges if bridge != "none"]
     yield [c for b, a in product(others, ALPHAS) for c in choosing(b, a, TAUS[0])]
     alphas = {b: study.chosen(b)[0] for b in others}
     yield [c for b, tau in product(others, TAUS) for c in choosing(b, alphas[b], tau)]
     setting = {b: study.chosen(b) for b in others} | {"none": (ALPHAS[0], TAUS[0])}
-    if brief:
-        yield [Cell(n, b, s, *setting[b]) for s, n, b in product(seeds, NOISES, bridges)]
-        return
     best = study.best(others)
+    if brief:
+        yield [
+            Cell(noise, bridge, seed, *setting[bridge], control=control)
+            for seed, noise, (bridge, control) in product(
+                seeds, NOISES, [*product(bridges, [False]), (best, True)]
+            )
+        ]
+        return
     arms = dict.fromkeys((("none", False), ("dvtm", False), (best, False), (best, True)))
     yield [
         Cell(noise, bridge, seed, *setting[bridge], trains, control)
@@ -238,7 +244,7 @@ def main() -> None:
     parser.add_argument("--test", type=positive, default=Scale.test, help="dialogues")
     parser.add_argument("--jobs", type=positive, default=2, help="cells side by side")
     parser.add_argument(
-        "--brief", action="store_true", help="every bridge, generator frozen, no more"
+        "--brief", action="store_true", help="generator frozen, every bridge, no more"
     )
     parser.add_argument("--plan", action="store_true", help="run nothing")
     parser.add_argument("--plot", type=Path, help="PNG to draw as well")

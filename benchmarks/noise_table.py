@@ -109,35 +109,35 @@ def tables(results: Sequence[Mapping[str, Any]], best: str) -> str:
 
 
 def side_by_side(results: Sequence[Mapping[str, Any]], best: str) -> str:
-    """Markdown: captions and photos of every bridge with a frozen generator, by noise and of all
-    kinds together, each with its difference from the best one with the seeds that both have."""
-    plain = {
-        noise: {bridge: seeds for (bridge, control), seeds in some.items() if not control}
+    """Markdown: captions and photos of every arm with a frozen generator, by noise and of all kinds
+    together, each with its difference from the best bridge with the seeds that both have."""
+    frozen = {
+        noise: some
         for (noise, trains), some in arms(results).items()
         if noise not in ("", RECAPTIONED) and not trains
     }
-    bridges = dict.fromkeys(bridge for some in plain.values() for bridge in some)
+    everywhere = dict.fromkeys(arm for some in frozen.values() for arm in some)
     lines = []
     for name in FIGURES[1:]:
-        together = {b: _pooled([some[b] for some in plain.values()], name) for b in bridges
-                    if all(b in some for some in plain.values())}  # fmt: skip
-        columns = {**plain, "all": together}
+        whole = [arm for arm in everywhere if all(arm in some for some in frozen.values())]
+        together = {arm: _pooled([some[arm] for some in frozen.values()], name) for arm in whole}
+        columns = {**frozen, "all": together}
         lines += [f"### {name}, %, generator frozen, and minus {best}", ""]
         lines += [row("bridge", columns), "|---|" + "--:|" * len(columns)]
-        for bridge in bridges:
-            cells = [_beside(some, bridge, best, name) for some in columns.values()]
-            lines.append(row(bridge, cells))
+        for arm in everywhere:
+            cells = [_beside(some, arm, (best, False), name) for some in columns.values()]
+            lines.append(row(title(arm), cells))
         lines.append("")
     return "\n".join(lines)
 
 
-def _beside(some: Mapping[str, Seeds], bridge: str, best: str, name: str) -> str:
-    """A bridge's share, and its difference from the best one's with the seeds that both have."""
-    ours, others = some.get(bridge, {}), some.get(best, {})
+def _beside(some: Mapping[Arm, Seeds], arm: Arm, best: Arm, name: str) -> str:
+    """An arm's share, and its difference from the best one's with the seeds that both have."""
+    ours, others = some.get(arm, {}), some.get(best, {})
     if not ours:
         return "–"
     alone, both = shown(estimate([ours], name)), {*ours} & {*others}
-    if bridge == best or not both:
+    if arm == best or not both:
         return alone
     apart = [{seed: side[seed] for seed in both} for side in (ours, others)]
     return f"{alone}; {shown(estimate(apart, name), '+')}"

@@ -345,9 +345,10 @@ def test_the_grid_by_hand(study: Study) -> None:
     assert "| headline | 96 | 96 | " in plan(study, bridges, seeds)
     assert study.best(["dvtm", "vtm", "soft"]) == "vtm"
     *_, last = brief = [set(stage) for stage in stages(study, bridges, seeds, brief=True)]
-    assert [len(stage) for stage in brief] == [18, 18, 6 * 4 * 2]
-    assert {cell.seed for cell in last} == {0, 1} and not any(c.trains or c.control for c in last)
-    assert "| generator frozen | 48 | 48 | " in plan(study, bridges, seeds, brief=True)
+    assert [len(stage) for stage in brief] == [18, 18, 6 * (4 + 1) * 2]
+    assert {cell.seed for cell in last} == {0, 1} and not any(cell.trains for cell in last)
+    assert {cell.bridge for cell in last if cell.control} == {"vtm"}
+    assert "| generator frozen | 60 | 60 | " in plan(study, bridges, seeds, brief=True)
 
 
 def test_every_bridge_side_by_side_by_hand() -> None:
@@ -362,7 +363,7 @@ def test_every_bridge_side_by_side_by_hand() -> None:
             result("a-60", "soft", [[0, 2], [0, 1]]), result("b-60", "soft", [[0, 1], [0, 0]]),
             result("a-60", "none", [[0, 4], [0, 1]]),
             result("b-60", "vtm", [[1, 1], [0, 0]], trains=True), result("", "vtm", [[1, 1]]),
-            result("b-60", "vtm", [[1, 1], [0, 0]], control=True),
+            result("b-60", "vtm", [[1, 1], [1, 1]], control=True),
             result("recaptioned", "none", [[1, 1]]), result("", "untrained", [[1, 1]]),
         ],
         "vtm",
@@ -374,6 +375,8 @@ def test_every_bridge_side_by_side_by_hand() -> None:
     assert not any(";" in cell for cell in vtm)  # it is compared with nothing
     assert [cell.split("; ")[1].split()[0] for cell in soft] == ["-67", "+0", "-50"]
     assert none[0].startswith("0 ") and none[1] == "–" and none[2].startswith("–")
+    control = rows["| vtm, photos shuffled"].split(" | ")[1:]
+    assert control[0] == "–" and control[1].split("; ")[1].split()[0] == "+100"
     assert "untrained" not in text
 
 
