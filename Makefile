@@ -26,7 +26,7 @@ demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten
 	$(BIN)/pscli score $(DEMO)/preds/e2e $(DEMO)/preds/pipeline
 	$(BIN)/pscli report $(DEMO)/preds/e2e $(DEMO)/preds/pipeline --out $(DEMO)/conversations.png
 
-results: $(VENV)/installed  ## the table of an epoch (docs/results.md): both systems, three seeds; resumes where it stopped
+results: $(VENV)/installed  ## an epoch of preset `tiny`: both systems, three seeds; resumes where it stopped
 	$(BIN)/python benchmarks/paper_table.py photoworld --out $(RESULTS) --preset tiny --seeds $(SEEDS) --count $(COUNT)
 
 paper-table: $(VENV)/installed  ## the paper's protocol on DATASET: train, generate, score, report; resumes where it stopped

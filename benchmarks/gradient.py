@@ -1,6 +1,7 @@
 """Every bridge's gradient beside the exact one: bias, variance, cosine, what it says of words.
 
     python benchmarks/gradient.py --plot docs/images/bridge-gradient.png
+    python benchmarks/gradient.py --bridges vtm mine:own     # yours, too
 
 Prints the tables of docs/bridge.md: means over random worlds with 95 % intervals.
 """
@@ -24,7 +25,6 @@ from pscli.training.schedules import temperature
 
 FIRST = ("dvtm", "dvtm-word", "dvtm-word-position", "vtm", "soft")
 SECOND = ("vtm-all", "gumbel-rao", "reinmax", "soft-decoupled", "score-function")
-BRIDGES = (*FIRST, *SECOND)
 EPOCHS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)  # τ falls from 1 to 0.01 over three epochs (§3.1.2)
 
 Found = dict[tuple[str, float], list[Quality | Words]]  # bridge and τ: one for each world
@@ -47,7 +47,7 @@ def table(found: Found, what: str, bridges: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def plot(found: Found, path: Path) -> None:
+def plot(found: Found, families: Sequence[Sequence[str]], path: Path) -> None:
     """A row for each family; points of one τ stand side by side, so that no bar hides another."""
     figure = Figure(figsize=(13, 6.6), layout="constrained")
     titles = {
@@ -55,8 +55,8 @@ def plot(found: Found, path: Path) -> None:
         "single": "mean cosine of one sample's g",
         "variance": "variance / ‖exact‖²",
     }
-    rows = figure.subplots(2, 3, sharex=True, sharey="col")
-    for row, bridges in zip(rows, (FIRST, SECOND), strict=True):
+    rows = figure.subplots(len(families), 3, sharex=True, sharey="col", squeeze=False)
+    for row, bridges in zip(rows, families, strict=True):
         for axes, what in zip(row, titles, strict=True):
             for place, name in enumerate(bridges):
                 taus = [tau for bridge, tau in found if bridge == name]
@@ -79,7 +79,10 @@ def plot(found: Found, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bridges", nargs="+", default=[*FIRST, *SECOND], metavar="NAME")
     parser.add_argument("--worlds", type=positive, default=24)
     parser.add_argument("--samples", type=positive, default=10_000)
     parser.add_argument(
@@ -91,8 +94,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     taus = [temperature(epoch) for epoch in EPOCHS]
-    bridges: dict[str, Bridge] = {name: find("bridge", name) for name in BRIDGES}
-    found: Found = {(name, tau): [] for name in BRIDGES for tau in taus}
+    bridges: dict[str, Bridge] = {name: find("bridge", name) for name in options.bridges}
+    families = [[name for name in bridges if (name in FIRST) is first] for first in (True, False)]
+    families = [family for family in families if family]
+    found: Found = {(name, tau): [] for name in bridges for tau in taus}
     said: Found = {place: [] for place in found}
     exact = []
     for seed in range(options.worlds):
@@ -105,20 +110,20 @@ def main() -> None:
                 words(here, bridges[name], tau, options.word_samples, seed, options.draws)
             )
     for what in ("cosine", "single", "bias", "variance", "size"):
-        for bridges_of in (FIRST, SECOND):
-            print(f"\n{what}\n\n{table(found, what, bridges_of)}")
+        for family in families:
+            print(f"\n{what}\n\n{table(found, what, family)}")
     for what in ("wrong", "place", "right"):
         mean, half = interval([getattr(x, what) for x in exact])
         print(f"\n{what} word (exact gradient: {mean:.3g} ± {half:.2g})")
-        for bridges_of in (FIRST, SECOND):
-            print(f"\n{table(said, what, bridges_of)}")
+        for family in families:
+            print(f"\n{table(said, what, family)}")
     print("\ncosine of dvtm-word minus that of dvtm, pairwise\n")
-    for tau in taus:
+    for tau in taus if {"dvtm", "dvtm-word"} <= {*bridges} else ():
         pairs = zip(found["dvtm-word", tau], found["dvtm", tau], strict=True)
         mean, half = interval([ours.cosine - theirs.cosine for ours, theirs in pairs])
         print(f"τ {tau:.3g}: {mean:+.3f} ± {half:.3f}")
     if options.plot:
-        plot(found, options.plot)
+        plot(found, families, options.plot)
 
 
 if __name__ == "__main__":
