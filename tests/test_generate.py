@@ -394,6 +394,7 @@ def test_predictions_made_otherwise_are_not_mixed(parrot: Parrot) -> None:
     refused(run(*line, "--split", "dev"), "split 'test', not 'dev'")
     refused(run(*line, "--temperature", 1), "temperature 0.0, not 1.0")
     refused(run(*line, "--best-of", 2), "best_of 1, not 2")
+    refused(run(*line, "--dtype", "bfloat16"), "dtype None, not 'bfloat16'")
     assert run(*line, "--seed", 1, "--overwrite").exit_code == 0
     assert json.loads(Path("preds/config.json").read_text())["seed"] == 1
     Path("mine").mkdir()

@@ -197,6 +197,26 @@ def test_a_drawn_history_keeps_the_words_and_draws_each_photo_once(tmp_path: Pat
     assert again.drawn == [] and again.asked == {} and agent.best_of == {1}
 
 
+def test_a_folder_that_is_replaced_has_its_context_drawn_anew(tmp_path: Path) -> None:
+    generate(Knowing(), tmp_path, history="drawn")
+    for path in (tmp_path / "context").iterdir():
+        Image.new("RGB", (8, 8), "white").save(path)  # another agent's
+    again = Knowing()
+    with writing(tmp_path, replace(SETTINGS, history="drawn"), overwrite=True) as writer:
+        predict_after(again, WORK, writer, lambda done: None, size=5)
+    found = read_predictions(tmp_path)
+    assert len(found) == len(WORK)
+    shown = [p for responses in again.asked.values() for r in responses for p in r.photos]
+    assert shown and all(p.open().getpixel((0, 0)) != (255, 255, 255) for p in shown)
+
+
+def test_a_rollout_goes_on_after_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    whole = generate(Knowing(), tmp_path, history="own")
+    path = tmp_path / "predictions.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert generate(Knowing(), tmp_path, history="own") == whole
+
+
 def test_the_drawing_that_was_chosen_is_what_stands_in_the_context(tmp_path: Path) -> None:
     """What the agent's `draw` gives, which is told how many to choose from."""
     agent = Knowing()

@@ -61,6 +61,7 @@ def waiting(patience: int) -> TrainConfig:
         ([(1, math.nan), (1, 9), (1, 9), (1, 8)], 2, False),
         ([(1, math.nan), (1, math.nan), (1, math.nan)], 2, True),
         ([(math.nan, 9), (1, 9), (1, 9)], 2, False),
+        ([(math.nan, math.nan)] * 9, 2, False),  # there are no such scores
     ],
 )
 def test_patience(scores: list[tuple[float, float]], patience: int, stop: bool) -> None:

@@ -187,6 +187,13 @@ def append_line(path: Path, value: Any) -> None:
             raise
 
 
+def drop_cut_off(path: Path) -> None:
+    """Drops the last line of a file that `append_line` writes, if it was cut off."""
+    if path.is_file():
+        with path.open("ab+", buffering=0) as file:
+            file.truncate(_whole(file))
+
+
 def _whole(file: Any) -> int:
     """Where the last whole line of an open file ends."""
     end = file.seek(0, os.SEEK_END)

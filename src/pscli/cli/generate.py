@@ -139,8 +139,8 @@ def generate(
         _reply(context, loaded, out, speaker, seed, temperature, best_of, as_json)
     elif dataset is not None:
         _predict(
-            dataset, split, who, device, biases, out, count, photos, batch, seed, temperature,
-            captions, history, best_of, overwrite,
+            dataset, split, who, device, dtype, biases, out, count, photos, batch, seed,
+            temperature, captions, history, best_of, overwrite,
         )  # fmt: skip
 
 
@@ -201,7 +201,7 @@ def _untrained(config: Config, dtype: str | None) -> Who:
     def weights() -> str:
         from pscli.predictions.generate import untrained_fingerprint
 
-        return untrained_fingerprint(config.model, find("system", config.system).uses)
+        return untrained_fingerprint(config, find("system", config.system).uses)
 
     return Who(config.system, plain(config.system), weights, load)
 
@@ -248,6 +248,7 @@ def _predict(
     split: str,
     who: Who,
     device: str,
+    dtype: str | None,
     biases: Mapping[str, float | None],
     out: Path | None,
     count: int | None,
@@ -289,6 +290,7 @@ def _predict(
         captions=captions,
         history=history,
         best_of=best_of,
+        dtype=dtype,
         **biases,
     )
     out = out or Path("preds") / who.short

@@ -29,7 +29,16 @@ from typing import TYPE_CHECKING, Any
 
 from pscli.dialogue.schema import Photo, Reply, Response, Truth, whole
 from pscli.errors import CheckpointError, DataError
-from pscli.files import append_line, claim, locked, new_folder, read_lines, write_json, write_png
+from pscli.files import (
+    append_line,
+    claim,
+    drop_cut_off,
+    locked,
+    new_folder,
+    read_lines,
+    write_json,
+    write_png,
+)
 from pscli.predictions.names import DRAWN, FILE_NAME, GOLD, file_stem
 from pscli.predictions.outputs import SHOWN, Entry, content, entries, filled_lines, pair, parsed
 from pscli.predictions.settings import SETTINGS, Settings, read_settings
@@ -284,7 +293,7 @@ def _photo(name: str, root: Path, at: str) -> Path:
 class Writer:
     """Adds predictions to a folder. Made by `writing`, which keeps other processes out.
 
-    Nothing of the folder is touched before the first prediction is added.
+    No prediction of the folder is touched before the first one is added.
     """
 
     def __init__(self, folder: Path, settings: Settings, done: set[str] | None) -> None:
@@ -350,6 +359,10 @@ class Writer:
             self.save(name, photo.open())
         return names
 
+    def has(self, name: str) -> bool:
+        """Whether the folder, as it will be gone on with, has a photo of this name."""
+        return self._begun and (self.folder / name).is_file()
+
     def save(self, name: str, image: Image) -> None:
         """Saves a photo under a name in the folder."""
         write_png(self.folder / name, image)
@@ -371,6 +384,7 @@ def _kept(folder: Path, now: Settings, overwrite: bool) -> set[str] | None:
     """Ids that a folder has already; None if it is to be begun."""
     then = read_settings(folder)
     if then == now and not overwrite:
+        drop_cut_off(folder / FILE_NAME)
         ids = (line.get("id") for line in read_lines(folder / FILE_NAME))
         return {id for id in ids if isinstance(id, str)}
     if then and not overwrite:

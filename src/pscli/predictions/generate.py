@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pscli.components.load import located
-from pscli.config import ModelConfig
+from pscli.config import Config
 from pscli.datasets.formats import parse
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Response
 from pscli.errors import DataError
@@ -212,13 +212,14 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def untrained_fingerprint(model: ModelConfig, parts: Sequence[str]) -> str:
-    """The same for a system that was never trained: of its settings, and of the parts that it uses
-    where those lie on disk."""
+def untrained_fingerprint(config: Config, parts: Sequence[str]) -> str:
+    """The same for a system that was never trained: of its settings and those of its replies, and
+    of the parts that it uses where those lie on disk."""
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(json.dumps(dataclasses.asdict(model), sort_keys=True).encode())
+    for settings in (config.model, config.sequence):
+        digest.update(json.dumps(dataclasses.asdict(settings), sort_keys=True).encode())
     for part in parts:
-        place = Path(located(getattr(model, part).weights, part))
+        place = Path(located(getattr(config.model, part).weights, part))
         if place.is_dir():
             digest.update(fingerprint(place).encode())
     return digest.hexdigest()

@@ -78,7 +78,7 @@ def redrawn(
         question = replace(instance.question, responses=responses)
         changed.append(replace(instance, question=question, history=history))
     if first():
-        left = [name for name in wanted if not (writer.folder / name).is_file()]
+        left = [name for name in wanted if not writer.has(name)]
         for start in range(0, len(left), size):
             names = left[start : start + size]
             captions = [described(wanted[name][0], wanted[name][1][0]) for name in names]

@@ -29,6 +29,7 @@ class Settings:
         history: What the context held: `gold` words and photos, gold words with `drawn` photos, or
             the agent's `own` of either.
         best_of: Drawings of each caption, of which the agent's own eyes chose.
+        dtype: In place of the weights' own; None leaves it.
     """
 
     agent: str
@@ -43,6 +44,7 @@ class Settings:
     captions: str = "predicted"
     history: str = "gold"
     best_of: int = 1
+    dtype: str | None = None
 
     @property
     def how(self) -> str:

@@ -150,8 +150,8 @@ class Evaluation:
             predict_together(agent, due(agent, self.work), writer, lambda count: None)
         if not first():
             return {}
-        found = score_folder(folder, config.train.extractor, by_kind=False).overall.scores
-        scores = {score.name: score.value for score in found}
+        found = score_folder(folder, config.train.extractor, by_kind=False).overall
+        scores = {score.name: score.value for score in found.scores}
         conversations = sheet([folder], count=SAMPLES, use=[config.dataset])
         write_png(folder / "conversations.png", conversations)
         curves(run.folder, run.folder / "loss.png")
@@ -162,6 +162,11 @@ class Evaluation:
             agent.acquaint(self.photos)
             agent.save_pretrained(run.agent, scores=scores)
         monitored = [name.removeprefix("-") for name in config.train.monitor]
+        if not {*monitored} & {*scores, *found.reasons}:
+            console.note(
+                f"No dev score is called {' or '.join(monitored) or 'as train.monitor asks'}. The "
+                f"newest agent is kept, and nothing stops early. Known: {', '.join(scores)}."
+            )
         shown = [name for name in (*monitored, *SHOWN) if name in scores]
         told = "  ".join(f"{name} {scores[name]:.2f}" for name in shown)
         console.note(f"dev after step {step}: {told}")

@@ -28,7 +28,8 @@ def out_of_patience(history: Sequence[Mapping[str, float]], train: TrainConfig) 
     """Whether none of the monitored scores has improved for `train.patience` evaluations.
 
     The paper stops when BLEU-2 and FID "do not increase"; of FID, where lower is better, we read
-    "improve". A score that is missing, as FID is while nothing is drawn, counts as the worst.
+    "improve". A score that is missing, as FID is while nothing is drawn, counts as the worst; where
+    none has ever been there, nothing can be said.
 
     Args:
         history: Scores of every evaluation so far, by name.
@@ -37,7 +38,8 @@ def out_of_patience(history: Sequence[Mapping[str, float]], train: TrainConfig) 
     if train.patience == 0 or len(history) <= train.patience:
         return False
     before, recent = history[: -train.patience], history[-train.patience :]
-    return not any(_best(recent, name) > _best(before, name) for name in train.monitor)
+    best = [(_best(before, name), _best(recent, name)) for name in train.monitor]
+    return any(max(pair) > -math.inf for pair in best) and not any(b > a for a, b in best)
 
 
 def _best(history: Sequence[Mapping[str, float]], monitored: str) -> float:
