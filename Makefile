@@ -24,7 +24,7 @@ demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten
 	$(BIN)/pscli generate --dataset photoworld --split test --count 60 --agent $(DEMO)/e2e --out $(DEMO)/preds/e2e --overwrite
 	$(BIN)/pscli generate --dataset photoworld --split test --count 60 --agent $(DEMO)/pipeline --out $(DEMO)/preds/pipeline --overwrite
 	$(BIN)/pscli score $(DEMO)/preds/e2e $(DEMO)/preds/pipeline
-	$(BIN)/pscli report $(DEMO)/preds/e2e $(DEMO)/preds/pipeline --out $(DEMO)/conversations.png
+	$(BIN)/pscli report $(DEMO)/preds/e2e $(DEMO)/preds/pipeline --out $(DEMO)/conversations.png --overwrite
 
 results: $(VENV)/installed  ## an epoch of preset `tiny`: both systems, three seeds; resumes where it stopped
 	$(BIN)/python benchmarks/paper_table.py photoworld --out $(RESULTS) --preset tiny --seeds $(SEEDS) --count $(COUNT)

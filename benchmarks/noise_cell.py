@@ -43,9 +43,10 @@ from pscli.files import write_json
 from pscli.photoworld.metrics import Faithfulness
 from pscli.photoworld.noise import colours, recoloured, with_photos
 from pscli.photoworld.scene import COLOURS
-from pscli.predictions.folder import read_predictions, writing
+from pscli.predictions.folder import read_predictions
 from pscli.predictions.generate import Instance, instances, predict
 from pscli.predictions.settings import Settings
+from pscli.predictions.writer import writing
 from pscli.runs import Run
 from pscli.systems.agent import Agent, build
 from pscli.systems.base import System

@@ -27,6 +27,7 @@ def serving(root: Path, asked: list[str]) -> Iterator[str]:
     """
 
     address = ""
+    private: set[Path] = set()
 
     class Hub(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -48,6 +49,8 @@ def serving(root: Path, asked: list[str]) -> Iterator[str]:
             elif parts == ["api", "repos", "create"]:
                 pairs = json.loads(body)
                 folder = root / pairs["organization"] / pairs["name"]
+                if "private" in pairs.values() and not folder.exists():
+                    private.add(folder)
                 folder.mkdir(parents=True, exist_ok=True)
                 self.say({"url": f"{address}/{pairs['organization']}/{pairs['name']}"})
             elif parts == ["api", "validate-yaml"]:
@@ -111,6 +114,7 @@ def serving(root: Path, asked: list[str]) -> Iterator[str]:
             ]
             siblings = [{"rfilename": name} for name in names]
             whole = {"id": "/".join(folder.parts[-2:]), "sha": COMMIT, "siblings": siblings}
+            whole["private"] = folder in private
             return self.send(json.dumps(listed if tree else whole).encode(), "application/json")
 
         def file(self, folder: Path, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,51 @@ def test_another_captioner_or_anything_else_is_not_written_over(data: Path, tmp_
         copy(mine)
     with pytest.raises(DataError, match="it may hold something else"):
         copy(mine, overwrite=True)
+
+
+def test_a_copy_that_replaces_another_goes_on_without_overwrite(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captions, "TOGETHER", 3)
+    asked: list[int] = []
+
+    def once(photos: Sequence[Photo]) -> list[str]:
+        asked.append(len(photos))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return describe(photos)
+
+    out = tmp_path / "copy"
+    args = ["caption", "jsonl", "--split", "train", "--out", str(out)]
+    hint = "Stopped. Give the same command again, without --overwrite, to go on.\n"
+    copy(out, who="other")
+    monkeypatch.setattr(caption, "captioner", lambda *options: ("tester", once))
+    stopped = CliRunner().invoke(app, [*args, "--overwrite"])
+    assert stopped.exit_code == 130 and hint in stopped.stderr
+    assert CliRunner().invoke(app, args).exit_code == 0
+    assert asked == [2, 1, 1, 2]  # the batch that was done is not described again
+    copy(tmp_path / "whole")
+    assert (out / "manifest.jsonl").read_bytes() == (tmp_path / "whole/manifest.jsonl").read_bytes()
+
+
+def test_a_copy_that_is_stopped_while_it_replaces_another_can_be_given_up(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is deleted first: what is left is ours."""
+    out = tmp_path / "copy"
+    copy(out, who="other")
+
+    def stopped(folder: Path, **named: Any) -> None:
+        (Path(folder) / "dataset.json").unlink(missing_ok=True)
+        if Path(folder).exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            copy(out, overwrite=True)
+    copy(out, overwrite=True)
+    assert {e.captioner for e in read_manifest(out).values()} == {"tester", ""}
 
 
 def test_a_copy_has_the_photos_that_the_dataset_has_now(data: Path, tmp_path: Path) -> None:

@@ -179,6 +179,12 @@ def test_lines_in_and_plain_lines_out(fake: Fake) -> None:
     assert len(re.findall(r"\(\d\.\d s\)", done.stderr)) == 3
 
 
+def test_photos_may_be_saved_where_one_is(fake: Fake) -> None:
+    done = typed("draw a red dog", args=["--out", "."])
+    assert done.exit_code == 0, done.output
+    assert Image.open("0001.png").size == (8, 8)
+
+
 def test_a_failing_line_ends_a_talk_of_lines(fake: Fake) -> None:
     for line, told in [
         ("/photo none.png", "none.png does not exist"),

@@ -33,7 +33,8 @@ from pscli.metrics.group import grouped
 from pscli.metrics.score import Scores
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.members import MADE
-from pscli.predictions.folder import FILE_NAME, Settings
+from pscli.predictions.folder import FILE_NAME
+from pscli.predictions.settings import Settings
 from pscli.runs import Run
 
 COMMANDS = [
@@ -301,6 +302,21 @@ def test_a_run_is_not_overwritten_unasked(trained: list[Any]) -> None:
     Path("mine/thesis.txt").touch()
     refused(run("train-e2e", "--run", "mine", "--overwrite"), "no config.json")
     assert Path("mine/thesis.txt").is_file()
+    refused(run("train-e2e", "--run", ".", "--overwrite"), ". cannot be replaced")
+
+
+@pytest.mark.parametrize("theirs", ['{"model_type": "llama"}', '{"system": "e2e"}', "[1]", "{"])
+def test_a_configuration_of_something_else_gives_up_no_folder(
+    trained: list[Any], theirs: str
+) -> None:
+    """As of a model of transformers, or of predictions."""
+    Path("model").mkdir()
+    Path("model/config.json").write_text(theirs)
+    refused(run("train-e2e", "--run", "model", "--overwrite"), "its config.json is not one of ours")
+    asked = run("train-e2e", "--run", "model")
+    refused(asked, "model exists already")
+    assert "--resume" not in asked.stderr
+    assert Path("model/config.json").read_text() == theirs
 
 
 def test_a_resumed_run_keeps_its_configuration(trained: list[Any]) -> None:
@@ -459,10 +475,10 @@ def test_report_draws_the_curves_of_a_run() -> None:
     passed(run("report", "r", "--out", "x.png"))
     assert Image.open("x.png").format == "PNG"
     Path("r/metrics.jsonl").write_text("nonsense\n")
-    refused(run("report", "r", "--out", "x.png"), "metrics.jsonl:1 is not JSON")
+    refused(run("report", "r", "--out", "y.png"), "metrics.jsonl:1 is not JSON")
     Path("r/metrics.jsonl").write_text("")
-    refused(run("report", "r", "--out", "x.png"), "has logged nothing yet")
-    refused(run("report", "r", "r", "--out", "x.png"), "is a run, which is drawn alone")
+    refused(run("report", "r", "--out", "y.png"), "has logged nothing yet")
+    refused(run("report", "r", "r", "--out", "y.png"), "is a run, which is drawn alone")
 
 
 def test_a_table_is_not_squeezed_into_a_file(monkeypatch: pytest.MonkeyPatch) -> None:

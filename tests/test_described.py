@@ -21,9 +21,10 @@ from pscli.dialogue.schema import Dialogue, Photo, Reply, Response, Turn
 from pscli.dialogue.sequence import IGNORE, Packed
 from pscli.errors import ConfigError
 from pscli.metrics.score import SEEN, score_folder
-from pscli.predictions.folder import read_predictions, writing
+from pscli.predictions.folder import read_predictions
 from pscli.predictions.generate import instances, predict
 from pscli.predictions.settings import Settings, read_settings
+from pscli.predictions.writer import writing
 from pscli.report.pictures import conversation
 from pscli.report.sheet import sheet
 from pscli.systems.base import Losses, Question, System

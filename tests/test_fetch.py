@@ -38,6 +38,9 @@ from pscli.datasets.manifest import (
 )
 from pscli.datasets.photochat import photochat
 from pscli.errors import ConfigError, DataError
+from pscli.fetch import dataset as door
+from pscli.fetch import fill as fill_module
+from pscli.fetch import names as names_module
 from pscli.fetch import photos as photos_module
 from pscli.fetch import web as web_module
 from pscli.fetch.addresses import is_public
@@ -46,6 +49,7 @@ from pscli.fetch.fill import placeholder
 from pscli.fetch.photos import fetch_photos
 from pscli.fetch.places import Place, Wanted
 from pscli.fetch.web import Limits, Web
+from serving import address
 
 QUICK = [name for name, kind in KINDS.items() if not kind.slow and "stall" not in name]
 OPTIONS = Options(limits=FAST)
@@ -457,6 +461,51 @@ def test_what_nobody_has_is_filled_in_and_flagged(
     assert Image.open(tmp_path / "s" / entry.path).getpixel((0, 0)) == (255, 0, 0)
 
 
+def test_what_no_folder_can_hold_is_not_filled_in(
+    server: Server, tmp_path: Path, loopback_is_public: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS: one name clashes, one file is where a folder is to be, one is of dialogues."""
+    monkeypatch.setattr(names_module, "folds_names", lambda folder: True)
+    long = f"photos/{'x' * 251}.jpg"
+    wanted = {
+        "photos/A.jpg": ("good", "ok"),
+        "photos/a.jpg": ("404", "refused"),
+        "photos/A.jpg/b.jpg": ("404", "refused"),
+        "test.jsonl/c.jpg": ("404", "refused"),
+        long: ("404", "placeholder"),
+    }
+    turns = [
+        {"speaker": "A", "photo": {"path": path, "url": f"{server.address}/{kind}/7.jpg"}}
+        for path, (kind, _) in wanted.items()
+    ]
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o/test.jsonl").write_text(json.dumps({"id": "d", "turns": turns}))
+    fill = Options(str(tmp_path / "o"), missing="placeholder", limits=FAST)
+    for _ in range(2):
+        fetch(jsonl(), tmp_path / "d", None, silent, fill)
+        entries = read_manifest(tmp_path / "d")
+        assert {path: entry.status for path, entry in entries.items()} == {
+            path: status for path, (_, status) in wanted.items()
+        }
+    assert (tmp_path / "d/photos/A.jpg").read_bytes() == photo_bytes(7)
+    found = sorted(p.name for p in (tmp_path / "d").rglob("*") if p.is_file())
+    assert found == ["A.jpg", "dataset.json", "manifest.jsonl", "test.jsonl", f"{'x' * 251}.jpg"]
+
+
+def test_a_full_disk_ends_filling_in(
+    server: Server, tmp_path: Path, loopback_is_public: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    origin = write_dialogues(tmp_path / "o", server.address, ["404"])
+    monkeypatch.setattr(fill_module, "replacing", full)
+    options = Options(str(origin), missing="placeholder", limits=FAST)
+    with pytest.raises(OSError, match="No space left"):
+        fetch(jsonl(), tmp_path / "d", None, silent, options)
+    assert read_manifest(tmp_path / "d")["photos/0.jpg"].status == "missing"
+
+
 def test_two_fetches_do_not_write_to_one_folder(tmp_path: Path) -> None:
     origin = write_dialogues(tmp_path / "o", "http://10.0.0.1", ["good"])
     options = Options(str(origin), photos=False)
@@ -479,6 +528,18 @@ def test_filled_in_photos_are_known_when_the_dataset_is_read(
     assert photo.filled == "synthetic:own"
     assert photo.open().size == (64, 64)
     assert len(photo.open().getcolors(4096)) > 30  # something was drawn
+
+
+def test_photos_that_dialogues_hold_themselves_need_not_be_fetched(
+    server: Server, tmp_path: Path, loopback_is_public: None
+) -> None:
+    turns = [{"speaker": "A", "photo": address(photo_bytes(7))}, {"speaker": "B", "text": "Oh!"}]
+    origin = write_dialogues(tmp_path / "o", server.address, ["good"])
+    with (origin / "test.jsonl").open("a") as file:
+        file.write(json.dumps({"id": "held", "turns": turns}) + "\n")
+    options = Options(str(origin), limits=FAST)
+    found = fetch(jsonl(), tmp_path / "d", None, silent, options)
+    assert (found.dialogues, found.statuses) == ({"test": 2}, {"ok": 1})
 
 
 def test_a_mirror_serves_dialogues_photos_and_their_checksums(
@@ -551,6 +612,35 @@ def test_a_dataset_that_may_not_be_shared_needs_a_folder(tmp_path: Path) -> None
         fetch(mmdialog(), tmp_path / "d", ["test"], silent, Options(limits=FAST))
 
 
+@pytest.mark.parametrize("splits", [None, ["test"]])
+def test_an_address_from_which_nothing_can_be_had_is_refused(
+    tmp_path: Path, splits: list[str] | None
+) -> None:
+    options = Options("https://mirror.example/d", limits=FAST)
+    with pytest.raises(DataError, match="No file of jsonl is known") as caught:
+        fetch(jsonl(), tmp_path / "d", splits, silent, options)
+    assert "--from FOLDER" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_datasets_are_not_mixed(tmp_path: Path) -> None:
+    origin = write_dialogues(tmp_path / "o", "http://10.0.0.1", ["good"])
+    options = Options(str(origin), photos=False)
+    fetch(jsonl(), tmp_path / "d", None, silent, options)
+    assert fetch(jsonl(), tmp_path / "d", None, silent, options).dialogues == {"test": 1}
+    before = (tmp_path / "d/dataset.json").read_text()
+    with pytest.raises(DataError, match="holds another dataset than own"):
+        fetch(replace(jsonl(), name="own"), tmp_path / "d", None, silent, options)
+    assert (tmp_path / "d/dataset.json").read_text() == before
+    for text in (json.dumps(json.loads(before) | {"captioner": "someone"}), "[]"):
+        (tmp_path / "d/dataset.json").write_text(text)
+        with pytest.raises(DataError, match="holds another dataset than jsonl, or captions"):
+            fetch(jsonl(), tmp_path / "d", None, silent, options)
+    again = replace(options, overwrite=True)
+    assert fetch(jsonl(), tmp_path / "d", None, silent, again).dialogues == {"test": 1}
+    assert (tmp_path / "d/dataset.json").read_text() == before
+
+
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").touch()
@@ -613,6 +703,37 @@ def test_a_fetch_that_stopped_during_the_dialogues_goes_on(
     found = fetch(corpus, tmp_path / "d", None, silent, OPTIONS)
     assert (found.dialogues, found.statuses, found.first) == ({"test": 2}, {"ok": 2}, True)
     assert server.asked["/a.jsonl"] == 1
+
+
+def test_the_hint_at_ctrl_c_is_true(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    def stopped(at: str, *args: str) -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr(door, at, interrupted)
+            told = CliRunner().invoke(app, args)
+        assert told.exit_code == 130
+        return told.stderr
+
+    origin = write_dialogues(tmp_path / "o", server.address, ["good"] * 2)
+    args = ["fetch", "jsonl", "--from", str(origin), "--out", str(tmp_path / "d")]
+    args += ["--allow-private-hosts"]
+    hint = "Stopped. Give the same command again to go on.\n"
+    new = "Stopped. Give the same command again, without --overwrite, to go on.\n"
+    assert hint in stopped("fetch_photos", *args)
+    assert CliRunner().invoke(app, args).exit_code == 0
+    write_dialogues(tmp_path / "o", server.address, ["good"] * 2, 2)
+    assert hint in stopped("fetch_dialogues", *args, "--overwrite")
+    assert len(list((tmp_path / "d/photos").iterdir())) == 2  # what was there
+    assert new in stopped("fetch_photos", *args, "--overwrite")
+    assert CliRunner().invoke(app, args).exit_code == 0
+    assert {p.name for p in (tmp_path / "d/photos").iterdir()} == {"2.jpg", "3.jpg"}
+    drawn = ["fetch", "photoworld", "--count", "1", "--out", str(tmp_path / "p")]
+    assert stopped("write_split", *drawn) == "Interrupted.\n"
+    assert not (tmp_path / "p").exists()
 
 
 def test_a_fetch_that_never_began_leaves_nothing(tmp_path: Path, server: Server) -> None:

@@ -21,7 +21,7 @@ from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
 from pscli.errors import DataError
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.shipped import AGENT
-from pscli.predictions.folder import Settings, read_predictions, read_settings, writing
+from pscli.predictions.folder import read_predictions
 from pscli.predictions.generate import (
     Instance,
     batches,
@@ -30,6 +30,8 @@ from pscli.predictions.generate import (
     predict,
     save_photos,
 )
+from pscli.predictions.settings import Settings, read_settings
+from pscli.predictions.writer import writing
 from pscli.systems.agent import Agent
 from pscli.systems.base import Question
 
@@ -266,6 +268,16 @@ def test_every_response_after_the_first_is_an_instance() -> None:
     assert (two.question, two.gold) == (Question(responses[:2], "A", "d/2"), responses[2])
 
 
+def test_a_response_that_no_score_would_read_is_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    turns = (Turn("A", "Hi"), Turn("B", "x" * 20_001), Turn("A", "Oh"), Turn("B", "x" * 20_000))
+    work = instances([Dialogue(turns, "d")])
+    assert [instance.question.key for instance in work] == ["d/2", "d/3"]
+    assert len(work[0].question.responses[1].text) == 20_001  # others see it
+    assert "Left out: 1 × a response of more than 20,000 characters." in capsys.readouterr().err
+
+
 def test_two_dialogues_of_one_id_are_refused() -> None:
     with pytest.raises(DataError, match=r"Two dialogues have the id 'd'\. Rename one"):
         instances([talk(), talk()])
@@ -303,6 +315,7 @@ def test_folders_are_looked_at_before_an_agent_is_loaded(
     Path("mine/thesis.txt").touch()
     monkeypatch.setattr(Agent, "from_pretrained", load)
     refused(run("--dataset", "photoworld", "--count", 1, "--out", "mine"), "mine exists already")
+    refused(run("--dataset", "photoworld", "--count", 1, "--out", "."), ". cannot be replaced")
     failed = run("--dataset", "photoworld", "--count", 1, "--out", "new")
     assert isinstance(failed.exception, AssertionError)
     assert not Path("new").exists()  # what never began leaves nothing
@@ -385,6 +398,31 @@ def test_an_interrupted_split_goes_on_to_the_same_end(parrot: Parrot) -> None:
     assert (
         Path("cut/predictions.jsonl").read_bytes() == Path("whole/predictions.jsonl").read_bytes()
     )
+
+
+def test_a_split_that_replaces_another_goes_on_without_overwrite(parrot: Parrot) -> None:
+    line = ["--dataset", "photoworld", "--count", 1, "--batch", 3, "--out", "preds"]
+    run(*line)
+    whole, calls = Path("preds/predictions.jsonl").read_bytes(), parrot.respond_all
+    most = 0
+
+    def interrupted(*args: Any, **options: Any) -> list[Reply]:
+        if len(parrot.asked) == most:
+            raise KeyboardInterrupt
+        return calls(*args, **options)
+
+    parrot.respond_all = interrupted  # type: ignore[method-assign]
+    for most, hint in ((0, "again to go on."), (2, "again, without --overwrite, to go on.")):
+        parrot.asked.clear()
+        result = run(*line, "--overwrite")
+        assert result.exit_code == 130
+        assert f"Stopped. Give the same command {hint}\n" in result.stderr
+        there = Path("preds/predictions.jsonl").read_bytes()
+        assert there == whole[: len(there)] and (there == whole) == (most == 0)
+    parrot.respond_all = calls  # type: ignore[method-assign]
+    result = run(*line)
+    assert result.exit_code == 0 and "6 instances are there already" in result.stderr
+    assert Path("preds/predictions.jsonl").read_bytes() == whole
 
 
 def test_predictions_made_otherwise_are_not_mixed(parrot: Parrot) -> None:

@@ -20,9 +20,11 @@ from pscli.dialogue.schema import Dialogue, Photo, Reply, Response, Turn
 from pscli.errors import ConfigError, DataError
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.shipped import AGENT
-from pscli.predictions.folder import Prediction, Settings, Side, read_predictions, writing
+from pscli.predictions.folder import Prediction, Side, read_predictions
 from pscli.predictions.generate import Instance, instances
 from pscli.predictions.history import parts, predict_after
+from pscli.predictions.settings import Settings
+from pscli.predictions.writer import writing
 from pscli.systems.agent import Agent
 from pscli.systems.base import Question
 

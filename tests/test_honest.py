@@ -25,9 +25,10 @@ from pscli.components.familiar import Familiar
 from pscli.config import changed, tiny
 from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.errors import CheckpointError, DataError
+from pscli.files import write_json
 from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.shipped import AGENT
-from pscli.systems.agent import INDEX, Agent
+from pscli.systems.agent import INDEX, Agent, checksums, verify
 from pscli.systems.card import card
 from pscli.systems.honest import FAMILIAR, PHOTOS, some_of
 from pscli.training.acquaint import acquaint
@@ -270,6 +271,28 @@ def test_an_agent_that_does_not_know_says_nothing(talk: Path, tmp_path: Path) ->
     with pytest.raises(CheckpointError, match=r"familiar.safetensors cannot be read") as caught:
         Agent.from_pretrained("mute", device="cpu", words_first=True)
     assert "Delete it" in caught.value.hint
+
+
+def test_an_agent_that_was_not_told_to_the_end_still_answers(
+    talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(AGENT, "mute")
+    Path("mute", FAMILIAR).unlink(missing_ok=True)
+    settings = json.loads(Path("mute/agent_config.json").read_text())
+    settings["train"]["dialogues"] = 150
+    Path("mute/agent_config.json").write_text(json.dumps(settings))
+    write_json(Path("mute", INDEX), {"sha256": checksums(Path("mute"))})
+
+    def killed(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pscli.training.acquaint.checksums", killed)
+    with pytest.raises(KeyboardInterrupt):
+        acquaint("mute")
+    monkeypatch.setattr("pscli.training.acquaint.checksums", checksums)
+    assert Agent.from_pretrained("mute", device="cpu", words_first=True).familiar
+    acquaint("mute")
+    assert verify(Path("mute"))
 
 
 def test_without_photos_there_is_nothing_to_know(talk: Path) -> None:

@@ -28,7 +28,8 @@ from pscli.metrics.compare import Difference
 from pscli.metrics.score import Scores, valued
 from pscli.metrics.text import Text
 from pscli.photoworld.dataset import Photoworld
-from pscli.predictions.folder import FILE_NAME, Prediction, Settings, Side, read_predictions
+from pscli.predictions.folder import FILE_NAME, Prediction, Side, read_predictions
+from pscli.predictions.settings import Settings
 from pscli.report.columns import contents
 from pscli.report.curves import smoothed
 from pscli.report.page import embedded
@@ -358,6 +359,20 @@ def test_the_gallery_takes_best_median_worst_and_furthest_apart() -> None:
     assert all("apart" not in reasons for reasons in everything.picks.values())
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 9, 20, 21, 34])
+def test_the_gallery_holds_no_more_than_was_asked_for(count: int) -> None:
+    """Oracle: by hand, of five types and as many of them as there is room for."""
+    some = [Prediction(f"{i}/1", "abcde"[i % 5], Side("x"), Side("y")) for i in range(100)]
+    one = {p.id: float(i) for i, p in enumerate(some)}
+    two = {p.id: float(-i * i) for i, p in enumerate(some)}
+    choice = choose(some, [one, two], count, seed=0)
+    assert len(choice.picks) == min(count, len(choose(some, [one, two], 35, seed=0).picks))
+    kinds = [p.kind for p in some if p.id in choice.picks]
+    assert len(set(kinds)) == min(count, 5)
+    told = [reason for reasons in choice.picks.values() for reason in reasons]
+    assert choice.worst == min(told.count("of-0"), told.count("of-1"))
+
+
 def test_the_dialogues_that_each_system_does_worst_on() -> None:
     """Oracle: by hand. Means of a: d 0.5, e 0.4, f 0.9; of b: d 0.2, e 0.8, f 0.2."""
     ids = ["d/1", "d/2", "e/1", "f/1", "f/2"]
@@ -457,7 +472,7 @@ def test_the_root_is_no_place_for_a_report() -> None:
     predictions("a", {"d/1": "x"})
     result = report("a", "--out", "/")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "/ exists already." in result.stderr
+    assert "/ cannot be replaced: you are in it." in result.stderr
 
 
 def test_systems_without_a_common_instance_have_no_gallery() -> None:
@@ -497,6 +512,37 @@ def test_a_run_alone_brings_its_own_predictions() -> None:
     made_by("runs/x", predictions("preds/x", {"d/1": "a"}))
     found = contents([Path("runs/x")], {})
     assert [(c.name, c.folders) for c in found.columns] == [("x", (Path("preds/x"),))]
+
+
+def test_a_run_is_no_seed_of_a_system_that_has_its_name_by_chance() -> None:
+    run("runs/new/x")
+    run("runs/old/x")
+    made_by("runs/new/x", predictions("preds/x", {"d/1": "a"}))
+    found = contents([Path("preds/x"), Path("runs/old/x")], {})
+    assert [column.name for column in found.columns] == ["x"]
+    assert found.runs == {"x": [Path("runs/new/x")], "runs/old/x": [Path("runs/old/x")]}
+    run("x")
+    found = contents([Path("preds/x"), Path("x")], {})
+    assert found.runs == {"x": [Path("runs/new/x")], str(Path("x").resolve()): [Path("x")]}
+
+
+def test_a_run_that_was_moved_keeps_its_own_predictions() -> None:
+    run("runs/new/x")
+    made_by("runs/x", predictions("runs/new/x/samples/step-000010", {"d/1": "a"}), "dev")
+    found = contents([Path("runs/new/x")], {})
+    assert [column.name for column in found.columns] == ["x"]
+    assert found.runs == {"x": [Path("runs/new/x")]}
+    found = contents([], {"g": [Path("runs/new/x")]})
+    assert found.runs == {"g": [Path("runs/new/x")]}
+
+
+def test_a_run_of_a_group_is_drawn_under_the_groups_name() -> None:
+    """Also one that has no predictions."""
+    run("runs/x")
+    run("runs/y")
+    made_by("runs/y", predictions("preds/y", {"d/1": "a"}))
+    found = contents([], {"x": [Path("runs/x"), Path("preds/y")]})
+    assert found.runs == {"x": [Path("runs/y"), Path("runs/x")]}
 
 
 def test_seeds_of_a_group_share_a_name() -> None:
@@ -554,6 +600,20 @@ def test_a_report_is_not_replaced_unasked() -> None:
     result = report("a", "--out", "other", "--overwrite")
     assert result.exit_code == 2 and "it has no index.html" in result.stderr
     assert sorted(p.name for p in Path("other").iterdir()) == ["thesis.tex"]
+    Path("other/index.html").write_text("<title>Photo-sharing dialogue, by pscli</title>")
+    result = report("a", "--out", "other", "--overwrite")
+    assert result.exit_code == 2 and "its index.html is not one of ours" in result.stderr
+    assert (Path("other") / "thesis.tex").exists()
+
+
+def test_the_folder_where_one_is_is_no_place_for_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is told before anything is read."""
+    run("x")
+    page_of("x")
+    monkeypatch.chdir("r")
+    result = report("gone", "--out", ".", "--overwrite")
+    assert result.exit_code == 2 and ". cannot be replaced: you are in it." in result.stderr
+    assert Path("index.html").is_file()
 
 
 @pytest.mark.parametrize(

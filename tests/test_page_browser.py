@@ -13,7 +13,8 @@ from PIL import Image
 from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.files import append_line, write_json, write_lines
 from pscli.photoworld.dataset import Photoworld
-from pscli.predictions.folder import FILE_NAME, Settings
+from pscli.predictions.folder import FILE_NAME
+from pscli.predictions.settings import Settings
 from pscli.report.columns import contents
 from pscli.report.page import Options, write_page
 

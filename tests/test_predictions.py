@@ -15,16 +15,10 @@ from pscli import files
 from pscli.dialogue.schema import Photo, Reply, Response, Truth, Turn
 from pscli.errors import CheckpointError, DataError
 from pscli.files import append_line
-from pscli.predictions.folder import (
-    FILE_NAME,
-    Settings,
-    Writer,
-    file_stem,
-    open_photo,
-    read_predictions,
-    read_settings,
-    writing,
-)
+from pscli.predictions.folder import FILE_NAME, open_photo, read_predictions
+from pscli.predictions.names import file_stem
+from pscli.predictions.settings import Settings, read_settings
+from pscli.predictions.writer import Writer, writing
 
 SETTINGS = Settings("bundled", "0", "photoworld", "test", 0, 0.0)
 RED = Image.new("RGB", (4, 4), "red")
@@ -203,7 +197,7 @@ def test_the_folder_of_another_program_is_not_touched(tmp_path: Path, overwrite:
     """Its config.json is not ours, whatever --overwrite says."""
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "config.json").write_text('{"dataset": "photochat"}')
-    problem = "is not one of predictions" if overwrite else "exists already"
+    problem = "its config.json is not one of ours" if overwrite else "exists already"
     with (
         pytest.raises(CheckpointError, match=problem),
         writing(tmp_path / "p", SETTINGS, overwrite),

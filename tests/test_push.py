@@ -72,6 +72,21 @@ def test_an_agent_is_sent_and_answers_by_its_id(
     assert time.monotonic() - began < 5  # the library alone retries for 23 s
 
 
+def test_nothing_private_is_sent_to_what_is_public(tmp_path: Path) -> None:
+    shutil.copytree(AGENT, tmp_path / "agent")
+    root = tmp_path / "hub"
+    (root / "me/open").mkdir(parents=True)
+    with serving(root, []) as address:
+        push = ("push", "agent", "--private")
+        code, out, errors = pscli(tmp_path, address, "token", *push, "me/open")
+        assert (code, out) == (2, "") and "me/open is there already, and public" in errors
+        assert not list((root / "me/open").iterdir())
+        for _ in range(2):
+            code, _, errors = pscli(tmp_path, address, "token", *push, "me/own")
+            assert code == 0, errors
+        assert (root / "me/own/agent_config.json").is_file()
+
+
 def test_what_lies_on_this_machine_alone_is_not_sent(tmp_path: Path) -> None:
     part = PartConfig("causal", str(tmp_path), lora=4)
     config = Config(model=ModelConfig(llm=part))

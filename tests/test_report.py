@@ -17,7 +17,8 @@ from pscli.dialogue.schema import Dialogue, Response, Turn
 from pscli.errors import DataError
 from pscli.files import append_line, write_json
 from pscli.photoworld.dataset import Photoworld
-from pscli.predictions.folder import FILE_NAME, Prediction, Settings
+from pscli.predictions.folder import FILE_NAME, Prediction
+from pscli.predictions.settings import Settings
 from pscli.report import sheet as sheets
 
 OWN = """
@@ -61,7 +62,7 @@ def predictions(folder: str, *ids: str, dataset: str = "") -> str:
 
 
 def report(*args: str) -> Result:
-    return CliRunner().invoke(app, ["report", *args, "--out", "x.png"])
+    return CliRunner().invoke(app, ["report", *args, "--out", "x.png", "--overwrite"])
 
 
 def test_ids_of_others_are_not_read_as_ours(drawn: list[Any]) -> None:
@@ -176,3 +177,38 @@ def test_every_reply_has_its_own_marks(monkeypatch: pytest.MonkeyPatch) -> None:
         {"photo sent": True, "polite tone": False},
         {"photo sent": False, "polite tone": False},
     ]
+
+
+def test_a_picture_is_not_replaced_unasked() -> None:
+    predictions("p", "d/1")
+    append_line(Path("r/metrics.jsonl"), {"step": 1, "loss": 2.0})
+    Path("x.png").write_text("theirs")
+    for args in (["p"], ["r"], ["p", "--photos", "3"]):
+        result = CliRunner().invoke(app, ["report", *args, "--out", "x.png"])
+        assert result.exit_code == 2
+        assert "x.png exists already." in result.stderr and "--overwrite" in result.stderr
+    assert Path("x.png").read_text() == "theirs"
+    assert report("p").exit_code == 0
+    assert Path("x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("args", "idle"),
+    [
+        (["p", "--clip", "x", "--device", "cpu", "--draws", "9"], "--clip, --device, --draws"),
+        (["p", "--extractor", "photoworld", "--seed", "1"], "--seed, --extractor"),
+        (["p", "--inception-weights", "x.pt"], "--inception-weights"),
+        (["r", "--count", "3", "--kind", "look", "--use", "a:b"], "--count, --kind, --use"),
+        (["r", "--metric", "a:b", "--force", "--seed", "0"], "--seed, --metric, --force"),
+        (["p", "--photos", "3", "--count", "3", "--use", "a:b"], "--count, --use"),
+        (["p", "--photos", "3", "--draws", "9", "--force"], "--draws, --force"),
+    ],
+)
+def test_what_a_picture_does_not_read_is_refused(args: list[str], idle: str) -> None:
+    predictions("p", "d/1")
+    append_line(Path("r/metrics.jsonl"), {"step": 1, "loss": 2.0})
+    result = report(*args)
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert result.exit_code == 2 and "does not read it. Leave it out." in said
+    assert f" {idle}: " in said
+    assert not Path("x.png").exists()

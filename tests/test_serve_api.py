@@ -19,8 +19,8 @@ from PIL import Image
 pytest.importorskip("gradio")
 
 from pscli.dialogue.schema import Reply
-from pscli.errors import ConfigError
-from pscli.serve import guard, limits
+from pscli.errors import ConfigError, DataError
+from pscli.serve import guard, limits, messages
 from pscli.serve.host import Host
 from pscli.serve.limits import MAX_BODY, Busy, Memory
 from serving import Client, address, picture, server, shown
@@ -308,6 +308,19 @@ def test_photos_are_bounded(client: Client) -> None:
     assert "33 photos are too many" in client.complete(few).error["message"]
     large = client.complete([shown(b"\x89PNG" + b"x" * (17 << 20))])
     assert large.status == 400 and "16 MiB" in large.error["message"]
+
+
+def test_no_more_photos_are_decoded_than_a_talk_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[Any] = []
+    monkeypatch.setattr(
+        messages, "received", lambda *said: decoded.append(said) or limits.received(*said)
+    )
+    for many in ([100], [20, 100]):
+        decoded.clear()
+        said = [{"role": "user", "content": [shown(picture())] * number} for number in many]
+        with pytest.raises(DataError, match="33 photos are too many"):
+            messages.dialogue_of(said)
+        assert len(decoded) == 33
 
 
 def test_photos_that_are_kept_are_counted() -> None:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ pytest.importorskip("gradio")
 
 from pscli.cli import app
 from pscli.cli import serve as command
-from pscli.dialogue.schema import Dialogue, Photo, Turn
+from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
 from pscli.errors import ConfigError, DataError
 from pscli.predictions.generate import read_dialogue
 from pscli.serve import limits, server, shown
@@ -155,6 +156,42 @@ def test_another_agent_goes_on_where_the_first_one_is() -> None:
     assert said(begun) == said(begun, 1) == [("A", "Hi", None), ("B", "I heard Hi", None)]
     begun.seat(hosts, ["gone"], "A")
     assert [side.host.name for side in begun.sides] == ["one"]
+
+
+class Doubting(Fake):
+    """Knows no photo."""
+
+    def flagged(self, reply: Reply, photos: Any) -> Reply:
+        time.sleep(0.2 * len(photos))
+        return replace(reply, notes=("Unlike.",) * len(photos), unlike=tuple(photos))
+
+
+def test_each_agent_judges_photos_for_itself_and_once() -> None:
+    hosts = hosted({name: Doubting() for name in ("one", "two", "three")})
+    begun = Talk()
+    begun.seat(hosts, ["one", "two"], "A")
+    answer(begun, "Look!", photo=address(picture()))
+    assert [side.notes for side in begun.sides] == [("Unlike.",)] * 2
+    begun.seat(hosts, ["one", "two", "three"], "A")
+    answer(begun, "Well?")
+    assert [side.notes for side in begun.sides] == [(), (), ("Unlike.",)]
+    assert [len(side.chat.unlike) for side in begun.sides] == [1, 1, 1]
+
+
+def test_a_note_on_a_photo_outlives_a_stop() -> None:
+    begun = talk(agents={"one": Doubting()})
+
+    async def stopped() -> None:
+        begun.say("Look!", address(picture()))
+        async for live in begun.answer(begun.sides[0]):
+            if live.words == "I heard Look!":
+                break
+        await asyncio.sleep(0.4)  # it is judged
+
+    asyncio.run(stopped())
+    assert begun.sides[0].notes == ()
+    answer(begun, "Well?")
+    assert begun.sides[0].notes == ("Unlike.",)
 
 
 def test_either_speaker_is_played() -> None:

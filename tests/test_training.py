@@ -20,8 +20,11 @@ from pscli.cli import app
 from pscli.config import Config, SequenceConfig, TrainConfig
 from pscli.errors import CheckpointError, TrainingError
 from pscli.files import append_line, write_json
+from pscli.photoworld.dataset import Photoworld
+from pscli.report import sheet
 from pscli.runs import Run
 from pscli.training import loop
+from pscli.training.experiment import Evaluation
 from pscli.training.loop import batch_of, share, train
 
 RECIPE = TrainConfig(
@@ -264,8 +267,26 @@ def test_a_run_that_is_training_is_not_overwritten(
     monkeypatch.chdir(tmp_path)
     few = ["--preset", "demo", "--set", "train.dialogues=2", "--set", "train.eval_dialogues=1"]
     append_line(Path("r/metrics.jsonl"), {"step": 3})
-    write_json(Path("r/config.json"), {})
+    write_json(Path("r/config.json"), Config().to_json())
     with Run(Path("r")).lock():
         refused = CliRunner().invoke(app, ["train-e2e", "--run", "r", "--overwrite", *few])
     assert refused.exit_code == 2 and "Another process is training in r." in refused.stderr
     assert Run(Path("r")).metrics == [{"step": 3}]
+
+
+def test_dialogues_are_loaded_once_however_often_they_are_answered(
+    build: SimpleNamespace, dialogues: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Photoworld, "load", lambda *_, **__: pytest.fail("loaded again"))
+    before: list[int] = []
+    whole = sheet.exchange
+    monkeypatch.setattr(
+        sheet, "exchange", lambda said, *rest: before.append(len(said)) or whole(said, *rest)
+    )
+    recipe = config(extractor="photoworld", monitor=("BLEU-2",))
+    run = Run.start(tmp_path / "r", recipe)
+    append_line(run.folder / "metrics.jsonl", {"step": 0, "loss": 1.0})
+    evaluation = Evaluation(run, recipe, dialogues[:2])
+    evaluation.work = evaluation.work[:2]
+    assert "BLEU-2" in evaluation(build.end_to_end(), 1)
+    assert before == [1]

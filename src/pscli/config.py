@@ -8,7 +8,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -208,7 +208,7 @@ class Config:
                 'Expected {"system": "e2e", "train": {…}, …}.',
             )
         config = cls()
-        for name, value in _flat(pairs):
+        for name, value in flat(pairs).items():
             config = changed(config, name, value)
         for setting, (kind, name) in config.code.items():
             if name not in TABLES[kind] and name not in use:
@@ -389,9 +389,10 @@ def _cast(value: Any, kind: Any, name: str) -> Any:
     raise ConfigError(f"Setting '{name}' is {value!r}.", f"Expected {expected}.")
 
 
-def _flat(pairs: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
-    for key, value in pairs.items():
+def flat(pairs: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in pairs.items():
         deeper = isinstance(value, dict) and value
-        flat += _flat(value, f"{prefix}{key}.") if deeper else [(prefix + key, value)]
-    return flat
+        found |= flat(value, f"{above}{name}.") if deeper else {above + name: value}
+    return found

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -135,7 +135,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill that takes the place of `folder` when all has gone well.
 
     What was there before stays until then, also if we die in between: the next one finds it.
+    Raises CheckpointError as `refuse_fixed` does.
     """
+    refuse_fixed(folder)
+    folder = folder.resolve()
     temporary, before = (folder.with_name(f".{folder.name}.{end}") for end in ("tmp", "old"))
     _back(before, folder)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -150,6 +153,15 @@ def new_folder(folder: Path) -> Iterator[Path]:
         _back(before, folder)
         shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(before, ignore_errors=True)
+
+
+def refuse_fixed(folder: Path) -> None:
+    """Raises CheckpointError if no other folder can take the place of this one."""
+    whole = folder.resolve()
+    why = "a disk is mounted there" if os.path.ismount(whole) else ""
+    why = "you are in it" if Path.cwd().is_relative_to(whole) else why
+    if why:
+        raise CheckpointError(f"{folder} cannot be replaced: {why}.", "Name a folder inside it.")
 
 
 def _back(before: Path, folder: Path) -> None:
@@ -220,8 +232,9 @@ def locked(folder: Path, what: str, error: type[PscliError] = CheckpointError) -
     Raises:
         error: if another process does it already.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    whole = folder.resolve()
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(whole.parent / f".{whole.name}.lock", timeout=0)
     try:
         lock.acquire()
     except Timeout as taken:
@@ -235,12 +248,14 @@ def locked(folder: Path, what: str, error: type[PscliError] = CheckpointError) -
 
 
 def claim(
-    folder: Path, marker: str, overwrite: bool, error: type[PscliError] = CheckpointError
-) -> None:
+    folder: Path, marker: str, overwrite: bool, error: type[PscliError] = CheckpointError,
+    ours: Callable[[Path], bool] = Path.is_file,
+) -> None:  # fmt: skip
     """Returns if a folder may be written.
 
     Args:
         marker: File that tells our own folders, the only ones that `overwrite` gives up.
+        ours: Whether that file is one of ours; by default whether it is there.
 
     Raises:
         error: if something is there already, and is not ours or not to be overwritten.
@@ -249,9 +264,11 @@ def claim(
         return
     if not overwrite:
         raise error(f"{folder} exists already.", "Name another folder, or replace it: --overwrite.")
-    if not (folder / marker).is_file():
+    if not ours(folder / marker):
+        there = (folder / marker).is_file()
+        why = f"its {marker} is not one of ours" if there else f"it has no {marker}"
         raise error(
-            f"{folder} is not overwritten: it has no {marker}, so it may hold something else.",
+            f"{folder} is not overwritten: {why}, so it may hold something else.",
             "Name another folder, or delete it yourself.",
         )
 

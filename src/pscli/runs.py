@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pscli.config import Config
-from pscli.errors import CheckpointError, ConfigError, PscliError
+from pscli.errors import CheckpointError, ConfigError, DataError, PscliError
 from pscli.files import (
     append_line,
     claim,
@@ -26,6 +26,7 @@ from pscli.files import (
     new_folder,
     read_json,
     read_lines,
+    refuse_fixed,
     to_json,
     write_json,
     write_text,
@@ -42,11 +43,12 @@ class Run:
 
     @staticmethod
     def check(folder: Path, overwrite: bool = False) -> None:
-        """Raises CheckpointError if the folder holds something already."""
+        """Raises CheckpointError if the folder holds something already, or cannot be replaced."""
+        refuse_fixed(folder)
         try:
-            claim(folder, CONFIG, overwrite)
+            claim(folder, CONFIG, overwrite, ours=_begins_run)
         except CheckpointError as error:
-            going_on = " Go on with it: --resume." if (folder / CONFIG).is_file() else ""
+            going_on = " Go on with it: --resume." if _begins_run(folder / CONFIG) else ""
             raise CheckpointError(error.message, error.hint + going_on) from None
 
     @classmethod
@@ -140,6 +142,15 @@ class Run:
         kept = [line for line in self.metrics if line["step"] < step]
         lines = "".join(to_json(line, indent=None) + "\n" for line in kept)
         write_text(self.folder / "metrics.jsonl", lines)
+
+
+def _begins_run(config: Path) -> bool:
+    """Whether a file is what a run was started with."""
+    try:
+        pairs = read_json(config)
+    except DataError:
+        return False
+    return isinstance(pairs, dict) and {"system", "train"} <= pairs.keys()
 
 
 def is_run(folder: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -71,6 +71,23 @@ def main() -> None:
     """The `pscli` program."""
     console.fit_streams()
     app(prog_name="pscli")
+
+
+def refuse_idle(ctx: typer.Context, unread: Collection[str], reader: str) -> None:
+    """Raises BadParameter at options that were given for nothing.
+
+    Args:
+        unread: Parameters that `reader` does not read.
+    """
+    idle = [p.opts[0] for p in ctx.command.params if p.name in unread and _typed(ctx, p.name)]
+    if idle:
+        raise typer.BadParameter(f"{', '.join(idle)}: {reader} does not read it. Leave it out.")
+
+
+def _typed(ctx: typer.Context, parameter: str) -> bool:
+    """Whether a parameter was given."""
+    source = ctx.get_parameter_source(parameter)
+    return source is not None and source.name != "DEFAULT"
 
 
 @contextlib.contextmanager

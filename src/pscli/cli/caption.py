@@ -9,7 +9,7 @@ import typer
 
 from pscli import console
 from pscli.cli.app import Device, Overwrite, UseParts, app
-from pscli.cli.data import Name
+from pscli.cli.data import Name, going_on
 from pscli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def caption(
 ) -> None:
     """Copy a dataset with captions that a captioner writes, in place of the dataset's own.
 
-    An interrupted copy goes on when the same command is given again.
+    An interrupted copy goes on when the same command is given again, without --overwrite.
     """
     from pscli.datasets.base import Published, check_split, data_folder, named
     from pscli.datasets.captions import rewrite
@@ -57,11 +57,8 @@ def caption(
     splits = [check_split(dataset, one) for one in dict.fromkeys(every)]
     console.quiet_libraries()
     who, describe = captioner(agent, device, [*(use or []), name])
-    try:
+    with going_on(out, overwrite):
         found = rewrite(dataset, out, splits, describe, who, console.progress, count, overwrite)
-    except KeyboardInterrupt:
-        console.note("Stopped. Give the same command again to go on.")
-        raise
     for one, number in found.dialogues.items():
         console.result(f"{out}: {number:,} dialogues of {one}")
     console.result(

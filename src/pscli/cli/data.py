@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,23 @@ from pscli.errors import ConfigError, DataError
 from pscli.registry import find
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Dataset, such as photoworld.")]
+
+
+@contextmanager
+def going_on(folder: Path, overwrite: bool) -> Iterator[None]:
+    """Says at Ctrl-C how to go on with a folder: what has been replaced is not replaced again."""
+
+    def there() -> int | None:
+        return folder.stat().st_ino if folder.exists() else None
+
+    before = there()
+    try:
+        yield
+    except KeyboardInterrupt:
+        replaced = overwrite and there() not in (None, before)
+        how = ", without --overwrite," if replaced else ""
+        console.note(f"Stopped. Give the same command again{how} to go on.")
+        raise
 
 
 @app.command()
@@ -68,9 +87,10 @@ def fetch(
 ) -> None:
     """Fetch a dataset: dialogues, then photos, and a manifest that says what is missing.
 
-    An interrupted fetch goes on when the same command is given again.
+    An interrupted fetch goes on when the same command is given again, without --overwrite; what is
+    drawn is drawn anew.
     """
-    from pscli.datasets.base import data_folder, named
+    from pscli.datasets.base import Published, data_folder, named
     from pscli.fetch import dataset as door
     from pscli.fetch.web import Limits
 
@@ -86,11 +106,9 @@ def fetch(
     if check:
         _verify(folder)
         return
-    try:
+    kept = isinstance(dataset, Published)  # what is drawn is there as a whole or not at all
+    with going_on(folder, overwrite) if kept else nullcontext():
         fetched = door.fetch(dataset, folder, split, console.progress, options)
-    except KeyboardInterrupt:
-        console.note("Stopped. Give the same command again to go on.")
-        raise
     if fetched.first:
         console.result(f"Licence of {dataset.name}: {dataset.licence}.")
         console.result(f"Cite: {dataset.citation}")

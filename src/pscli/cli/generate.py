@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, Dtype, Overwrite, Temperature, UseParts, app, loading
+from pscli.cli.app import Device, Dtype, Overwrite, Temperature, UseParts, app, loading, refuse_idle
+from pscli.cli.data import going_on
 from pscli.cli.train import Preset, Set, configured, setting
 from pscli.config import MAX_DRAWINGS, Config, changed
 from pscli.errors import ConfigError, DataError
@@ -113,14 +114,12 @@ def generate(
 ) -> None:
     """Let an agent reply: to one dialogue, or to every instance of a split.
 
-    An interrupted split goes on when the same command is given again.
+    An interrupted split goes on when the same command is given again, without --overwrite.
     """
     if (context is None) == (dataset is None):
         raise typer.BadParameter("give either --context FILE or --dataset NAME.")
     asked, unread = ("--dataset", OF_A_DIALOGUE) if dataset else ("--context", OF_A_SPLIT)
-    idle = [p.opts[0] for p in ctx.command.params if p.name in unread and _typed(ctx, p.name)]
-    if idle:
-        raise typer.BadParameter(f"{', '.join(idle)}: {asked} does not read it. Leave it out.")
+    refuse_idle(ctx, unread, asked)
     if system and agent:
         raise typer.BadParameter("give either --agent or --system.")
     if not system and (preset or settings):
@@ -142,12 +141,6 @@ def generate(
             dataset, split, who, device, dtype, biases, out, count, photos, batch, seed,
             temperature, captions, history, best_of, overwrite,
         )  # fmt: skip
-
-
-def _typed(ctx: typer.Context, parameter: str) -> bool:
-    """Whether a parameter was given."""
-    source = ctx.get_parameter_source(parameter)
-    return source is not None and source.name != "DEFAULT"
 
 
 @dataclass(frozen=True)
@@ -294,21 +287,15 @@ def _predict(
         **biases,
     )
     out = out or Path("preds") / who.short
-    try:
-        with writing_together(out, settings, overwrite) as writer:
-            if writer.done:
-                console.note(
-                    f"Going on with {out}: {len(writer.done):,} instances are there already."
-                )
-            loaded = _biased(who, biases, str(here().device) if number() > 1 else device)
-            work = _asked(loaded, work, history)
-            with console.progress("Replying", len(work)) as advance:
-                predict_after(loaded, work, writer, advance, batch)
-            if first() and who.folder:
-                keep_trained(out, who.folder, loaded.config)
-    except KeyboardInterrupt:
-        console.note("Stopped. Give the same command again to go on.")
-        raise
+    with going_on(out, overwrite), writing_together(out, settings, overwrite) as writer:
+        if writer.done:
+            console.note(f"Going on with {out}: {len(writer.done):,} instances are there already.")
+        loaded = _biased(who, biases, str(here().device) if number() > 1 else device)
+        work = _asked(loaded, work, history)
+        with console.progress("Replying", len(work)) as advance:
+            predict_after(loaded, work, writer, advance, batch)
+        if first() and who.folder:
+            keep_trained(out, who.folder, loaded.config)
     console.result(f"{out}: {len(work):,} instances")
 
 

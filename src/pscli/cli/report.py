@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, Overwrite, app
+from pscli.cli.app import Device, Overwrite, app, refuse_idle
 from pscli.cli.score import (
     Clip,
     Draws,
@@ -20,7 +20,7 @@ from pscli.cli.score import (
     OwnMetrics,
     groups,
 )
-from pscli.errors import ConfigError
+from pscli.errors import CheckpointError, ConfigError
 from pscli.files import write_png
 from pscli.runs import is_run
 
@@ -29,10 +29,14 @@ if TYPE_CHECKING:
 
 FILES = {".htm", ".html", ".jpeg", ".jpg", ".pdf", ".svg"}  # endings that no folder means
 ROWS, CARDS = 3, 240
+# Options that not every picture reads, by their parameters.
+OF_A_JUDGE = ("seed", "extractor", "inception_weights", "clip", "device")
+OF_CONVERSATIONS = ("count", "use", "force")
 
 
 @app.command()
 def report(
+    ctx: typer.Context,
     folders: Annotated[
         list[Path] | None,
         typer.Argument(metavar="PREDS|RUNS...", help="Predictions, or training runs."),
@@ -86,6 +90,10 @@ def report(
     if not named and not together:
         raise typer.BadParameter("name at least one folder of predictions, a run, or a --group.")
     _refuse_unwritable(out)
+    if out.suffix.lower() == ".png" and out.exists() and not overwrite:
+        raise CheckpointError(
+            f"{out} exists already.", "Name another file, or replace it: --overwrite."
+        )
     if photos is not None:
         console.quiet_libraries()
         from pscli.metrics.extractor import extractors
@@ -96,12 +104,14 @@ def report(
                 "--photos draws those of one folder of predictions, as a picture.",
                 "Write `pscli report preds/mine --out photos.png --photos 36`.",
             )
+        refuse_idle(ctx, (*OF_CONVERSATIONS, "draws"), "--photos")
         eyes = extractors(extractor or [], inception_weights)
         judges = metrics(eyes, metric or [], device=device, clip=clip)
         _photos(named[0], out, judges, photos, kind or [], seed)
     elif out.suffix.lower() == ".png":
         _picture(
-            named, list(together), out, count or ROWS, kind or [], use or [], metric or [], force
+            ctx, named, list(together), out, count or ROWS, kind or [], use or [], metric or [],
+            force,
         )  # fmt: skip
     elif out.suffix.lower() in FILES:
         raise ConfigError(
@@ -126,7 +136,7 @@ def report(
 
 def _refuse_unwritable(out: Path) -> None:
     """Before anything is scored. Raises ConfigError if nothing can be written there."""
-    whole = out.absolute()
+    whole = out.resolve()
     place = next((folder for folder in whole.parents if folder.exists()), whole)
     why = "no folder" if not place.is_dir() else ""
     why = why or ("" if os.access(place, os.W_OK | os.X_OK) else "a folder where you may not write")
@@ -135,8 +145,8 @@ def _refuse_unwritable(out: Path) -> None:
 
 
 def _picture(
-    folders: list[Path], together: list[str], out: Path, count: int, kinds: list[str],
-    use: list[str], own: list[str], force: bool,
+    ctx: typer.Context, folders: list[Path], together: list[str], out: Path, count: int,
+    kinds: list[str], use: list[str], own: list[str], force: bool,
 ) -> None:  # fmt: skip
     """Conversations of several systems, or the curves of a run, as a PNG."""
     from pscli.report.sheet import curves, sheet
@@ -146,9 +156,12 @@ def _picture(
     runs = [folder for folder in folders if is_run(folder)]
     if runs and len(folders) > 1:
         raise ConfigError(f"{runs[0]} is a run, which is drawn alone.", "Name predictions only.")
+    unread = (*OF_A_JUDGE, "draws")
     if runs:
+        refuse_idle(ctx, (*unread, *OF_CONVERSATIONS, "kind", "metric"), "a picture of curves")
         curves(runs[0], out)
     else:
+        refuse_idle(ctx, unread, "a picture of conversations")
         console.quiet_libraries()
         from pscli.metrics.score import metrics
         from pscli.report.protocol import refuse_unequal

@@ -6,7 +6,6 @@ and what; of those that keep the dataset's own it tells no captioner, and why.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from pscli.datasets.folder import encoded, keep, refuse_other_targets, stamped
 from pscli.datasets.manifest import Entry, note_entry, read_manifest, write_manifest
 from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.errors import DataError, PscliError
-from pscli.files import claim, locked, read_json, write_json, write_lines
+from pscli.files import claim, locked, new_folder, read_json, write_json, write_lines
 
 TOGETHER = 64  # photos that are described at once
 
@@ -115,7 +114,8 @@ def _refuse_source(
 def _begin(folder: Path, about: dict[str, Any], overwrite: bool) -> None:
     if overwrite:
         claim(folder, MARKER, True, DataError)
-        shutil.rmtree(folder, ignore_errors=True)
+        with new_folder(folder) as new:
+            write_json(new / MARKER, about)
     if not (folder / MARKER).is_file():
         claim(folder, MARKER, False, DataError)
         write_json(folder / MARKER, about)

@@ -24,10 +24,11 @@ from pscli.dialogue.schema import Photo
 from pscli.errors import ConfigError, DataError
 from pscli.fetch.dialogues import fetch_dialogues, sha256_of
 from pscli.fetch.fill import Draw, fill
+from pscli.fetch.names import clashes
 from pscli.fetch.photos import fetch_photos
 from pscli.fetch.places import Mirror, mirror_of, wanted
 from pscli.fetch.web import Limits, Web, is_address
-from pscli.files import claim, locked, new_folder, write_json
+from pscli.files import claim, locked, new_folder, read_json, write_json
 
 WORKERS = 2  # processes that draw
 FEW = 100  # dialogues; for fewer, starting processes takes longer than drawing
@@ -95,7 +96,7 @@ def fetch(
     Raises:
         ConfigError: if there is no such split, or nothing to fetch it from.
         DataError: if the folder holds something else, another process fetches it, or dialogues
-            cannot be had.
+            cannot be had, from that address or at all.
     """
     folder = folder.resolve()
     for split in splits or ():
@@ -110,10 +111,12 @@ def fetch(
         raise DataError(f"{copy} is what is to be written.", "Name another folder: --out.")
     published = list(dict.fromkeys(file.split for file in dataset.upstream))
     splits = list(dict.fromkeys(splits or (dataset.splits_in(copy) if copy else published)))
-    if options.origin is None and not set(splits) & set(published):
+    if copy is None and not set(splits) & set(published):
+        hint = "Name the folder that you have: --from FOLDER."
+        if options.origin is not None:
+            raise DataError(f"No file of {dataset.name} is known at {options.origin}.", hint)
         raise ConfigError(
-            f"{dataset.name} cannot be downloaded: its licence is {dataset.licence}.",
-            "Name the folder that you have: --from FOLDER.",
+            f"{dataset.name} cannot be downloaded: its licence is {dataset.licence}.", hint
         )
     with locked(folder, f"fetching {dataset.name}", DataError):
         return _published(dataset, folder, splits, progress, options)
@@ -158,8 +161,7 @@ def _published(
         with new_folder(folder) as new:
             _dialogues(dataset, new, splits, web, progress, options)
     else:
-        if not (folder / MARKER).is_file():
-            claim(folder, MARKER, False, DataError)
+        _claim(dataset, folder)
         _dialogues(dataset, folder, splits, web, progress, options)
     # Photos lie as in a local copy, whose folders they are not in here yet.
     dialogues, known = _read(dataset, _local(options.origin) or folder, splits, options.count)
@@ -168,6 +170,19 @@ def _published(
         mirror = mirror_of(options.origin, web)
         entries = _photos(dataset.name, folder, known, mirror, web, progress, options)
     return _fetched(folder, dialogues, entries, first or options.overwrite)
+
+
+def _claim(dataset: Published, folder: Path) -> None:
+    """Returns if a folder is new, or holds this dataset. Raises DataError if not."""
+    if not (folder / MARKER).is_file():
+        claim(folder, MARKER, False, DataError)
+        return
+    about = read_json(folder / MARKER)
+    if not isinstance(about, dict) or about.get("name") != dataset.name or "captioner" in about:
+        raise DataError(
+            f"{folder} holds another dataset than {dataset.name}, or captions by a captioner.",
+            "Name another folder, --out, or replace it: --overwrite.",
+        )
 
 
 def _dialogues(
@@ -204,8 +219,8 @@ def _read(
         for dialogue in islice(dataset.read(split, folder, dropped), count):
             dialogues[split] += 1
             for photo in dialogue.photos:
-                assert isinstance(photo.source, Path)
-                photos.setdefault(photo.source.relative_to(folder).as_posix(), photo)
+                if isinstance(photo.source, Path):
+                    photos.setdefault(photo.source.relative_to(folder).as_posix(), photo)
     for line in dropped.lines():
         console.note(f"Left out: {line}.")
     return dialogues, photos
@@ -228,7 +243,9 @@ def _photos(
         draw, model = options.draw, options.model
         if options.missing == "placeholder":
             draw, model = None, ""
-        gaps = {path: known[path] for path in known if entries[path].status not in HERE}
+        here = (path for path in known if entries[path].status in HERE)
+        taken = {*here, *clashes(known, folder)}
+        gaps = {path: known[path] for path in known if path not in taken}
         with progress(f"Filling in ({options.missing})", len(gaps)) as advance:
             fill(gaps, entries, folder, advance, draw, model)
     return {path: entries[path] for path in known}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from pscli.console import Advance
 from pscli.datasets.manifest import Entry, note_entry, write_manifest
 from pscli.dialogue.schema import Photo
+from pscli.fetch.photos import DISK, PART
 from pscli.files import replacing
 
 if TYPE_CHECKING:
@@ -30,20 +32,29 @@ def fill(
 ) -> None:
     """Puts a picture in the place of each photo, and says so in its entry.
 
+    One whose file cannot be written stays away.
+
     Args:
         gaps: Photos by their paths.
         entries: The manifest.
         draw: Draws it from its caption; a placeholder by default.
         model: Name of who draws.
     """
+    (folder / PART).mkdir(exist_ok=True)
     for path, photo in gaps.items():
         seed = int(hashlib.sha256(path.encode()).hexdigest()[:8], 16)
         image = draw(photo.caption or "", seed) if draw else placeholder()
         data = io.BytesIO()
         image.save(data, "PNG")
         png = data.getvalue()
-        with replacing(folder / path, sync=False) as file:
-            file.write(png)
+        progress(1)
+        try:
+            with replacing(folder / path, folder / PART / "fill", sync=False) as file:
+                file.write(png)
+        except OSError as error:
+            if error.errno in DISK:
+                raise
+            continue
         entries[path] = replace(
             entries[path],
             status="synthetic" if draw else "placeholder",
@@ -53,7 +64,7 @@ def fill(
             format="PNG",
         )
         note_entry(folder, entries[path])
-        progress(1)
+    shutil.rmtree(folder / PART, ignore_errors=True)
     write_manifest(folder, entries)
 
 

@@ -22,7 +22,6 @@ from pscli.metrics.base import Metric
 
 Array = NDArray[np.float64]
 
-DRAWS = 1000  # of a metric that is resampled by matrix products
 SLOW_DRAWS = 200  # of a metric that can only be asked for scores
 FEWEST = 10  # units: below, no interval keeps what it promises
 BLOCK = 4_000_000  # counts held at once, 32 MB

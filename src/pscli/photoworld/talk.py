@@ -17,7 +17,6 @@ from pscli.photoworld.blocks import BLOCKS, LENGTHS
 from pscli.photoworld.writing import Fact, Talk
 
 DEFAULT_SIZES: dict[str, int] = {"train": 6000, "dev": 500, "test": 600, "unseen": 600}
-KINDS_OF_RESPONSE: tuple[str, ...] = ("chat", "share", "look", "vary", "recall")
 DETAILS: tuple[str, ...] = tuple(phrases.ANSWER_WORDS)
 # Chosen among 40 so that the answers of the default dev, test and unseen dialogues are as
 # balanced as they are in expectation; samples of a few hundred stray otherwise.

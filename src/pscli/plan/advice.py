@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pscli import console
-from pscli.config import Config, changed
+from pscli.config import Config, changed, flat
 from pscli.dialogue.schema import Dialogue
 from pscli.errors import ConfigError
 from pscli.plan.estimate import Estimate, estimate
@@ -83,16 +83,6 @@ def command(config: Config) -> str:
         if value != preset[name] and name not in UNSAID:
             words += ["--set", f"{name}={written(value)}"]
     return shlex.join(words)
-
-
-def flat(pairs: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Settings by their dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in pairs.items():
-        found |= (
-            flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
-        )
-    return found
 
 
 def written(value: Any) -> str:

@@ -11,14 +11,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
+from pscli import console
 from pscli.components.load import located
 from pscli.config import Config
 from pscli.datasets.formats import parse
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Response
 from pscli.errors import DataError
 from pscli.files import locked, read_json, write_png
-from pscli.predictions.folder import Writer
+from pscli.predictions.folder import MAX_TEXT
 from pscli.predictions.settings import Settings
+from pscli.predictions.writer import Writer
 from pscli.systems.base import Question
 
 PHOTO_LENGTH = 100  # characters that a photo counts for when prompts are sorted
@@ -94,18 +96,26 @@ def save_photos(reply: Reply, folder: Path) -> list[Path]:
 def instances(dialogues: Iterable[Dialogue]) -> list[Instance]:
     """Every response after the first of each dialogue, in order; `key` is its id.
 
+    Those that no score would read are left out, and told.
+
     Raises:
         DataError: if two have one id.
     """
     found: dict[str, Instance] = {}
+    long = 0
     for dialogue in dialogues:
         responses = dialogue.responses
         for k in range(1, len(responses)):
             id = f"{dialogue.id}/{k}"
             if id in found:
                 raise DataError(f"Two dialogues have the id {dialogue.id!r}.", "Rename one.")
+            if len(responses[k].text) > MAX_TEXT:
+                long += 1
+                continue
             question = Question(responses[:k], responses[k].speaker, id)
             found[id] = Instance(question, responses[k])
+    if long:
+        console.note(f"Left out: {long} × a response of more than {MAX_TEXT:,} characters.")
     return list(found.values())
 
 

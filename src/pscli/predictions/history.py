@@ -23,10 +23,11 @@ from itertools import groupby
 from pathlib import Path
 
 from pscli.dialogue.schema import Dialogue, Photo, Response, Turn
-from pscli.predictions.folder import Prediction, Side, Writer, read_predictions
+from pscli.predictions.folder import Prediction, Side, read_predictions
 from pscli.predictions.generate import Answerer, Instance, described, drawing
 from pscli.predictions.names import CONTEXT, file_stem
 from pscli.predictions.together import predict_together
+from pscli.predictions.writer import Writer
 from pscli.processes import first, here, number
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pscli.predictions.folder import Writer, writing
 from pscli.predictions.generate import Answerer, Instance, batches, predict
 from pscli.predictions.settings import Settings
+from pscli.predictions.writer import Writer, writing
 from pscli.processes import first, here, number
 
 

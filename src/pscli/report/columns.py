@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,19 +74,32 @@ def contents(folders: Sequence[Path], groups: Mapping[str, Sequence[Path]]) -> C
             raise DataError(f"Two systems are called {name!r}.", "Give the group another name.")
         if preds := [p for folder in some for p in predictions(folder)]:
             columns.append(Column(name, tuple(preds)))
-    return Contents(columns, _runs(columns, every), notes)
+    return Contents(columns, _runs(columns, folders, groups), notes)
 
 
-def _runs(columns: Sequence[Column], every: Sequence[Path]) -> dict[str, list[Path]]:
-    """Runs by the name of their system: those behind predictions, then those named alone."""
+def _runs(
+    columns: Sequence[Column], folders: Sequence[Path], groups: Mapping[str, Sequence[Path]]
+) -> dict[str, list[Path]]:
+    """Runs by the name of their system: those behind predictions and those of groups, then those
+    named alone."""
     found: dict[str, list[Path]] = {}
     taken: set[Path] = set()
-    owners = [(column.name, run_of(folder)) for column in columns for folder in column.folders]
-    for name, run in [*owners, *((folder.resolve().name, folder) for folder in every)]:
+    owners: list[tuple[str, Path | None]] = [
+        (column.name, run_of(folder)) for column in columns for folder in column.folders
+    ]
+    owners += [(name, folder) for name, some in groups.items() for folder in some]
+    systems = {*groups, *(column.name for column in columns)}
+    for name, run in [*owners, *((_named(folder, systems), folder) for folder in folders)]:
         if run and is_run(run) and run.resolve() not in taken:
             taken.add(run.resolve())
             found.setdefault(name, []).append(run)
     return found
+
+
+def _named(run: Path, systems: Collection[str]) -> str:
+    """Name of a run that is of none of the systems: its path, where one has its name."""
+    whole = run.resolve()
+    return next((n for n in (whole.name, str(run)) if n not in systems), str(whole))
 
 
 def _of_run(folder: Path, samples: bool, notes: list[str]) -> list[Path]:
@@ -104,7 +117,9 @@ def _of_run(folder: Path, samples: bool, notes: list[str]) -> list[Path]:
 
 
 def run_of(preds: Path) -> Path | None:
-    """The run whose agent made predictions, if it can be found."""
+    """The run in which predictions lie, or whose agent made them, if it can be found."""
+    if preds.parent.name == "samples" and is_run(preds.parent.parent):
+        return preds.parent.parent
     settings = read_settings(preds)
     return run_behind(Path(settings.agent)) if settings else None
 

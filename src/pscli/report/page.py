@@ -17,8 +17,15 @@ from typing import Any
 
 from pscli import __version__, console
 from pscli.console import plain
-from pscli.errors import CheckpointError
-from pscli.files import claim, locked, new_folder, replacing, to_json, write_text
+from pscli.files import (
+    claim,
+    locked,
+    new_folder,
+    refuse_fixed,
+    replacing,
+    to_json,
+    write_text,
+)
 from pscli.metrics.base import Metric, made
 from pscli.metrics.compare import differences, shared
 from pscli.metrics.group import grouped
@@ -35,6 +42,7 @@ from pscli.report.sheet import dialogues_behind
 from pscli.report.table import Tables, signatures, tables
 
 INDEX = "index.html"
+OURS = '<p class="kicker">Photo-sharing dialogue'  # what tells our own pages
 WEB = Path(__file__).with_name("web")
 SECTIONS = {"headline": "The paper’s table", "scores": "All scores",
             "ladders": "How errors propagate", "training": "Training",
@@ -73,11 +81,13 @@ def write_page(out: Path, found: Contents, options: Options, overwrite: bool = F
     """Writes `index.html`, and the figures that it shows as PNG files beside it.
 
     Raises:
-        CheckpointError: if the folder holds something else, or a report that may not be replaced.
+        CheckpointError: if the folder holds something else, or a report that may not be replaced,
+            or cannot be replaced at all.
         DataError: if predictions, photos or metrics of a run are broken.
         ConfigError: if a metric or an extractor cannot be had, or no prediction is of a type.
     """
-    claim(out, INDEX, overwrite, CheckpointError)
+    refuse_fixed(out)
+    claim(out, INDEX, overwrite, ours=_is_report)
     drawn = curves(found.runs, _order(found)) if found.runs else None
     html = page(found, options, drawn)
     with locked(out, "writing a report"), new_folder(out) as folder:
@@ -86,6 +96,11 @@ def write_page(out: Path, found: Contents, options: Options, overwrite: bool = F
             for theme, data in (("", figure.light), ("-dark", figure.dark)):
                 with replacing(folder / "figures" / f"{figure.name}{theme}.png") as file:
                     file.write(data)
+
+
+def _is_report(index: Path) -> bool:
+    """Whether a page is one of ours."""
+    return index.is_file() and OURS in index.read_text(encoding="utf-8", errors="replace")
 
 
 def page(found: Contents, options: Options, drawn: Curves | None) -> str:

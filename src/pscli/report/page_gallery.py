@@ -30,7 +30,7 @@ QUALITY = 82  # of JPEG
 OF = "of-"  # and the number of a system: of its worst dialogues
 RULE = (
     "A reply’s figure is the mean of its text’s chrF and of the share of its marks that are right; "
-    "an instance’s is the mean over the systems. Of each type {each} were taken {picks} "
+    "an instance’s is the mean over the systems. Of each type at most {each} were taken {picks} "
     "(seed {seed}): {shown} of {total} responses. {lowest} of each system’s worst dialogues are "
     "among them."
 )
@@ -45,7 +45,7 @@ class Choice:
     Args:
         picks: Id of each, in the order of the file, and why it was chosen.
         each: How many of each type and reason, at most.
-        worst: How many of each system's worst dialogues.
+        worst: How many of each system's worst dialogues, at least.
         total: Instances that all systems share.
     """
 
@@ -133,27 +133,30 @@ def choose(
     kinds = dict.fromkeys(p.kind for p in shared)
     reasons = [name for name in PICKS if name != "apart" or len(worth) > 1]
     each = max(1, count // max(1, len(kinds) * (len(reasons) + len(worth))))
-    picks: dict[str, list[str]] = {}
+    orders: dict[str | None, dict[str, list[str]]] = {}
     for kind in kinds:
         ids = [p.id for p in shared if p.kind == kind]
         random.Random(f"{seed}/{kind}").shuffle(ids)
         mean = {id: statistics.mean(w[id] for w in worth) for id in ids}
         spread = {id: max(w[id] for w in worth) - min(w[id] for w in worth) for id in ids}
         middle = statistics.median(mean.values())
-        orders = {
+        orders[kind] = {
             "random": ids,
             "best": sorted(ids, key=lambda id: -mean[id]),
             "median": sorted(ids, key=lambda id: abs(mean[id] - middle)),
             "worst": sorted(ids, key=lambda id: mean[id]),
             "apart": [id for id in sorted(ids, key=lambda id: -spread[id]) if spread[id]],
         }
-        for reason in reasons:
-            for id in orders[reason][:each]:
-                picks.setdefault(id, []).append(reason)
-    lowest = each * len(kinds)
+    # Types in turn, as there may be no room for all.
+    asked = [(r, id) for r in reasons for kind in kinds for id in orders[kind][r][:each]]
     for number, dialogues in enumerate(sunk(shared, worth)):
-        for id in picked(dialogues, lowest):
-            picks.setdefault(id, []).append(f"{OF}{number}")
+        asked += [(f"{OF}{number}", id) for id in picked(dialogues, each * len(kinds))]
+    picks: dict[str, list[str]] = {}
+    for reason, id in asked:
+        if id in picks or len(picks) < count:
+            picks.setdefault(id, []).append(reason)
+    told = [reason for some in picks.values() for reason in some]
+    lowest = min(told.count(f"{OF}{number}") for number in range(len(worth)))
     place = {p.id: number for number, p in enumerate(shared)}
     kept = sorted(picks, key=place.__getitem__) if count < len(shared) else list(place)
     return Choice({id: picks.get(id, []) for id in kept}, each, lowest, len(shared))

@@ -33,6 +33,7 @@ def sheet(
     kinds: Sequence[str] = (),
     use: Collection[str] = (),
     judges: Sequence[Metric] = (),
+    dialogues: Sequence[Dialogue] | None = None,
 ) -> Image.Image:
     """A row for each of `count` instances of different dialogues: what was said before, the reply
     of each folder with what is right and wrong about it, and what was really said.
@@ -42,6 +43,7 @@ def sheet(
         kinds: Instance types to show; all in turn by default.
         use: Datasets `module:object` that a folder may name; a file does not choose code to run.
         judges: Metrics whose `marks` are shown, beside whether a photo is sent as one is due.
+        dialogues: Those behind the predictions; loaded as the folders say by default.
 
     Raises:
         DataError: if there are no predictions, or none that all folders share.
@@ -57,11 +59,14 @@ def sheet(
             f"The folders share no instance{' of type ' + ', '.join(kinds) if kinds else ''}.",
             "Generate them from the same split.",
         )
-    dialogues = dialogues_behind(settings, use) if settings else {}
+    if dialogues is not None:
+        behind = {dialogue.id: dialogue for dialogue in dialogues}
+    else:
+        behind = dialogues_behind(settings, use) if settings else {}
     marks = [verdicts([system[id] for id in chosen], judges) for system in systems]
     rows = []
     for number, id in enumerate(chosen):
-        before, speaker = context_of(dialogues, id)
+        before, speaker = context_of(behind, id)
         replies = [
             (parts_of(system[id].prediction, id), sharing(system[id]) | found[number])
             for system, found in zip(systems, marks, strict=True)

@@ -28,10 +28,11 @@ def dialogue_of(messages: Any) -> Dialogue:
     turns: list[Turn] = []
     for number, message in enumerate(messages):
         try:
-            turns += _turns(message)
+            for turn in _turns(message):
+                turns.append(turn)
+                bounded(Dialogue(tuple(turns)))  # before more photos are decoded
         except DataError as error:
             raise DataError(f"messages[{number}]: {error.message}", error.hint) from error
-        bounded(Dialogue(tuple(turns)))  # before more photos are decoded
     said = Dialogue(tuple(turns)).responses
     if not said or said[-1].speaker != "user":
         raise DataError("The last message is not the user's.", "Say something to the agent.")

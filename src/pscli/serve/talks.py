@@ -94,8 +94,8 @@ class Talk:
         for host in chosen or [next(iter(hosts.values()))]:
             known = next((side for side in self.sides if side.host is host), None)
             if known is None:
-                chat = copy(self.sides[0].chat) if self.sides else Chat(host.agent)
-                chat.agent = host.agent
+                agent = host.agent
+                chat = self.sides[0].chat.with_agent(agent) if self.sides else Chat(agent)
                 known = Side(host, chat)
             if me == known.chat.speaker:
                 known.chat.turn_to()

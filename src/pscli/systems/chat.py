@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -119,11 +120,17 @@ class Chat:
         """A reply that tells of photos unlike those that the agent was trained on: see
         `Agent.flagged`. Each photo is told of once in a talk."""
         new = [p for p in photos if not any(p is judged for judged in self._judged)]
-        self._judged += new
+        self._judged = [*self._judged, *new]
         if hasattr(self.agent, "flagged"):
             reply = self.agent.flagged(reply, new)
-            self.unlike += reply.unlike
+            self.unlike = [*self.unlike, *reply.unlike]
         return reply
+
+    def with_agent(self, agent: Any) -> Chat:
+        """The same talk with another agent, which has judged no photo yet."""
+        chat = copy(self)
+        chat.agent, chat.unlike, chat._judged = agent, [], []
+        return chat
 
     def redraw(self, caption: str | None = None) -> Photo:
         """Another photo in place of the agent's last one, which is forgotten.

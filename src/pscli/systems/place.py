@@ -65,7 +65,8 @@ def push(agent: Path, id: str, *, private: bool = False, revision: str | None = 
     """Sends an agent's folder to the hub, as one commit; returns its address.
 
     Raises:
-        CheckpointError: if that is no agent, or the hub refuses it.
+        CheckpointError: if that is no agent, the hub refuses it, or it is to be private and what
+            is there already is not.
     """
     from huggingface_hub import HfApi
 
@@ -79,10 +80,17 @@ def push(agent: Path, id: str, *, private: bool = False, revision: str | None = 
     api = HfApi()
     try:
         place = api.create_repo(id, private=private, exist_ok=True)
+        if private and not api.repo_info(place.repo_id).private:
+            raise CheckpointError(
+                f"{id} is there already, and public.",
+                "Make it private on the hub, choose another name, or leave out --private.",
+            )
         api.upload_folder(
             repo_id=place.repo_id, folder_path=folder, revision=revision, allow_patterns=FILES,
             commit_message="An agent of pscli",
         )  # fmt: skip
+    except CheckpointError:
+        raise
     except Exception as error:  # of whichever library the hub's client calls the network by
         raise CheckpointError(
             f"{id} could not be sent: {str(error).splitlines()[0]}",

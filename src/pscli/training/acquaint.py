@@ -36,6 +36,7 @@ def acquaint(name: str | Path | None) -> Path:
             "has fewer than 100.",
             "It answers all the same, and flags no photos.",
         )
+    (folder / INDEX).unlink(missing_ok=True)  # first: it would name files as they were
     keep(agent.familiar, folder)
     if not (folder / card.NAME).is_file():
         write_text(folder / card.NAME, card.card(config))

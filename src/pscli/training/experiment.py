@@ -136,6 +136,7 @@ class Evaluation:
         photos: Sequence[Photo] = (),
     ) -> None:
         self.run, self.config, self.photos = run, config, photos
+        self.dialogues = dialogues
         self.work = instances(dialogues)
 
     def __call__(self, system: System, step: int) -> dict[str, float]:
@@ -152,7 +153,7 @@ class Evaluation:
             return {}
         found = score_folder(folder, config.train.extractor, by_kind=False).overall
         scores = {score.name: score.value for score in found.scores}
-        conversations = sheet([folder], count=SAMPLES, use=[config.dataset])
+        conversations = sheet([folder], count=SAMPLES, dialogues=self.dialogues)
         write_png(folder / "conversations.png", conversations)
         curves(run.folder, run.folder / "loss.png")
         # A system that only draws has no scores of its words.

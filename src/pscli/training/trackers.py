@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
 
-from pscli.config import Config
+from pscli.config import Config, flat
 from pscli.errors import ConfigError
 from pscli.processes import first
 from pscli.runs import Run
@@ -59,14 +58,5 @@ def _tracker(name: str, run: Run, config: Config, step: int) -> GeneralTracker:
         return TensorBoardTracker("", str(run.logs), **purge)
     return WandBTracker(
         PROJECT, name=run.folder.resolve().name, id=run.identity, resume="allow",
-        dir=str(run.logs), config=_flat(config.to_json()),
+        dir=str(run.logs), config=flat(config.to_json()),
     )  # fmt: skip
-
-
-def _flat(pairs: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in pairs.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat
