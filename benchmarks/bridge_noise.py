@@ -1,7 +1,7 @@
 """Which bridge corrects wrong captions? The study of docs/bridge-noise.md: `make bridge-noise`.
 
     python benchmarks/bridge_noise.py --bridges none dvtm dvtm-word vtm soft
-    python benchmarks/bridge_noise.py --brief --seeds 0 --bridges none vtm soft  # no more
+    python benchmarks/bridge_noise.py --brief --seeds 0 --bridges none vtm soft  # generator frozen
     python benchmarks/bridge_noise.py --plan             # how many cells are left, and how long
     python benchmarks/bridge_noise.py --plot docs/images/bridge-noise.png
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import sides
 
+from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.scene import SIDES, Scene, Thing
+from pscli.predictions.generate import instances
 
 
 def test_questions_are_about_the_side_of_a_thing_that_the_photo_has() -> None:
@@ -49,3 +51,27 @@ def test_both_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     system.reply = lambda asked: [SimpleNamespace(text="On the left.") for _ in asked]
     left = sum(side == SIDES[0] for _, side, _ in some)
     assert sides.right(SimpleNamespace(system=system), some) == (left, 20)
+
+
+def test_questions_of_dialogues_by_hand() -> None:
+    """Oracle: one that is always right, and one that is right where it is told at second hand."""
+    golds = {i.question.key: i.gold for i in instances(Photoworld().load("test", 12))}
+
+    class Knowing:
+        def __init__(self, when: str) -> None:
+            self.when = when
+
+        def respond_all(self, asked: list[Any]) -> list[Any]:
+            return [
+                golds[q.key] if self.when in q.responses[-1].text else SimpleNamespace(text="?")
+                for q in asked
+            ]
+
+    always = sides.in_dialogues(Knowing(""), 12)
+    about = [g.truth.kind for g in golds.values() if g.truth and g.truth.about]
+    assert all(good == of for good, of in always.values())
+    assert always["all"][1] == len(about)
+    assert always["look"][1] == about.count("look") and always["recall"][1] == about.count("recall")
+    some = sides.in_dialogues(Knowing(" asks "), 12)
+    assert 0 < some["all"][0] == some["second hand"][0] <= some["second hand"][1]
+    assert some.keys() == always.keys() and some["earlier"][0] == 0

@@ -167,7 +167,10 @@ def _look(talk: Talk) -> None:
 
 def _recall(talk: Talk) -> None:
     past = [seen for seen in talk.photos if seen.past and set(ASKED[seen.form]) - seen.asked]
-    _question(talk, talk.rng.choice(past), "recall")
+    if past:
+        _question(talk, talk.rng.choice(past), "recall")
+    else:
+        _chat(talk)
 
 
 def _two(talk: Talk) -> None:

@@ -71,22 +71,24 @@ def questions(split: str, index: int, seed: int = 0) -> Dialogue:
     return _practice("questions", ("first", "look", "look", "look"), split, index, seed)
 
 
-def sides(split: str, index: int, seed: int = 0) -> Dialogue:
-    """A photo of two things, and twice the question on which side one of them is."""
-    return _practice("sides", ("two", "look_side", "look_side"), split, index, seed)
+def plain_look_up(split: str, index: int, seed: int = 0) -> Dialogue:
+    """A photo of two things, the question on which side one of them is, and another one about it;
+    at times one more, later."""
+    rng = random.Random(f"photoworld|plain look-up|{seed}|{split}|{index}")
+    plan = ["two", *rng.sample(("look_side", "look"), 2)]
+    plan += ["chat", "recall"] if rng.random() < 0.3 else []
+    return _practice("plain-look-up", plan, split, index, seed)
 
 
 def look_up(split: str, index: int, seed: int = 0) -> Dialogue:
-    """One photo or two, most of them of two things, and questions about the side of one of those,
-    to practise looking up in a photo what is asked for. After two photos, and at times after one,
-    there are also questions about any that was sent before.
-    """
+    """One photo or two, most of them of two things, with the same two questions after each, to
+    practise looking up in a photo what is asked for; then questions about any of them."""
     rng = random.Random(f"photoworld|look up|{seed}|{split}|{index}")
     plan: list[str] = []
     for _ in range(rng.choice((1, 1, 2))):
-        plan += [rng.choice(("two", "two", "two", "first")), "look_side", "look_side"]
-    again = len(plan) > 3 or rng.random() < 0.4
-    plan += ["chat", "recall_side", "recall"] if again else []
+        plan.append(rng.choice(("two", "two", "two", "first")))
+        plan += rng.sample(("look_side", "look"), 2)
+    plan += ["chat", *rng.sample(("recall_side", "recall", "recall"), rng.choice((1, 2, 3)))]
     return _practice("look-up", plan, split, index, seed)
 
 

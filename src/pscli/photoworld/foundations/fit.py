@@ -28,6 +28,7 @@ def fit(
     warmup: int = 100,
     weight_decay: float = 0.01,
     ema: float | None = None,
+    decays: bool = True,
     save_every: int = 200,
     clip: float = 1.0,
 ) -> nn.Module:
@@ -36,6 +37,7 @@ def fit(
     Args:
         loss: Losses of step n by name; they are summed. All its randomness must come from n.
         steps: Optimiser steps; the rate rises linearly for `warmup` and then falls to zero.
+        decays: If not, it stays.
         ema: Decay of an exponential moving average of the weights, which then replaces them.
     """
     keep_freed_memory()
@@ -52,7 +54,7 @@ def fit(
     with Progress(*columns, console=stderr) as progress:
         task = progress.add_task(work.name, total=steps, completed=start)
         for step in range(start, steps):
-            rate = lr * min(1.0, (step + 1) / warmup) * (1 - step / steps)
+            rate = lr * min(1.0, (step + 1) / warmup) * (1 - step / steps if decays else 1)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             losses = loss(step)

@@ -4,21 +4,24 @@ Asked on which side one of two things is, the shipped ones guess, though they de
 rightly: in all that they learn from, few questions are of this kind, and their answers are mostly
 other words. Here only the word that an answer commits to is learnt, of photos most of which
 show two things; probes have the first half of the visual tokens tell what is on the left, and the
-second half what is on the right, so that where a thing was found says on which side it is. All
-earlier lessons follow. It resumes where it stopped, and is not shipped, as questions in new words
-are understood less well after it (docs/foundations.md). `photoworld-looking` names both parts.
+second half what is on the right, so that where a thing was found says on which side it is. First
+one photo alone: as long as nothing had been learnt, harder look-ups taught nothing. All earlier
+lessons stand beside. It resumes where it stopped. `photoworld-looking` names both parts; what
+they are worth, docs/foundations.md tells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pscli.components.llm import LanguageModel
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Packed, Template
 from pscli.files import write_json
@@ -37,7 +40,7 @@ from pscli.photoworld.members import whole
 from pscli.photoworld.phrases import ANSWER_WORDS
 from pscli.photoworld.scene import COLOURS, KINDS, Scene
 from pscli.photoworld.shipped import WEIGHTS
-from pscli.photoworld.talk import drill, look_up, questions, sides
+from pscli.photoworld.talk import drill, look_up, plain_look_up, questions
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,8 @@ class Recipe:
     """How much of the training split is read, optimiser steps, and the one seed.
 
     Args:
-        look_ups: Dialogues of each kind, plain and mixed.
-        alone: How many of the first `steps` are without earlier lessons.
-        again: Steps of a second round, at the full rate.
+        look_ups: Dialogues of each kind, plain ones and mixed ones.
+        plain, mixed: Steps of each kind.
         dev: Scenes of the dev split that score it.
     """
 
@@ -57,9 +59,8 @@ class Recipe:
     questions: int = 10_000
     drills: int = 6000
     look_ups: int = 12_000
-    alone: int = 600
-    steps: int = 1200
-    again: int = 800
+    plain: int = 1000
+    mixed: int = 420
     dev: int = 500
 
 
@@ -109,45 +110,43 @@ class Halves(nn.Module):
 
 
 class LookingUp(nn.Module):
-    """Sides of two things, in photos and in what is told of photos, by themselves; then look-ups
-    of all kinds, and all lessons again. The probes throughout.
+    """Look-ups, in photos and in what is told of photos, beside all earlier lessons; and probes.
 
-    In 400 steps of look-ups of all kinds nothing was learnt, nor in 600 beside the lessons; of
-    sides alone, within 400. In bf16 neighbouring logits round to one and the same, so that only
-    the earlier lessons run in it.
+    The lessons run in bf16, look-ups do not: in it neighbouring logits round to one and the same.
+
+    Args:
+        count: Dialogues of a step in which photos are seen; a third as many are told.
     """
 
-    def __init__(
-        self, lessons: Lessons, simple: Sequence[Dialogue], look_ups: Sequence[Dialogue], alone: int
-    ) -> None:
+    def __init__(self, lessons: Lessons, dialogues: Sequence[Dialogue], count: int) -> None:
         super().__init__()
-        self.lessons, self.shown, self.alone = lessons, lessons.shown, alone
+        self.lessons, self.shown, self.count = lessons, lessons.shown, count
         llm, seer = self.shown.captioner.llm, self.shown.captioner.perceptron
         self.halves = Halves(seer.length, seer.width)
-        self.simple = Answers(llm, simple, seer.length), Answers(llm, simple)
-        self.look_ups = Answers(llm, look_ups, seer.length), Answers(llm, look_ups)
+        self.seen, self.told = Answers(llm, dialogues, seer.length), Answers(llm, dialogues)
 
     def losses(self, step: int) -> Losses:
         """Of the batch of a step."""
-        if step < self.alone:
-            return self.looked_up(self.simple, step, 40)
-        with torch.autocast("cpu", torch.bfloat16):
-            lessons = self.lessons.losses(step)
-        return lessons | self.looked_up(self.look_ups, step, 16)
-
-    def looked_up(self, readings: tuple[Answers, Answers], step: int, count: int) -> Losses:
-        """Of `count` dialogues in which photos are seen, and a third as many that are told."""
         captioner = self.shown.captioner
-        seen, told = readings[0].batch(step, count), readings[1].batch(step, count // 3)
+        seen, told = self.seen.batch(step, self.count), self.told.batch(step, self.count // 3)
         patches = captioner.perceptron.look([photo.open() for photo in seen.photos])
         visual, answers = seen_loss(captioner, patches, seen)
         scenes = [photo.source for photo in seen.photos]
         two = {i: s for i, s in enumerate(scenes) if isinstance(s, Scene) and len(s.things) == 2}
-        return {
+        with torch.autocast("cpu", torch.bfloat16):
+            taught = self.lessons.losses(step)
+        return taught | {
             "seen": answers,
             "told": mean_text_loss(captioner.llm, told),
             "halves": 0.5 * self.halves(visual[[*two]], [*two.values()]),
         }
+
+
+def attention_alone(llm: LanguageModel) -> None:
+    """Looking up is what attention does. Trained whole, the LLM understood questions in new words
+    less well."""
+    for name, weights in llm.named_parameters():
+        weights.requires_grad_(".self_attn." in name)
 
 
 @whole("looking", Recipe)
@@ -155,16 +154,17 @@ def make(work: Path, out: Path, r: Recipe) -> None:
     """Trains them in `work`, or goes on there; `out` holds `llm/` and `perceptron/` in the end."""
     torch.manual_seed(r.seed)
     captioner = load_captioner(WEIGHTS)
+    attention_alone(captioner.llm)
     read = with_quizzes(r.dialogues) + practised(drill, r.drills)
     asked = practised(questions, r.questions)
     pool = load_pool(work, "train", r.scenes, r.seed)
-    lessons = Lessons(captioner, pool, read, asked, shares=(8, 4, 2), seed=2)
-    simple, others = practised(sides, r.look_ups), practised(look_up, r.look_ups)
-    practice = LookingUp(lessons, simple, others, r.alone)
-    fit(practice, practice.losses, work / "looking", steps=r.steps, lr=1e-3, ema=0.99)
-    # What was forgotten in the beginning is learnt again at the full rate.
-    more = work / "again"
-    fit(practice, lambda n: practice.losses(r.steps + n), more, steps=r.again, lr=1e-3, ema=0.99)
+    lessons = partial(Lessons, captioner, pool, read, asked, seed=2)
+    plain = LookingUp(lessons(shares=(4, 2, 4)), practised(plain_look_up, r.look_ups), 40)
+    mixed = LookingUp(lessons(shares=(8, 4, 2)), practised(look_up, r.look_ups), 24)
+    more = lambda step: mixed.losses(r.plain + step)  # noqa: E731
+    # At the full rate to the end: nothing is to settle yet.
+    fit(plain, plain.losses, work / "plain", steps=r.plain, lr=1e-3, ema=0.99, decays=False)
+    fit(mixed, more, work / "mixed", steps=r.mixed, lr=1e-3, ema=0.99, warmup=20)
     save_captioner(captioner, out)
     scores = caption_accuracy(
         captioner.float().eval(), load_pool(work, "dev", r.dev, r.seed), r.dev
