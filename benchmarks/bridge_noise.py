@@ -244,7 +244,9 @@ def main() -> None:
     parser.add_argument("--test", type=positive, default=Scale.test, help="dialogues")
     parser.add_argument("--jobs", type=positive, default=2, help="cells side by side")
     parser.add_argument(
-        "--brief", action="store_true", help="generator frozen, every bridge, no more"
+        "--brief",
+        action="store_true",
+        help="generator frozen: every bridge, and the control of the best",
     )
     parser.add_argument("--plan", action="store_true", help="run nothing")
     parser.add_argument("--plot", type=Path, help="PNG to draw as well")

@@ -72,7 +72,7 @@ def plot(found: Found, families: Sequence[Sequence[str]], path: Path) -> None:
         row[2].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     for axes, title in zip(rows[0], titles.values(), strict=True):
         axes.set_title(title, fontsize=11)
-    for axes in rows[1]:
+    for axes in rows[-1]:
         axes.set_xlabel("τ (training goes left)")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

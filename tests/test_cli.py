@@ -302,7 +302,9 @@ def test_a_run_is_not_overwritten_unasked(trained: list[Any]) -> None:
     Path("mine/thesis.txt").touch()
     refused(run("train-e2e", "--run", "mine", "--overwrite"), "no config.json")
     assert Path("mine/thesis.txt").is_file()
+    Path("config.json").write_text(Path("r/config.json").read_text())
     refused(run("train-e2e", "--run", ".", "--overwrite"), ". cannot be replaced")
+    refused(run("train-e2e", "--run", "."), ". exists already", "--resume")
 
 
 @pytest.mark.parametrize("theirs", ['{"model_type": "llama"}', '{"system": "e2e"}', "[1]", "{"])

@@ -490,6 +490,11 @@ def test_what_no_folder_can_hold_is_not_filled_in(
     assert (tmp_path / "d/photos/A.jpg").read_bytes() == photo_bytes(7)
     found = sorted(p.name for p in (tmp_path / "d").rglob("*") if p.is_file())
     assert found == ["A.jpg", "dataset.json", "manifest.jsonl", "test.jsonl", f"{'x' * 251}.jpg"]
+    (tmp_path / "o/test.jsonl").unlink()  # another split, which does not know of A.jpg
+    (tmp_path / "o/dev.jsonl").write_text(json.dumps({"id": "e", "turns": turns[1:2]}))
+    fetch(jsonl(), tmp_path / "d", ["dev"], silent, fill)
+    assert (tmp_path / "d/photos/A.jpg").read_bytes() == photo_bytes(7)
+    assert read_manifest(tmp_path / "d")["photos/a.jpg"].status == "refused"
 
 
 def test_a_full_disk_ends_filling_in(
@@ -637,6 +642,9 @@ def test_two_datasets_are_not_mixed(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="holds another dataset than jsonl, or captions"):
             fetch(jsonl(), tmp_path / "d", None, silent, options)
     again = replace(options, overwrite=True)
+    with pytest.raises(DataError, match=r"its dataset\.json is not one of ours"):
+        fetch(jsonl(), tmp_path / "d", None, silent, again)
+    (tmp_path / "d/dataset.json").write_text(before)
     assert fetch(jsonl(), tmp_path / "d", None, silent, again).dialogues == {"test": 1}
     assert (tmp_path / "d/dataset.json").read_text() == before
 

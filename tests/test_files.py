@@ -70,6 +70,31 @@ def test_a_folder_that_is_a_link_is_filled_where_it_leads(tmp_path: Path) -> Non
     assert len(list(tmp_path.iterdir())) == 2 and len(list((tmp_path / "disk").iterdir())) == 1
 
 
+def test_a_folder_that_is_gone_while_we_are_in_it_keeps_no_other_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with new_folder(tmp_path / "new") as folder:
+        (folder / "a").touch()
+    assert (tmp_path / "new" / "a").is_file()
+
+
+def test_the_lock_of_a_folder_beside_which_nothing_may_be_written_lies_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with locked(tmp_path / "home", "writing"):
+        assert [p.name for p in (tmp_path / "home").iterdir()] == [".home.lock"]
+        with (
+            pytest.raises(CheckpointError, match="Another process"),
+            locked(tmp_path / "home", "writing"),
+        ):
+            raise AssertionError
+
+
 @pytest.mark.parametrize("name", [".", "..", "in/..", "mounted", "/"])
 def test_what_no_other_folder_can_take_the_place_of_is_refused_before_it_is_filled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -271,11 +271,13 @@ def test_every_response_after_the_first_is_an_instance() -> None:
 def test_a_response_that_no_score_would_read_is_left_out(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    turns = (Turn("A", "Hi"), Turn("B", "x" * 20_001), Turn("A", "Oh"), Turn("B", "x" * 20_000))
-    work = instances([Dialogue(turns, "d")])
+    car = Photo(Image.new("RGB", (8, 8)), "A car.")
+    turns = [Turn("A", "Hi"), Turn("B", "x" * 20_001), Turn("A", "Oh"), Turn("B", "x" * 20_000)]
+    turns += [Turn("A", "x" * 19_990), Turn("A", photo=car)]
+    work = instances([Dialogue(tuple(turns), "d")])
     assert [instance.question.key for instance in work] == ["d/2", "d/3"]
     assert len(work[0].question.responses[1].text) == 20_001  # others see it
-    assert "Left out: 1 × a response of more than 20,000 characters." in capsys.readouterr().err
+    assert "Left out: 2 × a response of more than 20,000 characters." in capsys.readouterr().err
 
 
 def test_two_dialogues_of_one_id_are_refused() -> None:
@@ -435,6 +437,11 @@ def test_predictions_made_otherwise_are_not_mixed(parrot: Parrot) -> None:
     refused(run(*line, "--dtype", "bfloat16"), "dtype None, not 'bfloat16'")
     assert run(*line, "--seed", 1, "--overwrite").exit_code == 0
     assert json.loads(Path("preds/config.json").read_text())["seed"] == 1
+    half = [*line[:-1], "half", "--dtype", "bfloat16"]
+    for more in ([], [], ["--overwrite"]):
+        assert run(*half, *more).exit_code == 0
+        settings = read_settings(Path("half"))
+        assert settings and settings.dtype == "bfloat16"
     Path("mine").mkdir()
     Path("mine/thesis.txt").touch()
     others = ["--dataset", "photoworld", "--out", "mine"]

@@ -212,6 +212,15 @@ def test_a_folder_that_is_replaced_has_its_context_drawn_anew(tmp_path: Path) ->
     assert shown and all(p.open().getpixel((0, 0)) != (255, 255, 255) for p in shown)
 
 
+def test_what_no_score_reads_stays_in_a_rollout(tmp_path: Path) -> None:
+    long = "x" * 20_001
+    turns = (Turn("A", "Hi"), Turn("B", long), Turn("A", "Oh"), Turn("B", "Well"))
+    work = instances([Dialogue(turns, "d")])
+    agent = Knowing(work)
+    generate(agent, tmp_path, work, history="own")
+    assert [r.text for r in agent.asked["d/3"]] == ["Hi", long, "Oh"]
+
+
 def test_a_rollout_goes_on_after_a_line_that_was_cut_off(tmp_path: Path) -> None:
     whole = generate(Knowing(), tmp_path, history="own")
     path = tmp_path / "predictions.jsonl"

@@ -472,7 +472,7 @@ def test_the_root_is_no_place_for_a_report() -> None:
     predictions("a", {"d/1": "x"})
     result = report("a", "--out", "/")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "/ cannot be replaced: you are in it." in result.stderr
+    assert "/ exists already." in result.stderr
 
 
 def test_systems_without_a_common_instance_have_no_gallery() -> None:
@@ -524,6 +524,15 @@ def test_a_run_is_no_seed_of_a_system_that_has_its_name_by_chance() -> None:
     run("x")
     found = contents([Path("preds/x"), Path("x")], {})
     assert found.runs == {"x": [Path("runs/new/x")], str(Path("x").resolve()): [Path("x")]}
+
+
+def test_two_runs_of_one_name_are_two_systems() -> None:
+    run("runs/a/x")
+    run("runs/b/x")
+    predictions("preds/y", {"d/1": "a"})
+    both = [Path("runs/a/x"), Path("runs/b/x")]
+    found = contents([Path("preds/y"), *both], {})
+    assert found.runs == {str(path): [path] for path in both}
 
 
 def test_a_run_that_was_moved_keeps_its_own_predictions() -> None:

@@ -135,7 +135,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill that takes the place of `folder` when all has gone well.
 
     What was there before stays until then, also if we die in between: the next one finds it.
-    Raises CheckpointError as `refuse_fixed` does.
+    Raises as `refuse_fixed` does.
     """
     refuse_fixed(folder)
     folder = folder.resolve()
@@ -155,13 +155,14 @@ def new_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(before, ignore_errors=True)
 
 
-def refuse_fixed(folder: Path) -> None:
-    """Raises CheckpointError if no other folder can take the place of this one."""
+def refuse_fixed(folder: Path, error: type[PscliError] = CheckpointError) -> None:
+    """Raises `error` if no other folder can take the place of this one."""
     whole = folder.resolve()
     why = "a disk is mounted there" if os.path.ismount(whole) else ""
-    why = "you are in it" if Path.cwd().is_relative_to(whole) else why
+    with contextlib.suppress(FileNotFoundError):  # of a folder that is gone we may still be in
+        why = "you are in it" if Path.cwd().is_relative_to(whole) else why
     if why:
-        raise CheckpointError(f"{folder} cannot be replaced: {why}.", "Name a folder inside it.")
+        raise error(f"{folder} cannot be replaced: {why}.", "Name a folder inside it.")
 
 
 def _back(before: Path, folder: Path) -> None:
@@ -234,7 +235,9 @@ def locked(folder: Path, what: str, error: type[PscliError] = CheckpointError) -
     """
     whole = folder.resolve()
     whole.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(whole.parent / f".{whole.name}.lock", timeout=0)
+    # Where nothing may be written beside a folder, nothing can take its place, either.
+    place = whole.parent if os.access(whole.parent, os.W_OK) or not whole.is_dir() else whole
+    lock = FileLock(place / f".{whole.name}.lock", timeout=0)
     try:
         lock.acquire()
     except Timeout as taken:

@@ -44,12 +44,12 @@ class Run:
     @staticmethod
     def check(folder: Path, overwrite: bool = False) -> None:
         """Raises CheckpointError if the folder holds something already, or cannot be replaced."""
-        refuse_fixed(folder)
         try:
             claim(folder, CONFIG, overwrite, ours=_begins_run)
         except CheckpointError as error:
             going_on = " Go on with it: --resume." if _begins_run(folder / CONFIG) else ""
             raise CheckpointError(error.message, error.hint + going_on) from None
+        refuse_fixed(folder)
 
     @classmethod
     def start(cls, folder: Path, config: Config, overwrite: bool = False) -> Run:

@@ -10,7 +10,8 @@ import typer
 from pscli import console
 from pscli.cli.app import Device, Overwrite, UseParts, app
 from pscli.cli.data import Name, going_on
-from pscli.errors import ConfigError
+from pscli.errors import ConfigError, DataError
+from pscli.files import refuse_fixed
 
 if TYPE_CHECKING:
     from pscli.datasets.captions import Describe
@@ -55,6 +56,8 @@ def caption(
     if not split and isinstance(dataset, Published):
         every = dataset.splits_in(data_folder(dataset.name))
     splits = [check_split(dataset, one) for one in dict.fromkeys(every)]
+    if overwrite:
+        refuse_fixed(out, DataError)
     console.quiet_libraries()
     who, describe = captioner(agent, device, [*(use or []), name])
     with going_on(out, overwrite):

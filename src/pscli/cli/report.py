@@ -20,7 +20,7 @@ from pscli.cli.score import (
     OwnMetrics,
     groups,
 )
-from pscli.errors import CheckpointError, ConfigError
+from pscli.errors import ConfigError
 from pscli.files import write_png
 from pscli.runs import is_run
 
@@ -90,8 +90,8 @@ def report(
     if not named and not together:
         raise typer.BadParameter("name at least one folder of predictions, a run, or a --group.")
     _refuse_unwritable(out)
-    if out.suffix.lower() == ".png" and out.exists() and not overwrite:
-        raise CheckpointError(
+    if out.suffix.lower() == ".png" and out.exists() and (out.is_dir() or not overwrite):
+        raise ConfigError(
             f"{out} exists already.", "Name another file, or replace it: --overwrite."
         )
     if photos is not None:

@@ -12,12 +12,22 @@ from typing import Protocol, runtime_checkable
 
 from pscli.datasets.records import Dropped, clean_id
 from pscli.dialogue.schema import Dialogue, Photo
-from pscli.errors import ConfigError, PscliError
+from pscli.errors import ConfigError, DataError, PscliError
+from pscli.files import read_json
 from pscli.registry import find
 
 MARKER = "dataset.json"  # tells a folder that we wrote
 NEEDED = ("name", "licence", "citation", "splits", "load")
 PHOTOS = ("described", "strict")  # what becomes of photos that cannot be had
+
+
+def is_ours(marker: Path) -> bool:
+    """Whether a file is the marker of a dataset that we wrote."""
+    try:
+        about = read_json(marker)
+    except DataError:
+        return False
+    return isinstance(about, dict) and {"name", "licence", "citation"} <= about.keys()
 
 
 class Dataset(Protocol):

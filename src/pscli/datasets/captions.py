@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pscli.console import Progress
-from pscli.datasets.base import MARKER, Dataset, data_folder, identity, load
+from pscli.datasets.base import MARKER, Dataset, data_folder, identity, is_ours, load
 from pscli.datasets.folder import encoded, keep, refuse_other_targets, stamped
 from pscli.datasets.manifest import Entry, note_entry, read_manifest, write_manifest
 from pscli.dialogue.schema import Dialogue, Photo, Turn
@@ -113,7 +113,7 @@ def _refuse_source(
 
 def _begin(folder: Path, about: dict[str, Any], overwrite: bool) -> None:
     if overwrite:
-        claim(folder, MARKER, True, DataError)
+        claim(folder, MARKER, True, DataError, is_ours)
         with new_folder(folder) as new:
             write_json(new / MARKER, about)
     if not (folder / MARKER).is_file():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pscli import console
 from pscli.console import Progress
-from pscli.datasets.base import MARKER, Dataset, Published, check_split, load
+from pscli.datasets.base import MARKER, Dataset, Published, check_split, is_ours, load
 from pscli.datasets.folder import write_split
 from pscli.datasets.manifest import HERE, MANIFEST, Entry, write_manifest
 from pscli.datasets.records import Dropped
@@ -28,7 +28,7 @@ from pscli.fetch.names import clashes
 from pscli.fetch.photos import fetch_photos
 from pscli.fetch.places import Mirror, mirror_of, wanted
 from pscli.fetch.web import Limits, Web, is_address
-from pscli.files import claim, locked, new_folder, read_json, write_json
+from pscli.files import claim, locked, new_folder, read_json, refuse_fixed, write_json
 
 WORKERS = 2  # processes that draw
 FEW = 100  # dialogues; for fewer, starting processes takes longer than drawing
@@ -134,7 +134,8 @@ def _drawn(
     dataset: Dataset, folder: Path, splits: Sequence[str], progress: Progress, options: Options
 ) -> Fetched:
     """The folder appears only when everything is in it."""
-    claim(folder, MARKER, options.overwrite, DataError)
+    claim(folder, MARKER, options.overwrite, DataError, is_ours)
+    refuse_fixed(folder, DataError)
     dialogues: dict[str, int] = {}
     entries: dict[str, Entry] = {}
     with new_folder(folder) as new:
@@ -157,7 +158,8 @@ def _published(
     first = not (folder / MANIFEST).is_file()
     web = Web(options.limits, options.allow_private)
     if options.overwrite:
-        claim(folder, MARKER, True, DataError)
+        claim(folder, MARKER, True, DataError, is_ours)
+        refuse_fixed(folder, DataError)
         with new_folder(folder) as new:
             _dialogues(dataset, new, splits, web, progress, options)
     else:
@@ -243,9 +245,10 @@ def _photos(
         draw, model = options.draw, options.model
         if options.missing == "placeholder":
             draw, model = None, ""
-        here = (path for path in known if entries[path].status in HERE)
-        taken = {*here, *clashes(known, folder)}
-        gaps = {path: known[path] for path in known if path not in taken}
+        here = [path for path, entry in entries.items() if entry.status in HERE]
+        gone = [path for path in known if entries[path].status not in HERE]
+        refused = clashes([*here, *gone], folder)
+        gaps = {path: known[path] for path in gone if path not in refused}
         with progress(f"Filling in ({options.missing})", len(gaps)) as advance:
             fill(gaps, entries, folder, advance, draw, model)
     return {path: entries[path] for path in known}

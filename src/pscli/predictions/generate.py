@@ -20,7 +20,7 @@ from pscli.errors import DataError
 from pscli.files import locked, read_json, write_png
 from pscli.predictions.folder import MAX_TEXT
 from pscli.predictions.settings import Settings
-from pscli.predictions.writer import Writer
+from pscli.predictions.writer import Writer, told
 from pscli.systems.base import Question
 
 PHOTO_LENGTH = 100  # characters that a photo counts for when prompts are sorted
@@ -109,7 +109,7 @@ def instances(dialogues: Iterable[Dialogue]) -> list[Instance]:
             id = f"{dialogue.id}/{k}"
             if id in found:
                 raise DataError(f"Two dialogues have the id {dialogue.id!r}.", "Rename one.")
-            if len(responses[k].text) > MAX_TEXT:
+            if len(told(responses[k].parts)) > MAX_TEXT:
                 long += 1
                 continue
             question = Question(responses[:k], responses[k].speaker, id)

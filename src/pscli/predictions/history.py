@@ -141,16 +141,17 @@ def in_own_words(instance: Instance, said: Mapping[str, Prediction]) -> Instance
     """An instance after what its speaker has predicted so far, in place of what it really said.
 
     Args:
-        said: By id; with every earlier instance of this speaker.
+        said: By id; what is not there, as it was no instance, stays.
     """
     question = instance.question
     turns: list[Turn] = []
     history: dict[int, list[str]] = {}
     for k, response in enumerate(question.responses):
-        if not k or response.speaker != question.speaker:
+        found = said.get(f"{_dialogue(instance)}/{k}")
+        if not found or response.speaker != question.speaker:
             turns += response.turns
             continue
-        own = said[f"{_dialogue(instance)}/{k}"].prediction
+        own = found.prediction
         turns += _turns(question.speaker, parts(own))
         history[k] = [f"{path.parent.name}/{path.name}" for path in own.photos]
     responses = Dialogue(tuple(turns)).responses  # a reply without anything is none

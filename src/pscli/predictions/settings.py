@@ -12,7 +12,7 @@ from pscli.files import read_json
 
 SETTINGS = "config.json"
 CAPTIONS, HISTORIES = ("predicted", "gold"), ("gold", "drawn", "own")
-SAID = ("share_bias", "end_bias", "captions", "history", "best_of")
+SAID = ("share_bias", "end_bias", "captions", "history", "best_of", "dtype")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def read_settings(folder: Path) -> Settings | None:
     found: dict[str, Any] = {}
     for field in dataclasses.fields(Settings):
         value = pairs.get(field.name, field.default)
-        kind = str if field.type == "str" else int | float
+        kind = str if str(field.type).startswith("str") else int | float
         if not isinstance(value, kind) and (value is not None or field.default is not None):
             return None
         found[field.name] = value

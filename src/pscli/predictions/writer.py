@@ -73,13 +73,13 @@ class Writer:
                 "captions": [photo.caption or "" for photo in (*here, *gone)],
                 "photos": self._save(here, GOLD, id),
                 "missing": len(gone),
-                "told": _told(gold.parts),
+                "told": told(gold.parts),
             },
             "prediction": {
                 "text": reply.text,
                 "captions": reply.captions,
                 "photos": self._save(drawn, DRAWN, id),
-                "told": _told(reply.parts),
+                "told": told(reply.parts),
                 "raw": reply.raw,
                 "notes": list(reply.notes),
             },
@@ -138,5 +138,6 @@ def _kept(folder: Path, now: Settings, overwrite: bool) -> set[str] | None:
     return None
 
 
-def _told(parts: Sequence[str | Photo]) -> str:
+def told(parts: Sequence[str | Photo]) -> str:
+    """Texts, and the captions of photos where these stand."""
     return " ".join(p if isinstance(p, str) else marked(p.caption or "") for p in parts)

@@ -89,17 +89,18 @@ def _runs(
     ]
     owners += [(name, folder) for name, some in groups.items() for folder in some]
     systems = {*groups, *(column.name for column in columns)}
-    for name, run in [*owners, *((_named(folder, systems), folder) for folder in folders)]:
+    alone = [folder for folder in folders if is_run(folder)]
+    lone = [(_named(n, run, systems), run) for n, run in zip(names(alone), alone, strict=True)]
+    for name, run in [*owners, *lone]:
         if run and is_run(run) and run.resolve() not in taken:
             taken.add(run.resolve())
             found.setdefault(name, []).append(run)
     return found
 
 
-def _named(run: Path, systems: Collection[str]) -> str:
+def _named(name: str, run: Path, systems: Collection[str]) -> str:
     """Name of a run that is of none of the systems: its path, where one has its name."""
-    whole = run.resolve()
-    return next((n for n in (whole.name, str(run)) if n not in systems), str(whole))
+    return next((n for n in (name, str(run)) if n not in systems), str(run.resolve()))
 
 
 def _of_run(folder: Path, samples: bool, notes: list[str]) -> list[Path]:

@@ -86,8 +86,8 @@ def write_page(out: Path, found: Contents, options: Options, overwrite: bool = F
         DataError: if predictions, photos or metrics of a run are broken.
         ConfigError: if a metric or an extractor cannot be had, or no prediction is of a type.
     """
-    refuse_fixed(out)
     claim(out, INDEX, overwrite, ours=_is_report)
+    refuse_fixed(out)
     drawn = curves(found.runs, _order(found)) if found.runs else None
     html = page(found, options, drawn)
     with locked(out, "writing a report"), new_folder(out) as folder:

@@ -163,11 +163,9 @@ class Evaluation:
             agent.acquaint(self.photos)
             agent.save_pretrained(run.agent, scores=scores)
         monitored = [name.removeprefix("-") for name in config.train.monitor]
-        if not {*monitored} & {*scores, *found.reasons}:
-            console.note(
-                f"No dev score is called {' or '.join(monitored) or 'as train.monitor asks'}. The "
-                f"newest agent is kept, and nothing stops early. Known: {', '.join(scores)}."
-            )
+        unknown = [name for name in monitored if name not in {*scores, *found.reasons}]
+        if unknown:
+            console.note(f"No dev score is called {' or '.join(unknown)}: {', '.join(scores)} are.")
         shown = [name for name in (*monitored, *SHOWN) if name in scores]
         told = "  ".join(f"{name} {scores[name]:.2f}" for name in shown)
         console.note(f"dev after step {step}: {told}")
