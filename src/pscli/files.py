@@ -132,10 +132,9 @@ def replacing(path: Path, via: Path | None = None, sync: bool = True) -> Iterato
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill that takes the place of `folder` when all has gone well.
+    """A folder to fill that takes the place of `folder` if all goes well (see `refuse_fixed`).
 
     What was there before stays until then, also if we die in between: the next one finds it.
-    Raises as `refuse_fixed` does.
     """
     refuse_fixed(folder)
     folder = folder.resolve()
