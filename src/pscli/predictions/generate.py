@@ -64,6 +64,11 @@ class Instance:
     gold: Response
     history: dict[int, list[str]] = field(default_factory=dict)
 
+    @property
+    def dialogue(self) -> str:
+        """Id of its dialogue."""
+        return self.question.key.rpartition("/")[0]
+
 
 def read_dialogue(path: Path) -> Dialogue:
     """The dialogue in a JSON file: as an object, or as a list of one.
@@ -131,7 +136,7 @@ def batches(work: Sequence[Instance], size: int) -> list[list[Instance]]:
 
     Instances of a dialogue stay together, as what they have in common is then read once.
     """
-    dialogues = (list(group) for _, group in groupby(work, key=_dialogue))
+    dialogues = (list(group) for _, group in groupby(work, key=lambda instance: instance.dialogue))
     pieces = [d[i : i + size] for d in dialogues for i in range(0, len(d), size)]
     cut: list[list[Instance]] = []
     for piece in sorted(pieces, key=lambda piece: _length(piece[-1])):
@@ -140,10 +145,6 @@ def batches(work: Sequence[Instance], size: int) -> list[list[Instance]]:
         else:
             cut.append(piece)
     return cut
-
-
-def _dialogue(instance: Instance) -> str:
-    return instance.question.key.rpartition("/")[0]
 
 
 def _length(instance: Instance) -> int:

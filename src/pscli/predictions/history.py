@@ -23,7 +23,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pscli.dialogue.schema import Dialogue, Photo, Response, Turn
-from pscli.predictions.folder import Prediction, Side, read_predictions
+from pscli.predictions.folder import Prediction, Side, marked, read_predictions
 from pscli.predictions.generate import Answerer, Instance, described, drawing
 from pscli.predictions.names import CONTEXT, file_stem
 from pscli.predictions.together import predict_together
@@ -64,7 +64,7 @@ def redrawn(
     changed: list[Instance] = []
     wanted: dict[str, tuple[Photo, tuple[str, int]]] = {}
     for instance in work:
-        dialogue = _dialogue(instance)
+        dialogue = instance.dialogue
         responses, history = [], {}
         for k, response in enumerate(instance.question.responses):
             found = _drawings(response, f"{dialogue}/{k}")
@@ -147,7 +147,7 @@ def in_own_words(instance: Instance, said: Mapping[str, Prediction]) -> Instance
     turns: list[Turn] = []
     history: dict[int, list[str]] = {}
     for k, response in enumerate(question.responses):
-        found = said.get(f"{_dialogue(instance)}/{k}")
+        found = said.get(f"{instance.dialogue}/{k}")
         if not found or response.speaker != question.speaker:
             turns += response.turns
             continue
@@ -163,13 +163,9 @@ def parts(side: Side) -> list[str | Photo]:
     found: list[str | Photo] = []
     rest = side.line
     for caption, path in zip(side.captions, side.photos, strict=False):
-        before, _, rest = rest.partition(f"[img] {caption} [/img]")
+        before, _, rest = rest.partition(marked(caption))
         found += [before.strip(), Photo(path, caption)]
     return [part for part in [*found, rest.strip()] if part]
-
-
-def _dialogue(instance: Instance) -> str:
-    return instance.question.key.rpartition("/")[0]
 
 
 def _number(instance: Instance) -> int:
