@@ -12,7 +12,7 @@ ROOT = Path(pscli.errors.__file__).parent
 LAYERS = [  # from the ground up; a module imports its own layer and those below
     ["errors"],
     ["processes"],
-    ["files", "console"],
+    ["files", "rows", "console"],
     ["registry"],
     ["config"],
     ["runs"],

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pscli.components.cache import Cache, fingerprint
 from pscli.config import Config, SequenceConfig, TrainConfig
 from pscli.dialogue.schema import Dialogue, Photo, Turn
-from pscli.files import Rows
+from pscli.rows import Rows
 from pscli.runs import Run
 from pscli.training.loop import train
 

@@ -17,7 +17,6 @@ from PIL import Image
 
 import pscli
 from pscli.errors import ConfigError, PscliError
-from pscli.files import SharedRows
 from pscli.metrics import extractor as extractors
 from pscli.metrics import features
 from pscli.metrics.clip import ClipScores
@@ -25,6 +24,7 @@ from pscli.metrics.extractor import load, pixels, told
 from pscli.metrics.features import Eyes
 from pscli.metrics.image import Images
 from pscli.predictions.folder import Prediction, Side
+from pscli.rows import SharedRows
 
 CPU = torch.device("cpu")
 needs_package = pytest.mark.skipif(
@@ -353,7 +353,7 @@ def test_the_oldest_table_goes_when_there_is_no_room(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from pscli.files import SharedRows
+from pscli.rows import SharedRows
 for n in range(int(sys.argv[2]), int(sys.argv[2]) + 40):
     key = b"%016d" % (n % 60)
     SharedRows(Path(sys.argv[1]), 10**6).add({key: key * 4})

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from pscli.config import Config
-from pscli.errors import CheckpointError, ConfigError, DataError, PscliError
+from pscli.errors import CheckpointError, ConfigError, PscliError
 from pscli.files import (
     append_line,
     claim,
+    has_keys,
     locked,
     new_folder,
     read_json,
@@ -146,11 +147,7 @@ class Run:
 
 def _begins_run(config: Path) -> bool:
     """Whether a file is what a run was started with."""
-    try:
-        pairs = read_json(config)
-    except DataError:
-        return False
-    return isinstance(pairs, dict) and {"system", "train"} <= pairs.keys()
+    return has_keys(config, "system", "train")
 
 
 def is_run(folder: Path) -> bool:

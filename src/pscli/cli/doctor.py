@@ -93,7 +93,7 @@ def folders() -> Iterator[Finding]:
     """Where commands read and write by default."""
     from huggingface_hub import constants
 
-    from pscli.files import user_cache
+    from pscli.rows import user_cache
 
     places = {
         "datasets": Path(os.environ.get("PSCLI_DATA") or "data"),

@@ -20,7 +20,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from pscli.dialogue.schema import Photo
-from pscli.files import Rows
+from pscli.rows import Rows
 
 Compute = Callable[[Sequence[Image]], Tensor]
 

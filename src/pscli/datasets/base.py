@@ -12,8 +12,8 @@ from typing import Protocol, runtime_checkable
 
 from pscli.datasets.records import Dropped, clean_id
 from pscli.dialogue.schema import Dialogue, Photo
-from pscli.errors import ConfigError, DataError, PscliError
-from pscli.files import read_json
+from pscli.errors import ConfigError, PscliError
+from pscli.files import has_keys
 from pscli.registry import find
 
 MARKER = "dataset.json"  # tells a folder that we wrote
@@ -23,11 +23,7 @@ PHOTOS = ("described", "strict")  # what becomes of photos that cannot be had
 
 def is_ours(marker: Path) -> bool:
     """Whether a file is the marker of a dataset that we wrote."""
-    try:
-        about = read_json(marker)
-    except DataError:
-        return False
-    return isinstance(about, dict) and {"name", "licence", "citation"} <= about.keys()
+    return has_keys(marker, "name", "licence", "citation")
 
 
 class Dataset(Protocol):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pscli.errors import ConfigError
-from pscli.files import SharedRows, user_cache
 from pscli.metrics.extractor import Classifier, Extractor, load, seen_by
+from pscli.rows import SharedRows, user_cache
 
 if TYPE_CHECKING:
     import torch
