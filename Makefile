@@ -10,7 +10,6 @@ DATASET ?= photoworld
 SYSTEMS ?= e2e pipeline
 TABLE ?= runs/paper-table
 ABLATION ?= runs/ablation
-COUNT ?= 500
 LADDER ?= bundled=bundled
 MODULES ?= all
 BRIDGES ?= none dvtm dvtm-word vtm soft
@@ -27,24 +26,24 @@ demo: $(VENV)/installed  ## train both systems, generate, score, draw: under ten
 	$(BIN)/pscli report $(DEMO)/preds/e2e $(DEMO)/preds/pipeline --out $(DEMO)/conversations.png --overwrite
 
 results: $(VENV)/installed  ## an epoch of preset `tiny`: both systems, three seeds; resumes where it stopped
-	$(BIN)/python benchmarks/paper_table.py photoworld --out $(RESULTS) --preset tiny --seeds $(SEEDS) --count $(COUNT)
+	$(BIN)/python benchmarks/paper_table.py photoworld --out $(RESULTS) --preset tiny --seeds $(SEEDS) --count $(or $(COUNT),500)
 
 paper-table: $(VENV)/installed  ## the paper's protocol on DATASET: train, generate, score, report; resumes where it stopped
 	$(BIN)/python benchmarks/paper_table.py $(DATASET) --out $(TABLE)/$(DATASET) --seeds $(SEEDS) --systems $(SYSTEMS) \
-	  $(if $(PRESET),--preset $(PRESET)) $(if $(DIALOGUES),--count $(DIALOGUES)) $(if $(EXTRACTOR),--extractor $(EXTRACTOR))
+	  $(if $(PRESET),--preset $(PRESET)) $(if $(COUNT),--count $(COUNT)) $(if $(EXTRACTOR),--extractor $(EXTRACTOR))
 
 attribution: $(VENV)/installed  ## where its figures come from: no joint training, either system, --best-of 4; after `make results`
-	$(BIN)/python benchmarks/attribution.py photoworld --out $(RESULTS) --preset $(or $(PRESET),tiny) --seeds $(SEEDS) --count $(COUNT)
+	$(BIN)/python benchmarks/attribution.py photoworld --out $(RESULTS) --preset $(or $(PRESET),tiny) --seeds $(SEEDS) --count $(or $(COUNT),500)
 
 ladder: $(VENV)/installed  ## how errors propagate (docs/scores.md), LADDER="NAME=AGENT ..."; resumes where it stopped
-	$(BIN)/python benchmarks/ladder.py $(LADDER) --count $(COUNT) --out runs/ladder
+	$(BIN)/python benchmarks/ladder.py $(LADDER) --count $(or $(COUNT),500) --out runs/ladder
 
 linearisations: $(VENV)/installed  ## Table 3 of Sun et al. (2023): four ways to write a dialogue as one text; resumes where it stopped
-	$(BIN)/python benchmarks/linearisations.py $(DATASET) --seeds $(SEEDS) $(if $(PRESET),--preset $(PRESET)) $(if $(DIALOGUES),--count $(DIALOGUES)) \
+	$(BIN)/python benchmarks/linearisations.py $(DATASET) --seeds $(SEEDS) $(if $(PRESET),--preset $(PRESET)) $(if $(COUNT),--count $(COUNT)) \
 	  $(if $(EXTRACTOR),--extractor $(EXTRACTOR))
 
 systems: $(VENV)/installed  ## every system, three seeds, one table, DOCS=1 into docs/; PLAN=1 says what is left; resumes where it stopped
-	$(BIN)/python benchmarks/systems.py $(DATASET) --seeds $(SEEDS) --count $(COUNT) $(if $(PRESET),--preset $(PRESET)) \
+	$(BIN)/python benchmarks/systems.py $(DATASET) --seeds $(SEEDS) --count $(or $(COUNT),500) $(if $(PRESET),--preset $(PRESET)) \
 	  $(if $(ONLY),--systems $(ONLY)) $(if $(PLAN),--plan) $(if $(DOCS),--table docs/systems-table.md --plot docs/images/systems.png)
 
 categories: $(VENV)/installed  ## their Figure 5: FID and IS of people, food and animals in PREDS
