@@ -100,6 +100,12 @@ def test_what_is_no_system_is_refused(name: str) -> None:
     refused(CliRunner().invoke(app, ["generate", "--system", name, *asked]))
 
 
+@pytest.mark.parametrize("idle", [["--set", "seed=5"], ["--set", "train.lr=0.5"], ["--use", "x"]])
+def test_what_an_untrained_system_would_not_read_is_refused(idle: list[str]) -> None:
+    asked = ["--dataset", "photoworld", "--count", "1", *idle]
+    refused(CliRunner().invoke(app, ["generate", "--system", "zero-shot", *asked]))
+
+
 RUNS: dict[str, Any] = {
     "no config": None,
     "no JSON": "{",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from PIL.Image import Palette
 from torch import Tensor, nn
 
 from pscli.components.cache import Cache, fingerprint
@@ -82,6 +83,9 @@ def test_photos_in_memory_are_told_apart(cache: Cache) -> None:
     mean = Mean()
     some = [Photo(Image.new("RGB", (4, 4), colour)) for colour in ("red", "blue")]
     assert not torch.equal(*cache(mean, some, mean.look))
+    few = [photo.source.convert("P", palette=Palette.ADAPTIVE) for photo in some]
+    assert few[0].tobytes() == few[1].tobytes()  # each has one colour, which its palette names
+    assert not torch.equal(*cache(mean, [Photo(photo) for photo in few], mean.look))
 
 
 def test_a_full_cache_still_answers(tmp_path: Path) -> None:

@@ -89,6 +89,14 @@ def test_what_is_taken_back_is_forgotten() -> None:
     assert chat.dialogue.turns[-1].text == "three"
 
 
+def test_what_the_agent_alone_has_said_stays() -> None:
+    chat = Fake().chat()
+    chat.say("one")
+    chat.dialogue = Dialogue(chat.dialogue.turns[1:])
+    assert not chat.undo()
+    assert [turn.text for turn in chat.dialogue.turns] == ["I heard one"]
+
+
 def test_a_photo_is_drawn_anew_with_other_noise_or_another_caption() -> None:
     agent = Fake()
     chat = agent.chat()

@@ -199,6 +199,22 @@ def test_a_drawn_history_keeps_the_words_and_draws_each_photo_once(tmp_path: Pat
     assert again.drawn == [] and again.asked == {} and agent.best_of == {1}
 
 
+def test_what_is_left_of_a_batch_is_drawn_with_all_of_it(tmp_path: Path) -> None:
+    agent = Knowing()
+    generate(agent, tmp_path, history="drawn")
+    known = sorted((tmp_path / "context").iterdir())
+    kept, lost = known[0], known[1]
+    white = Image.new("RGB", (8, 8), "white")
+    white.save(kept)
+    lost.unlink()
+    (tmp_path / "predictions.jsonl").write_bytes(b"")
+    again = Knowing()
+    generate(again, tmp_path, history="drawn")
+    assert len(again.drawn) == 5 < len(agent.drawn) and lost.is_file()
+    assert {tuple(drawn) for drawn in again.drawn} <= {tuple(drawn) for drawn in agent.drawn}
+    assert Image.open(kept).getpixel((0, 0)) == (255, 255, 255)  # what is there stays
+
+
 def test_a_folder_that_is_replaced_has_its_context_drawn_anew(tmp_path: Path) -> None:
     generate(Knowing(), tmp_path, history="drawn")
     for path in (tmp_path / "context").iterdir():

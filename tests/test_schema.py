@@ -13,6 +13,7 @@ from PIL import Image
 
 from pscli.dialogue import pixels
 from pscli.dialogue.schema import Dialogue, Photo, Reply, Response, Truth, Turn
+from pscli.dialogue.sequence import learnable
 from pscli.errors import DataError
 from pscli.files import read_json
 
@@ -176,6 +177,12 @@ def test_a_reply_lists_texts_captions_and_photos() -> None:
     assert reply.text == "Look! Nice?"
     assert reply.captions == ["A red dog"]
     assert [p.getpixel((0, 0)) for p in reply.photos] == [(255, 0, 0)]
+
+
+def test_a_caption_of_blanks_is_none() -> None:
+    red = Image.new("RGB", (2, 2), "red")
+    assert Photo(red, " \n").caption is None and Photo(red, "").caption is None
+    assert not learnable(Response("A", (Turn("A", photo=Photo(red, "  ")),)))
 
 
 def test_photos_open_as_a_viewer_shows_them(tmp_path: Path) -> None:

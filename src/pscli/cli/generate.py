@@ -124,10 +124,19 @@ def generate(
         raise typer.BadParameter("give either --agent or --system.")
     if not system and (preset or settings):
         raise typer.BadParameter("--preset and --set go with --system NAME.")
+    if system:
+        refuse_idle(ctx, ("use",), "--system")
     console.quiet_libraries()
     biases = {"share_bias": share_bias, "end_bias": end_bias}
     if system:
-        wanted = dict(map(setting, settings or [])) | ({"dataset": dataset} if dataset else {})
+        wanted = dict(map(setting, settings or []))
+        for name in wanted:
+            if not name.startswith(("model.", "sequence.")):
+                raise ConfigError(
+                    f"--set {name}: nothing is trained here, so it would change nothing.",
+                    "Settings of `model` and `sequence` do; further options are above.",
+                )
+        wanted |= {"dataset": dataset} if dataset else {}
         who = _untrained(configured(system, preset, wanted), dtype)
     else:
         # Whoever names a dataset lets its code run; so may an agent that learnt from it.

@@ -79,7 +79,8 @@ class Cache:
             stat = source.stat()
             known = (source, stat.st_size, stat.st_mtime_ns)
         elif isinstance(source, Image):
-            return digest(f"{source.mode}{source.size}".encode(), source.tobytes())
+            seen = photo.open()  # with the colours of a palette
+            return digest(str(seen.size).encode(), seen.tobytes())
         if known not in self._photos:
             self._photos[known] = digest(_content(source))
         return self._photos[known]

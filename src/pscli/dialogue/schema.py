@@ -43,7 +43,7 @@ class Photo:
 
     Args:
         source: A file, also as a string, an image in memory, or something that draws itself.
-        caption: What the photo shows, in words; None if nobody said.
+        caption: What the photo shows, in words; None if nobody said, or nothing but blanks.
         filled: What it was filled in by if the real photo could not be had; else empty.
         missing: Whether nobody can see it, so that its caption has to stand for it.
     """
@@ -57,7 +57,8 @@ class Photo:
         if isinstance(self.source, str):
             object.__setattr__(self, "source", Path(self.source))
         if self.caption is not None:
-            object.__setattr__(self, "caption", whole(self.caption))
+            said = whole(self.caption) if self.caption.strip() else None
+            object.__setattr__(self, "caption", said)
 
     @property
     def target(self) -> Photo:

@@ -59,7 +59,8 @@ def redrawn(
 ) -> list[Instance]:
     """The work, with the photos of its contexts drawn from their captions.
 
-    They are drawn as replies to the same instances would be. Those that the folder has are kept.
+    They are drawn as replies to the same instances would be. Those that the folder has are kept;
+    a batch is drawn whole, as its size decides about their last bits.
     """
     changed: list[Instance] = []
     wanted: dict[str, tuple[Photo, tuple[str, int]]] = {}
@@ -79,15 +80,18 @@ def redrawn(
         question = replace(instance.question, responses=responses)
         changed.append(replace(instance, question=question, history=history))
     if first():
-        left = [name for name in wanted if not writer.has(name)]
-        for start in range(0, len(left), size):
-            names = left[start : start + size]
+        for start in range(0, len(wanted), size):
+            names = [*wanted][start : start + size]
+            left = {name for name in names if not writer.has(name)}
+            if not left:
+                continue
             captions = [described(wanted[name][0], wanted[name][1][0]) for name in names]
             keys = [wanted[name][1] for name in names]
             drawn = agent.draw(captions, keys, **drawing(writer.settings))
             writer.begin()
             for name, photo in zip(names, drawn, strict=True):
-                writer.save(name, photo.open())
+                if name in left:
+                    writer.save(name, photo.open())
     _wait()
     return changed
 

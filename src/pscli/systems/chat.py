@@ -169,11 +169,11 @@ class Chat:
     def undo(self) -> bool:
         """Takes back what you said last, and all after it; False if there is nothing."""
         turns = list(self.dialogue.turns)
-        while turns and turns.pop().speaker != self.me:
-            pass
-        changed = len(turns) < len(self.dialogue.turns)
-        self.dialogue = replace(self.dialogue, turns=tuple(turns))
-        return changed
+        while turns:
+            if turns.pop().speaker == self.me:
+                self.dialogue = replace(self.dialogue, turns=tuple(turns))
+                return True
+        return False
 
     def turn_to(self, speaker: str | None = None) -> None:
         """Makes the agent another one; by default you and the agent change sides."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -60,7 +61,8 @@ def draw_best(
     photos = system.draw(captions, [seeded(seed, *key) for key in keys])
     if best_of < 2:
         return photos
-    best = [[one] for one in zip(_fits(system, captions, photos), photos, strict=True)]
+    fits = [-math.inf if math.isnan(fit) else fit for fit in _fits(system, captions, photos)]
+    best = [[one] for one in zip(fits, photos, strict=True)]
     # Apart from the first drawings: in a larger batch their last bits might be others.
     size = max(1, DRAWN_AT_ONCE // len(captions))
     for start in range(1, best_of, size):
