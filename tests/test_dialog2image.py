@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from pscli.cli import app
@@ -21,6 +22,7 @@ from pscli.config import Config, SequenceConfig, TrainConfig, changed
 from pscli.dialogue.batch import collate
 from pscli.dialogue.schema import Dialogue, Photo, Turn
 from pscli.errors import ConfigError
+from pscli.photoworld.noise import Instead
 from pscli.registry import TABLES, find
 from pscli.runs import Run
 from pscli.systems.base import Question
@@ -112,6 +114,14 @@ def test_each_photo_has_the_words_before_its_response(build: SimpleNamespace) ->
     assert [span.key for span in packed.captions] == ["d/2/0", "d/2/1"]
     assert left == [("dialogue d, response 3", "a photo that cannot be had")]
     assert not any(label >= 0 for label in packed.labels)
+
+
+def test_what_is_drawn_is_the_photo_that_is_to_be_drawn(build: SimpleNamespace) -> None:
+    """As the template of systems that speak has it: in the control of a study another one."""
+    shown, other = Photo(Path("red.png")), Photo(Path("blue.png"))
+    sent = Instead(shown.source, other=other)
+    (packed,) = system(build).template(99).pack(Dialogue((Turn("A", "Hi"), Turn("B", "", sent))))
+    assert [span.photo for span in packed.captions] == [other]
 
 
 # -- training ----------------------------------------------------------------------------------
@@ -248,6 +258,45 @@ def test_it_trains_answers_and_is_scored_where_a_photo_is_due(
     next(Path("moved/generator/unet").glob("*.safetensors")).unlink()
     broken = pscli("generate", "--dataset", "photoworld", "--count", 6, "--agent", "moved")
     assert broken.exit_code == 2 and "generator/unet" in broken.stderr
+
+
+def jsonl(**splits: list[list[dict[str, str]]]) -> None:
+    """A dataset of one's own: turns of dialogues by split, and a photo without a caption."""
+    folder = Path("data/jsonl")
+    folder.mkdir(parents=True)
+    Image.new("RGB", (64, 64), "red").save(folder / "red.png")
+    for split, talks in splits.items():
+        lines = [json.dumps({"id": str(n), "turns": talk}) for n, talk in enumerate(talks)]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+ASKED = {"speaker": "A", "text": "Send me a red one!"}
+SENT = {"speaker": "B", "text": "Here", "photo": "red.png"}
+TOLD = {"speaker": "B", "text": "I have none."}
+OWN = ["train", "dialog2image", "--preset", "demo", "--dataset", "jsonl", "--run", "r", *sets(FEW)]
+
+
+def test_it_learns_from_photos_without_captions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PSCLI_DATA", "data")
+    jsonl(train=[[ASKED, SENT]], dev=[[ASKED, SENT]])
+    trained = done(*OWN)
+    assert "without a caption" not in trained.stderr
+    assert len(curve(Path("r"))) == 2  # a step, and an evaluation
+
+
+def test_a_dev_split_that_asks_nothing_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PSCLI_DATA", "data")
+    jsonl(train=[[ASKED, SENT]], dev=[[ASKED, TOLD]])
+    refused = pscli(*OWN)
+    assert refused.exit_code == 2, refused.output + repr(refused.exception)
+    assert "There is nothing to answer in jsonl dev: no photo is shared there" in refused.stderr
+    assert not Path("r").exists()
 
 
 def test_zero_shot_needs_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import random
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,7 +31,7 @@ from pscli.photoworld.dataset import Photoworld
 from pscli.photoworld.shipped import AGENT
 from pscli.systems.agent import INDEX, Agent, checksums, verify
 from pscli.systems.card import card
-from pscli.systems.honest import FAMILIAR, PHOTOS, some_of
+from pscli.systems.honest import FAMILIAR, PHOTOS, acquainted, some_of
 from pscli.training.acquaint import acquaint
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -308,8 +309,6 @@ def test_without_photos_there_is_nothing_to_know(talk: Path) -> None:
 def test_an_agent_keeps_what_it_knows(
     build: SimpleNamespace, random_photo: Any, tmp_path: Path, name: str
 ) -> None:
-    import random
-
     rng = random.Random(0)
     photos = [random_photo(rng) for _ in range(120)]
     config = changed(tiny("e2e"), "dataset", "photoworld")
@@ -321,6 +320,24 @@ def test_an_agent_keeps_what_it_knows(
     assert kept.limit == agent.familiar.limit
     agent.acquaint(photos[:20])
     assert agent.familiar is None
+
+
+def test_a_vision_encoder_that_trains_sees_some_photos_at_a_time(
+    build: SimpleNamespace, random_photo: Any
+) -> None:
+    """Oracle: one that is frozen, which sees each alone."""
+    rng = random.Random(0)
+    photos = [random_photo(rng) for _ in range(100)]
+    trained, frozen = build.end_to_end(), build.end_to_end().freeze()
+    sizes: list[int] = []
+    trained.perceptron.vision.register_forward_pre_hook(
+        lambda module, pixels: sizes.append(len(*pixels))
+    )
+    found, expected = acquainted(trained, photos), acquainted(frozen, photos)
+    assert found is not None and expected is not None
+    assert max(sizes) <= 32 and sum(sizes) == 100
+    torch.testing.assert_close(found.mean, expected.mean)
+    assert found.limit == pytest.approx(expected.limit, rel=1e-3)
 
 
 def test_photos_of_training_are_the_same_each_time_and_real() -> None:

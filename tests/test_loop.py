@@ -367,12 +367,20 @@ def test_what_is_left_out_is_told(tmp_path: Path, notes: list[str]) -> None:
 
 def test_nothing_to_learn_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        trained(tmp_path, [None])
+        trained(tmp_path, [None], begin=lambda: (tmp_path / "config.json").touch())
     assert str(caught.value) == (
         "There is nothing to learn: no dialogue has a response that fits. See `pscli stats`, or "
         "raise sequence.max_length."
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_the_first_process_of_a_new_run_begins_its_folder(tmp_path: Path) -> None:
+    begun: list[Any] = []
+    for options in ({}, {"resume": True}, {"accelerator": Alone(1, 2)}):
+        how: Any = {**options, "begin": lambda options=options: begun.append(options)}
+        train(Line(), DATA, CONFIG, Run(tmp_path), scores, **how)  # type: ignore[arg-type]
+    assert begun == [{}]
 
 
 def test_an_interrupted_run_is_saved_and_goes_on(

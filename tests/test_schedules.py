@@ -7,7 +7,7 @@ import math
 import pytest
 
 from pscli.config import TrainConfig
-from pscli.training.schedules import out_of_patience, rate, temperature
+from pscli.training.schedules import is_best, out_of_patience, rate, temperature
 
 
 def test_temperature_falls_by_the_same_factor_in_every_third() -> None:
@@ -66,6 +66,28 @@ def waiting(patience: int) -> TrainConfig:
 )
 def test_patience(scores: list[tuple[float, float]], patience: int, stop: bool) -> None:
     assert out_of_patience(history(*scores), waiting(patience)) is stop
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ([(1, 9)], True),
+        ([(1, 9), (1, 12)], True),  # by the first alone; of those alike the last
+        ([(2, 9), (1, 8)], False),
+        ([(3, 9), (1, 5), (2, 6)], False),  # better than the last, not than the best
+        ([(math.nan, 9), (math.nan, 8)], True),  # a system that only draws has no words
+        ([(math.nan, 8), (math.nan, 9)], False),
+        ([(1, 9), (math.nan, 8)], False),
+        ([(1, 9), (math.nan, math.nan)], False),
+        ([(1, 9), (math.nan, math.nan), (0.5, 9)], False),
+        ([(math.nan, 8), (1, 9)], True),
+        ([(math.nan, 8), (math.nan, math.nan)], False),
+        ([(math.nan, math.nan)] * 2, True),  # there are no such scores
+    ],
+)
+def test_the_best_agent(scores: list[tuple[float, float]], best: bool) -> None:
+    *before, last = history(*scores)
+    assert is_best(last, [{"loss": 1.0}, *before], ("BLEU-2", "-FID")) is best
 
 
 def test_the_paper_waits_for_four_evaluations() -> None:

@@ -18,13 +18,17 @@ from typer.testing import CliRunner
 
 from pscli.cli import app
 from pscli.config import Config, SequenceConfig, TrainConfig
-from pscli.errors import CheckpointError, TrainingError
+from pscli.errors import CheckpointError, DataError, TrainingError
 from pscli.files import append_line, write_json
+from pscli.metrics.base import Score, Scored
+from pscli.metrics.score import Scores
 from pscli.photoworld.dataset import Photoworld
 from pscli.report import sheet
 from pscli.runs import Run
-from pscli.training import loop
-from pscli.training.experiment import Evaluation
+from pscli.systems.agent import Agent
+from pscli.systems.base import System
+from pscli.training import experiment, loop
+from pscli.training.experiment import Evaluation, refuse_unanswerable
 from pscli.training.loop import batch_of, share, train
 
 RECIPE = TrainConfig(
@@ -272,6 +276,54 @@ def test_a_run_that_is_training_is_not_overwritten(
         refused = CliRunner().invoke(app, ["train-e2e", "--run", "r", "--overwrite", *few])
     assert refused.exit_code == 2 and "Another process is training in r." in refused.stderr
     assert Run(Path("r")).metrics == [{"step": 3}]
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ("train.optimizer=adamw-8bit", "train.optimizer=adamw-8bit needs bitsandbytes"),
+        ("sequence.max_length=4096", "The LLM reads 512 tokens at most"),
+    ],
+)
+def test_a_run_that_is_refused_leaves_all_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    append_line(Path("r/metrics.jsonl"), {"step": 3})
+    write_json(Path("r/config.json"), Config().to_json())
+    few = ["--set", "train.dialogues=1", "--set", "train.eval_dialogues=1", "--set", setting]
+    for run in (["r", "--overwrite"], ["new"]):
+        refused = CliRunner().invoke(app, ["train-e2e", "--preset", "demo", *few, "--run", *run])
+        assert refused.exit_code == 2 and f"Error: {why}" in refused.stderr, refused.output
+    assert Run(Path("r")).metrics == [{"step": 3}]
+    assert not Path("new").exists()
+
+
+def test_a_dev_split_in_which_nobody_replies_is_refused() -> None:
+    """As one of a dataset of one's own may be; those in files are refused when they are read."""
+    with pytest.raises(DataError, match="answer in mine dev: no dialogue has a second response"):
+        refuse_unanswerable([], "mine", System)
+
+
+def test_the_best_agent_gives_way_to_none_without_what_is_monitored(
+    build: SimpleNamespace, dialogues: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = config(extractor="photoworld", monitor=("BLEU-2", "-FID"))
+    run = Run.start(tmp_path / "r", recipe)
+    evaluation = Evaluation(run, recipe, dialogues[:1])
+    evaluation.work = evaluation.work[:1]
+    run.agent.mkdir()
+    kept: list[Any] = []
+    monkeypatch.setattr(Agent, "save_pretrained", lambda *_, scores: kept.append(scores))
+    system = build.end_to_end()
+    run.log(step=0, loss=1.0)
+    for step, found in enumerate([{"BLEU-2": 3.0}, {"FID": 9.0}, {}, {"BLEU-2": 4.0}]):
+        overall = Scored(tuple(Score(name, value, 1, "", None) for name, value in found.items()))
+        scored = Scores(1, overall)
+        monkeypatch.setattr(experiment, "score_folder", lambda *_, scored=scored, **how: scored)
+        run.log(step=step, **evaluation(system, step))
+    assert kept == [{"BLEU-2": 3.0}, {"BLEU-2": 4.0}]
 
 
 def test_dialogues_are_loaded_once_however_often_they_are_answered(

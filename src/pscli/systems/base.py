@@ -124,7 +124,8 @@ class System(nn.Module):
     what its losses are and what its LLM reads; the loop, the agent and the commands know no more.
 
     Args:
-        speaks: Whether it has an LLM; if not, all its replies are photos (`Dialog2Image`).
+        speaks: Whether it has an LLM; if not, all its replies are photos, and it learns from photos
+            without captions, too (`Dialog2Image`).
         captioned: Whether it writes a caption of each photo that it sends; if not, its photos are
             drawn from something else (`Wordless`).
         uses: The parts that it loads by the names of a configuration.

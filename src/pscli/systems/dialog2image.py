@@ -136,7 +136,8 @@ class Drawings:
             one = Packed()
             one.append(ids, [False] * len(ids), 0)
             one.captions = [
-                CaptionSpan(photo, 0, 0, f"{dialogue.id}/{i}/{k}") for k, photo in enumerate(there)
+                CaptionSpan(photo.target, 0, 0, f"{dialogue.id}/{i}/{k}")
+                for k, photo in enumerate(there)
             ]
             packed.append(one)
         return packed

@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from pscli.components.familiar import Familiar, Glance, sees
 from pscli.components.load import BROKEN
 from pscli.datasets.base import known
@@ -16,6 +18,7 @@ from pscli.systems.base import System
 
 FAMILIAR = "familiar.safetensors"  # in the agent's folder
 PHOTOS = 1000  # of training that suffice to know what they are like
+SEEN_AT_ONCE = 32  # of them, by eyes that train
 
 
 def some_of(dialogues: Sequence[Dialogue]) -> list[Photo]:
@@ -29,7 +32,9 @@ def acquainted(system: System, photos: Sequence[Photo]) -> Familiar | None:
     eyes = system.eyes
     if eyes is None or not sees(eyes) or not photos:
         return None
-    return Familiar.fit(system.cache(eyes.vision, photos, Glance(eyes).see).cpu())
+    parts = [photos[n : n + SEEN_AT_ONCE] for n in range(0, len(photos), SEEN_AT_ONCE)]
+    seen = [system.cache(eyes.vision, some, Glance(eyes).see).cpu() for some in parts]
+    return Familiar.fit(torch.cat(seen))
 
 
 def looks(system: System, familiar: Familiar, photos: Sequence[Photo]) -> list[Photo]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,7 +22,7 @@ from pscli.files import write_png
 from pscli.metrics import extractor
 from pscli.metrics.score import score_folder
 from pscli.plan.advice import refuse_too_large
-from pscli.predictions.generate import due, instances
+from pscli.predictions.generate import Instance, due, instances
 from pscli.predictions.settings import Settings
 from pscli.predictions.together import predict_together, writing_together
 from pscli.processes import first, here
@@ -32,7 +33,7 @@ from pscli.systems.agent import Agent, build
 from pscli.systems.base import System
 from pscli.systems.honest import some_of
 from pscli.training.loop import train
-from pscli.training.schedules import worth
+from pscli.training.schedules import is_best
 from pscli.training.trackers import check
 
 SHOWN = ("sharing F1", "answer accuracy", "photo faithfulness")  # beside what is monitored
@@ -50,7 +51,8 @@ def run_training(
     """Trains a system and leaves a run's folder, with the agent that has the best score so far.
 
     Data are looked for first, then memory, ids of the hub and what scores the dev split; then the
-    models are loaded, and then the folder is made: a run that never began leaves nothing.
+    models are loaded, and all that the loop needs is made, and then the folder: a run that never
+    began leaves nothing, and of one that it would have replaced all.
 
     Args:
         tracker: `tensorboard` or `wandb`, which gets every figure of metrics.jsonl as well.
@@ -62,37 +64,43 @@ def run_training(
         CheckpointError: if a part cannot be had.
     """
     check(tracker)
-    dataset = named(config.dataset)
+    dataset, kind = named(config.dataset), find("system", config.system)
     dialogues = load(dataset, "train", config.train.dialogues, config.photos)
-    refuse_unlearnable(dialogues, config.dataset)
+    refuse_unlearnable(dialogues, config.dataset, kind.speaks)
     held_out = load(dataset, "dev", config.train.eval_dialogues, config.photos)
+    run = Run(folder)
+    evaluation = Evaluation(run, config, held_out, some_of(dialogues))
+    refuse_unanswerable(evaluation.work, config.dataset, kind)
     if first():
         console.note(f"Licence of {dataset.name}: {dataset.licence}.")
     refuse_too_large(config, dialogues)
-    reachable(config.model, find("system", config.system).uses)
+    reachable(config.model, kind.uses)
     extractor.load(config.train.extractor, torch.device("cpu"))
     system = build(config.system, config.model)
     refuse_untrainable(system, config.system, config.model.frozen)
     process = here()
-    run = Run(folder)
     with run.lock(process.process_index):
-        if not resume and process.is_main_process:
-            run = Run.start(folder, config, overwrite)
         cache = folder / "cache" / str(process.process_index)
         # Each process keeps what it makes of its own share of photos.
         system.cache = Cache(cache, config.train.cache_gb * 1e9 / process.num_processes)
-        evaluation = Evaluation(run, config, held_out, some_of(dialogues))
-        history = train(system, dialogues, config, run, evaluation, resume=resume, tracker=tracker)
+        history = train(
+            system, dialogues, config, run, evaluation, resume=resume, tracker=tracker,
+            begin=partial(Run.start, folder, config, overwrite),
+        )  # fmt: skip
     process.wait_for_everyone()
     shutil.rmtree(folder / "cache", ignore_errors=True)
     console.note(f"{len(history)} evaluations; the agent is in {run.agent}.")
     return run
 
 
-def refuse_unlearnable(dialogues: Sequence[Dialogue], name: str) -> None:
-    """Says how many responses teach nothing; raises DataError if none teaches anything."""
+def refuse_unlearnable(dialogues: Sequence[Dialogue], name: str, speaks: bool = True) -> None:
+    """Says how many responses teach nothing; raises DataError if none teaches anything.
+
+    Args:
+        speaks: Whether a system learns words; one that only draws needs no captions.
+    """
     responses = [response for dialogue in dialogues for response in dialogue.responses[1:]]
-    mute = sum(not learnable(response) for response in responses)
+    mute = sum(speaks and not learnable(response) for response in responses)
     if mute == len(responses):
         why = "its photos have no captions" if mute else "no dialogue has a second response"
         raise DataError(
@@ -101,6 +109,18 @@ def refuse_unlearnable(dialogues: Sequence[Dialogue], name: str) -> None:
         )
     if mute:
         console.note(f"{mute:,} responses have a photo without a caption: context only.")
+
+
+def refuse_unanswerable(work: Sequence[Instance], name: str, kind: Any) -> None:
+    """Raises DataError if a dev split asks a kind of system nothing, and tells no agent apart."""
+    if due(kind, work):
+        return
+    only_draws = "no photo is shared there, and this system only draws"
+    raise DataError(
+        f"There is nothing to answer in {name} dev: "
+        f"{'no dialogue has a second response' if kind.speaks else only_draws}.",
+        "Training keeps the agent that answers it best. Read more of it: train.eval_dialogues.",
+    )
 
 
 def refuse_untrainable(system: System, name: str, frozen: Sequence[str] | None = None) -> None:
@@ -156,10 +176,7 @@ class Evaluation:
         conversations = sheet([folder], count=SAMPLES, dialogues=self.dialogues)
         write_png(folder / "conversations.png", conversations)
         curves(run.folder, run.folder / "loss.png")
-        # A system that only draws has no scores of its words.
-        watched = next((m for m in config.train.monitor if m.removeprefix("-") in scores), "")
-        before = max((worth(line, watched) for line in run.metrics), default=-math.inf)
-        if worth(scores, watched) >= before or not run.agent.is_dir():
+        if is_best(scores, run.metrics, config.train.monitor) or not run.agent.is_dir():
             agent.acquaint(self.photos)
             agent.save_pretrained(run.agent, scores=scores)
         monitored = [name.removeprefix("-") for name in config.train.monitor]

@@ -52,6 +52,7 @@ def train(
     *,
     resume: bool = False,
     tracker: str | None = None,
+    begin: Callable[[], object] = lambda: None,
     accelerator: Accelerator | None = None,
 ) -> list[dict[str, float]]:
     """Trains a system in place and returns its evaluations.
@@ -63,6 +64,8 @@ def train(
         evaluate: Scores of the system on the dev split after a step, by name. Every process calls
             it, with whole weights; the scores of the first one count.
         tracker: What gets every figure of metrics.jsonl as well: see `trackers`.
+        begin: Makes the folder of a new run: called by the first process when nothing is left to be
+            refused.
 
     Raises:
         DataError: if there is nothing to learn from.
@@ -109,7 +112,10 @@ def train(
     if resume and (newest := latest_checkpoint(run.checkpoints)):
         state |= load_checkpoint(newest, system, optimizer, data=state["data"])
     if chief:
+        if not resume:
+            begin()
         run.forget(state["step"])
+    accelerator.wait_for_everyone()  # before others write into its folder
     saved = time.monotonic()
 
     def save() -> None:

@@ -42,6 +42,18 @@ def out_of_patience(history: Sequence[Mapping[str, float]], train: TrainConfig) 
     return any(max(pair) > -math.inf for pair in best) and not any(b > a for a, b in best)
 
 
+def is_best(
+    scores: Mapping[str, float], before: Sequence[Mapping[str, float]], monitor: Sequence[str]
+) -> bool:
+    """Whether no evaluation before was better, by the first monitored score that was ever there.
+
+    A system that only draws has none of its words.
+    """
+    lines = [*before, scores]
+    watched = next((name for name in monitor if _best(lines, name) > -math.inf), "")
+    return worth(scores, watched) == _best(lines, watched)
+
+
 def _best(history: Sequence[Mapping[str, float]], monitored: str) -> float:
     return max(worth(scores, monitored) for scores in history)
 
