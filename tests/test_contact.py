@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +61,27 @@ def test_verdicts_are_those_of_the_metrics(tmp_path: Path) -> None:
         {"red": False},
         {"red": True},
     ]
+
+
+class Among:
+    """Marks photos if it is told of the reply that has none."""
+
+    marks = {"red": "red"}  # noqa: RUF012
+
+    def values(self, predictions: Sequence[Prediction]) -> list[Value | None]:
+        whole = any(not p.prediction.photos for p in predictions)
+        return [Value("red" in p.id, None) if whole else None for p in predictions]
+
+    def scores(self, values: Sequence[Value]) -> Scored:
+        return Scored()
+
+
+def test_marks_are_those_of_the_whole_folder(tmp_path: Path) -> None:
+    """Whichever are shown."""
+    some = [replace(p, kind="share" if i < 2 else None) for i, p in enumerate(drawn(tmp_path, 4))]
+    for how, count in ({}, 4), ({"kinds": ["share"]}, 2):
+        sheet = contact_sheet(some, [Among()], columns=4, **how)
+        assert sheet.width == (count * (PHOTO + 14) + 14) * SCALE
 
 
 def test_the_sheet_holds_what_is_marked_in_order(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from pscli.metrics.score import Scores, valued
 from pscli.metrics.text import Text
 from pscli.photoworld.dataset import Photoworld
 from pscli.predictions.folder import FILE_NAME, Prediction, Side, read_predictions
+from pscli.predictions.generate import fingerprint
 from pscli.predictions.settings import Settings
 from pscli.report.columns import contents
 from pscli.report.curves import smoothed
@@ -74,8 +75,9 @@ def run(folder: str, steps: int = 3, **values: float) -> str:
     return folder
 
 
-def made_by(agent: str, folder: str, split: str = "test") -> str:
+def made_by(agent: str, folder: str, split: str = "test", **how: Any) -> str:
     settings = Settings(agent, "0", "photoworld", split, 0, 0.0)
+    settings = replace(settings, **how)
     write_json(Path(folder) / "config.json", asdict(settings))
     return folder
 
@@ -283,9 +285,10 @@ def test_steps_of_one_agent_are_a_ladder_and_rollouts_go_by_turn() -> None:
     assert heads[:3] == ["gold captions", "its own captions", "rollout"]
     assert "predictions of fed |captions:gold" in shown
     assert 'id="ladders"' not in page_of("own")
-    settings = Settings("r", "0", "photoworld", "test", 0, 0.0, history="own", best_of=4)
-    write_json(Path("rolled/config.json"), asdict(settings))
-    assert 'id="ladders"' not in page_of("own", "rolled")  # they differ in more than the step
+    rolled = Settings("r", "0", "photoworld", "test", 0, 0.0, history="own")
+    for more in ({"best_of": 4}, {"temperature": 1.0}, {"share_bias": 0.5}, {"split": "dev"}):
+        write_json(Path("rolled/config.json"), asdict(replace(rolled, **more)))  # type: ignore[arg-type]
+        assert 'id="ladders"' not in page_of("own", "rolled", "--force"), more
 
 
 def test_figures_of_a_row_are_drawn_on_one_scale() -> None:
@@ -301,9 +304,9 @@ def test_figures_of_a_row_are_drawn_on_one_scale() -> None:
 
 
 def test_seeds_are_one_column_with_their_deviation() -> None:
-    """Hand count: of "a b c" and a reference of its first word or two, BLEU-1 is 1/3 or 2/3."""
-    predictions("s0", {"d/1": "a b c"}, "a x y")
-    predictions("s1", {"d/1": "a b c"}, "a b y")
+    """Hand count: of a reply whose first word or two are right of three, BLEU-1 is 1/3 or 2/3."""
+    predictions("s0", {"d/1": "a x y"}, "a b c")
+    predictions("s1", {"d/1": "a b y"}, "a b c")
     shown = Parsed(page_of("--group", "mine=s0,s1")).shown()
     assert "50.00± 23.57" in shown  # mean and sample deviation of 33.3 and 66.7
     assert "Of several seeds the first is shown." in shown
@@ -429,6 +432,55 @@ def test_contexts_and_photos_are_embedded_once(monkeypatch: pytest.MonkeyPatch) 
     assert before == {"d/2": (2, "A"), "d/3": (3, "B"), "e/1": (0, "")}
 
 
+def test_what_stood_in_a_context_is_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a rollout its own words, of drawn photos these; and no truth that is the script's."""
+    colours = ["blue", "red", "green"]
+    for name, colour in zip(("gold", "drawn", "own"), colours, strict=True):
+        Path(name).mkdir()
+        Image.new("RGB", (8, 8), colour).save(f"{name}/x.png")
+    gone = Photo("gold/x.png", "gone", missing=True)
+    turns = (
+        Turn("A", "one", photo=gone),
+        Turn("A", "and", photo=Photo("gold/x.png", "c")),
+        Turn("B", "two"),
+        Turn("A", "three"),
+        Turn("B", "four"),
+    )
+    monkeypatch.setattr(Photoworld, "load", lambda self, split, count: [Dialogue(turns, "d")])
+    truth = {"kind": "look", "about": "count", "answer": "three"}
+    stood = {"gold": {}, "drawn": {"0": ["x.png"]}, "own": {"1": ["x.png"], "7": []}}
+    for name, history in stood.items():
+        how = {"1": "r1", "2": "r2"} if name == "own" else {}
+        for number, text in how.items():
+            side = {"text": text, "captions": ["mine"], "photos": ["x.png"] * (number == "1")}
+            line = {"id": f"d/{number}", "reference": {"text": "a dog"}, "prediction": side}
+            append_line(Path(name, FILE_NAME), line)
+        made_by("bundled", predictions(name, {"d/3": "r3"}, truth=truth, history=history),
+                history=name)  # fmt: skip
+
+    def shown(*folders: str) -> tuple[list[Any], str]:
+        data = data_of(page_of(*folders))
+        (row,) = (row for row in data["instances"] if row["id"] == "d/3")
+        messages = data["dialogues"][row["dialogue"]][: row["before"]]
+        image = [Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+                 for uri in data["photos"]]  # fmt: skip
+        return [
+            part if isinstance(part, str) else (part["caption"], *(
+                (image[part["photo"]].getpixel((0, 0)),) if "photo" in part else ()))
+            for message in messages for part in message["parts"]
+        ], row["truth"]  # fmt: skip
+
+    blue, red, green = ((0, 0, 255), (255, 0, 0), (0, 128, 0))
+    said = ["one", ("gone",), "and", ("c", blue), "two", "three"]
+    told = "What was said before stands as it stood in the context"
+    assert shown("gold") == (said, "right is count: three")
+    assert told not in Parsed(page_of("gold")).shown()
+    assert shown("drawn") == ([*said[:3], ("c", red), *said[4:]], "")
+    assert shown("own") == ([*said[:4], "r1", ("mine", green), "three"], "")
+    assert shown("gold", "own") == (said, "")
+    assert f"{told} of gold." in Parsed(page_of("gold", "own")).shown()
+
+
 def test_the_page_says_how_many_it_shows_and_takes_types(monkeypatch: pytest.MonkeyPatch) -> None:
     predictions("a", {f"d/{i}": f"{i}" for i in range(40)}, kind="look")
     predictions("a", {f"e/{i}": f"{i}" for i in range(40)}, kind="chat")
@@ -512,6 +564,30 @@ def test_a_run_alone_brings_its_own_predictions() -> None:
     made_by("runs/x", predictions("preds/x", {"d/1": "a"}))
     found = contents([Path("runs/x")], {})
     assert [(c.name, c.folders) for c in found.columns] == [("x", (Path("preds/x"),))]
+
+
+def test_a_run_that_was_trained_anew_leaves_its_former_predictions() -> None:
+    """Oracle: the fingerprint that `generate` writes."""
+    run("runs/x")
+    write_json(Path("runs/x/agent/agent_config.json"), {"system": "e2e"})
+    made_by("runs/x", predictions("runs/x/samples/step-000010", {"d/1": "a"}), "dev",
+            weights="step 10")  # fmt: skip
+    new = fingerprint(Path("runs/x/agent"))
+    made_by("runs/x/agent", predictions("preds/x", {"d/1": "a"}), weights=new)
+    found = contents([Path("runs/x")], {})
+    assert found.columns[0].folders == (Path("preds/x"),)
+    assert contents([Path("preds/x")], {}).runs == {"x": [Path("runs/x")]}
+    write_json(Path("runs/x/agent/agent_config.json"), {"system": "tiger"})
+    told = "preds/x: runs/x holds another agent than the one that made them."
+    found = contents([Path("preds/x")], {})
+    assert found.runs == {} and found.notes == [told]
+    found = contents([Path("preds/x"), Path("runs/x")], {})
+    assert [column.folders for column in found.columns] == [(Path("preds/x"),)]
+    assert found.runs == {"runs/x": [Path("runs/x")]} and found.notes[0] == told
+    found = contents([Path("runs/x")], {})
+    assert found.columns[0].folders == (Path("runs/x/samples/step-000010"),)
+    assert found.runs == {"x": [Path("runs/x")]} and found.notes[0] == told
+    assert told in Parsed(page_of("runs/x")).shown()
 
 
 def test_a_run_is_no_seed_of_a_system_that_has_its_name_by_chance() -> None:

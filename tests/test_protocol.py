@@ -14,10 +14,11 @@ from pscli.cli import app
 from pscli.config import Config
 from pscli.errors import ConfigError
 from pscli.files import append_line, write_json
-from pscli.predictions.folder import FILE_NAME
+from pscli.predictions.folder import FILE_NAME, read_predictions
 from pscli.predictions.settings import Settings
 from pscli.predictions.trained import Trained, keep_trained, read_trained
-from pscli.report.protocol import made, refuse_unequal, unequal
+from pscli.report import protocol
+from pscli.report.protocol import made, unequal
 
 RUN = Trained("e2e", "tiny", "photoworld", "described", 0, 32, 1.0, None, 188, 412.4)
 
@@ -28,15 +29,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
-def folder(name: str, trained: Trained | None = RUN, **how: Any) -> Path:
+def folder(name: str, trained: Trained | None = RUN, gold: str = "a dog", **how: Any) -> Path:
     """Predictions of an agent of its own."""
-    side = {"text": "a dog", "captions": [], "photos": []}
+    side = {"text": gold, "captions": [], "photos": []}
     append_line(Path(name, FILE_NAME), {"id": "d/1", "reference": side, "prediction": side})
     of = {"agent": name, "weights": name, "dataset": "photoworld", "split": "test", "seed": 0}
     write_json(Path(name, "config.json"), asdict(Settings(**of | {"temperature": 0.0} | how)))
     if trained:
         write_json(Path(name, "training.json"), asdict(trained))
     return Path(name)
+
+
+def refuse_unequal(systems: dict[str, list[Path]], forced: bool = False) -> list[str]:
+    read = {f: read_predictions(f) for folders in systems.values() for f in folders}
+    return protocol.refuse_unequal(systems, read, forced)
 
 
 def test_those_alike_are_compared_and_what_they_took_is_told() -> None:
@@ -104,6 +110,66 @@ def test_seeds_are_compared_as_a_whole() -> None:
 
     assert unequal({"a": of("a", [0, 1]), "b": of("b", [1, 0])}) == []
     assert unequal({"a": of("c", [0, 1]), "b": of("d", [1])})[1] == ["training seed", "0, 1", "1"]
+
+
+def score(*args: str) -> Any:
+    return CliRunner().invoke(app, ["score", *args, "--draws", "0"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "how", "trained"),
+    [
+        ("split", {"split": "dev"}, {}),
+        ("history", {"history": "own", "weights": "a"}, {}),  # of one agent, too
+        ("temperature", {"temperature": 1.0}, {}),
+        ("training epochs", {}, {"epochs": 2.0}),
+        ("training system", {}, {"system": "pipeline"}),
+        ("training preset", {}, {"preset": "demo"}),
+    ],
+)
+def test_seeds_of_a_system_differ_in_nothing_else(
+    setting: str, how: dict[str, Any], trained: dict[str, Any]
+) -> None:
+    """Crossed, either way is in both systems: their sets of values are the same."""
+    for name, seed, other in [("a", 0, False), ("b", 1, True), ("c", 0, True), ("d", 1, False)]:
+        run = replace(RUN, seed=seed, **(trained if other else {}))
+        folder(name, run, **({"seed": seed} | (how if other else {})))
+    result = score("--group", "x=a,b", "--group", "y=c,d")
+    assert result.exit_code == 2 and not result.stdout
+    lines = result.stderr.splitlines()
+    assert [line.split() for line in lines if line.startswith("setting")] == [
+        ["setting", "a", "b"], ["setting", "c", "d"],
+    ]  # fmt: skip
+    assert [line.partition("  ")[0] for line in lines].count(setting) == 2
+    result = score("--group", "x=a,b", "--force")
+    assert result.exit_code == 0 and f"not alike: {setting}  " in result.stdout
+    assert score("--group", "x=a,d").exit_code == 0
+
+
+def test_splits_of_one_agent_are_not_compared() -> None:
+    folder("a")
+    for setting in ("dataset", "split", "photos"):
+        folder(setting, weights="a", history="own", **{setting: "described"})
+        result = score("a", setting)
+        assert result.exit_code == 2 and f"\n{setting}  " in result.stderr
+        assert "history" not in result.stderr
+
+
+def test_what_has_other_references_is_no_pair() -> None:
+    """Two test sets are numbered alike, as plain lists always are."""
+    for name in ("a", "b", "c"):
+        folder(name, gold="a  dog " if name == "b" else "a dog" if name == "a" else "a red cat")
+    Path("c/config.json").unlink()
+    assert score("a", "b").exit_code == 0
+    for args in (["a", "b", "c"], ["--group", "x=a,c"]):
+        result = score(*args)
+        assert result.exit_code == 2 and not result.stdout
+        assert "references differ in a and c: 1, the first 'd/1'" in result.stderr
+    assert "not alike: references differ in a and c" in score("a", "c", "--force").stdout
+    for out in ("page", "both.png"):
+        result = CliRunner().invoke(app, ["report", "a", "c", "--out", out])
+        assert result.exit_code == 2 and "references differ in a and c" in result.stderr
+        assert not Path(out).exists()
 
 
 def test_so_are_pictures_of_them() -> None:

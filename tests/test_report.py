@@ -179,6 +179,42 @@ def test_every_reply_has_its_own_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+class After:
+    """Marks a reply by what was predicted before it in its dialogue."""
+
+    marks = {"after": "after"}  # noqa: RUF012
+
+    def values(self, predictions: Sequence[Prediction]) -> list[Any]:
+        ids = {p.id for p in predictions}
+        return [SimpleNamespace(after={"d/1", p.id} <= ids or None) for p in predictions]
+
+
+def test_marks_are_those_of_the_whole_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictions("p", "d/1", "d/2")
+    found: list[Any] = []
+    whole = sheets.exchange
+    monkeypatch.setattr(sheets, "exchange", lambda *args: found.append(args[2]) or whole(*args))
+    monkeypatch.setattr(sheets, "choose", lambda *_, **__: ["d/2"])
+    sheets.sheet([Path("p")], 1, judges=[After()])
+    assert [marks for _, marks in found[0]] == [{"after": True}]
+
+
+def test_a_picture_shows_what_stood_in_the_context(
+    drawn: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = Dialogue(
+        (Turn("A", "one"), Turn("B", "two"), Turn("A", "three"), Turn("B", "four")), "d"
+    )
+    monkeypatch.setattr(Photoworld, "load", lambda self, split, count: [talk])
+    monkeypatch.setattr(sheets, "choose", lambda *_, **__: ["d/3"])
+    predictions("p", "d/1", dataset="photoworld")
+    side = {"text": "x"}
+    line = {"id": "d/3", "reference": side, "prediction": side, "history": {"1": []}}
+    append_line(Path("p", FILE_NAME), line)
+    sheets.sheet([Path("p")], 1)
+    assert drawn == [(["one", "reply d/1", "three"], "B", "x")]
+
+
 def test_a_picture_is_not_replaced_unasked() -> None:
     predictions("p", "d/1")
     append_line(Path("r/metrics.jsonl"), {"step": 1, "loss": 2.0})

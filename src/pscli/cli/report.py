@@ -164,9 +164,11 @@ def _picture(
         refuse_idle(ctx, unread, "a picture of conversations")
         console.quiet_libraries()
         from pscli.metrics.score import metrics
+        from pscli.predictions.folder import read_predictions
         from pscli.report.protocol import refuse_unequal
 
-        alike = refuse_unequal({str(folder): [folder] for folder in folders}, force)
+        read = {folder: read_predictions(folder) for folder in folders}
+        alike = refuse_unequal({str(folder): [folder] for folder in folders}, read, force)
         for line in alike if force else ():  # a picture has no place for it
             console.note(line)
         write_png(out, sheet(folders, count, kinds, use, list(metrics(own=own).values())))
@@ -182,5 +184,4 @@ def _photos(
 
     found = read_predictions(folder)
     refuse_unknown(kinds, found)
-    some = [p for p in found if not kinds or p.kind in kinds]
-    write_png(out, contact_sheet(some, list(judges.values()), count, seed=seed))
+    write_png(out, contact_sheet(found, list(judges.values()), count, seed=seed, kinds=kinds))

@@ -139,7 +139,7 @@ def score(
     read = {folder: read_predictions(folder) for folder in folders}
     alone = list(dict.fromkeys(preds or []))
     named = {str(folder): [folder] for folder in alone} | together
-    alike = refuse_unequal(named, force)
+    alike = refuse_unequal(named, read, force)
     values: dict[Path, Valued] = {}
     scores: dict[Path, Scores] = {}
     with console.progress("Scoring", len(folders)) as advance:

@@ -10,7 +10,7 @@ from pscli.errors import ConfigError, DataError
 from pscli.predictions.folder import Prediction
 from pscli.predictions.names import FILE_NAME
 from pscli.predictions.settings import read_settings
-from pscli.runs import Run, is_run, run_behind
+from pscli.runs import Run, agent_in, is_run, run_behind
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ def contents(folders: Sequence[Path], groups: Mapping[str, Sequence[Path]]) -> C
     for number, folder in enumerate(every):
         if places[number] in places[:number]:
             raise DataError(f"{folder} is named twice.", "Name every folder once.")
-    origins = {run.resolve() for folder in every if not _alone(folder) and (run := run_of(folder))}
     notes: list[str] = []
+    made = [folder for folder in every if not _alone(folder)]
+    origins = {run.resolve() for folder in made if (run := run_of(folder, notes))}
 
     def predictions(folder: Path) -> list[Path]:
         if not _alone(folder):
@@ -106,7 +107,7 @@ def _named(name: str, run: Path, systems: Collection[str]) -> str:
 def _of_run(folder: Path, samples: bool, notes: list[str]) -> list[Path]:
     """Predictions of a run of which none were named; those of dev if `samples`."""
     usual = Path("preds") / folder.resolve().name
-    origin = run_of(usual) if (usual / FILE_NAME).is_file() else None
+    origin = run_of(usual, notes) if (usual / FILE_NAME).is_file() else None
     if origin and origin.resolve() == folder.resolve():
         return [usual]
     found = sorted(path.parent for path in (folder / "samples").glob(f"*/{FILE_NAME}"))
@@ -117,12 +118,30 @@ def _of_run(folder: Path, samples: bool, notes: list[str]) -> list[Path]:
     return []
 
 
-def run_of(preds: Path) -> Path | None:
-    """The run in which predictions lie, or whose agent made them, if it can be found."""
+def run_of(preds: Path, notes: list[str] | None = None) -> Path | None:
+    """The run in which predictions lie, or whose agent made them, if it can be found.
+
+    Args:
+        notes: Told of a run that holds another agent by now.
+    """
     if preds.parent.name == "samples" and is_run(preds.parent.parent):
         return preds.parent.parent
     settings = read_settings(preds)
-    return run_behind(Path(settings.agent)) if settings else None
+    run = run_behind(Path(settings.agent)) if settings else None
+    if run and settings and _other(settings.weights, run):
+        told = f"{preds}: {run} holds another agent than the one that made them."
+        if notes is not None and told not in notes:
+            notes.append(told)
+        return None
+    return run
+
+
+def _other(weights: str, run: Path) -> bool:
+    """Whether a run has an agent, and it is not the one of this fingerprint."""
+    from pscli.predictions.generate import fingerprint
+
+    agent = agent_in(run)
+    return agent != run and not weights.startswith("step ") and weights != fingerprint(agent)
 
 
 def _alone(folder: Path) -> bool:
@@ -139,8 +158,8 @@ def provenance(systems: Mapping[str, Sequence[Path]]) -> list[str]:
     found = []
     for name, folders in systems.items():
         hows = dict.fromkeys(s.how for folder in folders if (s := read_settings(folder)))
-        if told := " or ".join(filter(None, hows)):
-            found.append(f"predictions of {name} |{told}")
+        if any(hows):
+            found.append(f"predictions of {name} |{' or '.join(h or 'as usual' for h in hows)}")
     return found
 
 

@@ -26,20 +26,26 @@ def contact_sheet(
     count: int = 36,
     columns: int = 6,
     seed: int = 0,
+    kinds: Sequence[str] = (),
 ) -> Image.Image:
     """The first photo of instances drawn at random from those that a metric marks, in their order:
     below it its caption, the marks, and the id.
 
     Args:
+        predictions: All of a folder.
         metrics: What those with `marks` say is shown: attributes of their values that are true
             where a photo is right and false where it is wrong, with the word for each.
         count: How many, if there are as many.
+        kinds: Instance types to show; all by default.
 
     Raises:
         DataError: if no metric marks a photo, or one cannot be decoded.
     """
-    photos = [p for p in predictions if p.prediction.photos]
-    told = [mark for mark in zip(photos, verdicts(photos, metrics), strict=True) if mark[1]]
+    told = [
+        (p, marks)
+        for p, marks in zip(predictions, verdicts(predictions, metrics), strict=True)
+        if marks and p.prediction.photos and (not kinds or p.kind in kinds)
+    ]
     if not told:
         raise DataError("No drawn photo is marked right or wrong.", "Is it a folder of photoworld?")
     picked = random.Random(f"contact/{seed}").sample(range(len(told)), min(count, len(told)))
@@ -55,7 +61,11 @@ def contact_sheet(
 
 
 def verdicts(predictions: Sequence[Prediction], metrics: Sequence[Metric]) -> list[dict[str, bool]]:
-    """For each prediction what is right and what is wrong about it, by the word for it."""
+    """For each prediction what is right and what is wrong about it, by the word for it.
+
+    Args:
+        predictions: All of a folder: what is right of one may depend on others.
+    """
     found: list[dict[str, bool]] = [{} for _ in predictions]
     for metric in metrics:
         marks: dict[str, str] = getattr(metric, "marks", {})

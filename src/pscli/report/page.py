@@ -110,8 +110,8 @@ def page(found: Contents, options: Options, drawn: Curves | None) -> str:
 
     columns = found.columns
     names = [column.name for column in columns]
-    alike = refuse_unequal({column.name: column.folders for column in columns}, options.force)
     read = {folder: read_predictions(folder) for column in columns for folder in column.folders}
+    alike = refuse_unequal({column.name: column.folders for column in columns}, read, options.force)
     refuse_unknown(options.kinds, (p for some in read.values() for p in some))
     chosen = metrics(options.extractors, options.own, device=options.device, clip=options.clip)
     text = made("metric", "text", METHODS, "authors")
@@ -286,6 +286,9 @@ def _gallery(
     rule = page_gallery.rule(choice, options.seed)
     if any(len(column.folders) > 1 for column in columns):
         rule += " Of several seeds the first is shown."
+    if any(p.history for replies in some for p in replies):
+        whose = f" of {names[0]}" if len(names) > 1 else ""
+        rule += f" What was said before stands as it stood in the context{whose}."
     lowest = page_worst.table(names, page_worst.sunk(common, worth))
     return page_gallery.payload(names, by_id, found, choice, dialogues), rule, lowest
 

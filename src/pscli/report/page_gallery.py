@@ -15,7 +15,7 @@ from pscli.metrics.base import Metric
 from pscli.metrics.score import Valued
 from pscli.predictions.folder import Prediction
 from pscli.report.page_worst import picked, sunk
-from pscli.report.sheet import context_of, parts_of, sharing
+from pscli.report.sheet import context_of, parts_of, sharing, stood
 
 PICKS = {
     "random": "drawn at random",
@@ -178,13 +178,18 @@ def payload(
     album = Album()
     first = predictions[0]
     rows: list[dict[str, Any]] = []
-    behind: dict[str, int] = {}
+    talks: dict[str, list[Any]] = {}
     for id, picks in choice.picks.items():
         p = first[id]
         before, speaker = context_of(dialogues, id)
-        name = id.rpartition("/")[0]
+        before = stood(before, p, first)
+        name = id if p.history else id.rpartition("/")[0]  # a rollout has a context of its own
         if before:
-            behind[name] = max(behind.get(name, 0), len(before))
+            talk = talks.setdefault(name, [])
+            talk += [
+                {"speaker": response.speaker, "parts": _parts(response.parts, album)}
+                for response in before[len(talk) :]
+            ]
         rows.append(
             {
                 "id": id,
@@ -193,7 +198,7 @@ def payload(
                 "dialogue": name,
                 "before": len(before),
                 "speaker": speaker,
-                "truth": _told(p.truth),
+                "truth": "" if any(s[id].history for s in predictions) else _told(p.truth),
                 "gold": _parts(parts_of(p.reference, id), album),
                 "replies": [
                     {
@@ -215,13 +220,7 @@ def payload(
         ],
         "total": choice.total,
         "instances": rows,
-        "dialogues": {
-            name: [
-                {"speaker": response.speaker, "parts": _parts(response.parts, album)}
-                for response in dialogues[name].responses[:count]
-            ]
-            for name, count in behind.items()
-        },
+        "dialogues": talks,
         "photos": album.uris,
     }
 

@@ -5,7 +5,7 @@ own, after photos that it has drawn, and in rollouts. Guo et al. (2024), §1.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,12 @@ def ladders(
         values, known: By folder: values of each metric, and what it was generated with.
         chosen: The metrics.
     """
-    agents: dict[str, dict[str, int]] = {}
+    agents: dict[Settings, dict[str, int]] = {}
     for place, column in enumerate(columns):
         s = known[column.folders[0]]
         if s and (step := STEPS.get((s.captions, s.history))):
-            agents.setdefault(f"{s.agent} {s.weights} {s.best_of}", {}).setdefault(step, place)
+            alike = replace(s, captions="predicted", history="gold")  # all but the step
+            agents.setdefault(alike, {}).setdefault(step, place)
     found = []
     for places in agents.values():
         if len(places) < 2:

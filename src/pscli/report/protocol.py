@@ -1,22 +1,30 @@
-"""Whether systems that are compared were made alike: decoding, data, their order, and budget."""
+"""Whether what is compared was made alike: decoding, data, their order, and budget; and whether it
+answers the same."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
 from pscli.errors import ConfigError
+from pscli.predictions.folder import Prediction
+from pscli.predictions.outputs import SHOWN
 from pscli.predictions.settings import Settings, read_settings
 from pscli.predictions.trained import read_trained
 
 ASKED = ("dataset", "split", "photos", "seed", "temperature", "share_bias", "end_bias",
          "captions", "history", "best_of")  # fmt: skip
-TAUGHT = ("dataset", "photos", "seed", "batch", "epochs", "dialogues")
+TAUGHT = ("system", "preset", "dataset", "photos", "seed", "batch", "epochs", "dialogues")
+DATA = ("dataset", "split", "photos")  # by which no two may differ
+WHO = ("training system", "training preset")  # by which systems may
+SEEDS = ("seed", "training seed")  # by which folders of one system may
 
 Systems = Mapping[str, Sequence[Path]]
+Read = Mapping[Path, Sequence[Prediction]]
 Made = dict[str, tuple[str, ...]]
+Table = list[list[str]]
 
 
 def made(folders: Sequence[Path]) -> Made:
@@ -35,37 +43,74 @@ def made(folders: Sequence[Path]) -> Made:
     return {name: tuple(sorted(values)) for name, values in found.items()}
 
 
-def unequal(systems: Systems) -> list[list[str]]:
+def unequal(systems: Systems) -> Table:
     """A table of what differs: a line of heads, then a line for each setting. Nothing where all
     were made alike.
 
-    Folders of one agent may differ: then it is the settings that are compared. So may what only
-    some are known to have.
+    Folders of one agent may differ, but not in what they answer: then it is the settings that are
+    compared. So may what only some are known to have.
     """
     ways = [made(folders) for folders in systems.values()]
     agents = [_agents(folders) for folders in systems.values()]
     names: dict[str, None] = {}
     for one, other in itertools.combinations(range(len(ways)), 2):
-        if agents[one] is None or agents[one] != agents[other]:
-            both = [name for name in ways[one] if name in ways[other]]
-            names |= dict.fromkeys(n for n in both if ways[one][n] != ways[other][n])
+        own = agents[one] is not None and agents[one] == agents[other]
+        apart = _apart(ways[one], ways[other])
+        names |= dict.fromkeys(n for n in apart if n not in WHO and (n in DATA or not own))
+    return _table(list(systems), ways, names)
+
+
+def mixed(folders: Sequence[Path]) -> Table:
+    """The same of folders that are averaged as one system, which may differ by their seed alone."""
+    ways = [made([folder]) for folder in folders]
+    pairs = itertools.combinations(ways, 2)
+    names = dict.fromkeys(n for one, other in pairs for n in _apart(one, other) if n not in SEEDS)
+    return _table(list(map(str, folders)), ways, names)
+
+
+def _apart(one: Made, other: Made) -> list[str]:
+    return [name for name in one if name in other and one[name] != other[name]]
+
+
+def _table(heads: Sequence[str], ways: Sequence[Made], names: Iterable[str]) -> Table:
     rows = [[name, *(", ".join(way.get(name, ("–",))) for way in ways)] for name in names]
-    return [["setting", *systems], *rows] if rows else []
+    return [["setting", *heads], *rows] if rows else []
 
 
-def refuse_unequal(systems: Systems, forced: bool = False) -> list[str]:
+def unpaired(read: Read) -> list[str]:
+    """Folders that answer something else under the same ids, as two test sets that are numbered do:
+    a line for each, and the first that has them."""
+    said: dict[str, tuple[str, Path]] = {}
+    apart: dict[tuple[Path, Path], list[str]] = {}
+    for folder, predictions in read.items():
+        for p in predictions:
+            text = " ".join(p.reference.text.split())
+            first, known = said.setdefault(p.id, (text, folder))
+            if text != first:
+                apart.setdefault((known, folder), []).append(p.id)
+    return [
+        f"references differ in {one} and {other}: {len(ids):,}, the first {SHOWN.repr(ids[0])}"
+        for (one, other), ids in apart.items()
+    ]
+
+
+def refuse_unequal(systems: Systems, read: Read, forced: bool = False) -> list[str]:
     """Lines for beside a comparison: what differs, and what each system's training took.
+
+    Args:
+        read: The predictions of each folder.
 
     Raises:
         ConfigError: if something differs and the comparison was not forced.
     """
-    table = unequal(systems)
-    if table and not forced:
+    tables = [unequal(systems), *map(mixed, systems.values())]
+    found = [*map(aligned, filter(None, tables)), *unpaired(read)]
+    if found and not forced:
         raise ConfigError(
-            "These systems were not made alike:\n" + aligned(table),
+            "These predictions were not made alike:\n" + "\n".join(found),
             "Make them alike, or compare them all the same: --force.",
         )
-    lines = [f"not alike: {line}" for line in aligned(table).splitlines()]
+    lines = [f"not alike: {line}" for text in found for line in text.splitlines()]
     return [*lines, *(told for name, folders in systems.items() if (told := spent(name, folders)))]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
 from pscli import console
 from pscli.datasets.base import load, named
-from pscli.dialogue.schema import Dialogue, Photo, Response
+from pscli.dialogue.schema import Dialogue, Photo, Response, Turn
 from pscli.errors import DataError, PscliError
 from pscli.metrics.base import Metric
 from pscli.predictions.folder import Prediction, Side, open_photo, read_predictions
@@ -63,17 +64,21 @@ def sheet(
         behind = {dialogue.id: dialogue for dialogue in dialogues}
     else:
         behind = dialogues_behind(settings, use) if settings else {}
-    marks = [verdicts([system[id] for id in chosen], judges) for system in systems]
+    marks = [dict(zip(s, verdicts(list(s.values()), judges), strict=True)) for s in systems]
     rows = []
-    for number, id in enumerate(chosen):
+    for id in chosen:
         before, speaker = context_of(behind, id)
+        before = stood(before, systems[0][id], systems[0])
         replies = [
-            (parts_of(system[id].prediction, id), sharing(system[id]) | found[number])
+            (parts_of(system[id].prediction, id), sharing(system[id]) | found[id])
             for system, found in zip(systems, marks, strict=True)
         ]
         gold = parts_of(systems[0][id].reference, id)
         rows.append(exchange(before, speaker, replies, gold))
-    return contact_sheet(rows, [BEFORE, *names(folders), AFTER], LEGEND)
+    columns, legend = names(folders), LEGEND
+    if len(systems) > 1 and any(system[id].history for system in systems for id in chosen):
+        legend += f" Before: what stood in the context of {columns[0]}."
+    return contact_sheet(rows, [BEFORE, *columns, AFTER], legend)
 
 
 def sharing(p: Prediction) -> dict[str, bool]:
@@ -148,6 +153,38 @@ def context_of(dialogues: Mapping[str, Dialogue], id: str) -> tuple[list[Respons
     responses = dialogues[name].responses if name in dialogues else []
     index = int(number) if number.isdecimal() and number.isascii() else len(responses)
     return (responses[:index], responses[index].speaker) if index < len(responses) else ([], "")
+
+
+def stood(
+    before: Sequence[Response], p: Prediction, said: Mapping[str, Prediction]
+) -> list[Response]:
+    """What stood in the context: drawn photos, or the agent's own reply, where it says so.
+
+    Args:
+        before: What was really said.
+        said: The folder's predictions, by id.
+    """
+    found = []
+    for number, response in enumerate(before):
+        speaker, photos = response.speaker, p.history.get(number)
+        parts: Parts = response.parts
+        own = said.get(f"{p.id.rpartition('/')[0]}/{number}")
+        if own and own.prediction.photos == photos:
+            parts = parts_of(own.prediction, own.id)
+        elif photos:
+            left = iter(photos)
+            parts = [
+                replace(part, source=next(left, part.source))
+                if isinstance(part, Photo) and not part.missing
+                else part
+                for part in parts
+            ]
+        turns = [
+            Turn(speaker, photo=part) if isinstance(part, Photo) else Turn(speaker, part)
+            for part in parts
+        ]
+        found += [Response(speaker, tuple(turns))] if turns else []
+    return found
 
 
 def curves(run: Path, out: Path) -> None:
