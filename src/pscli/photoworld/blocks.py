@@ -177,17 +177,21 @@ def _two(talk: Talk) -> None:
     _first(talk, "two")
 
 
+def _one(talk: Talk) -> None:
+    _first(talk, "one")
+
+
 def _look_side(talk: Talk) -> None:
-    """Which side one of two things is on; of a photo of another form, whatever is left to ask."""
+    """Which side something is on; of a photo of several of a kind, whatever is left to ask."""
     seen = talk.photos[-1]
-    if seen.form == "two":
+    if "side" in ASKED[seen.form]:
         _question(talk, seen, "look", "side")
     else:
         _look(talk)
 
 
 def _recall_side(talk: Talk) -> None:
-    past = [seen for seen in talk.photos if seen.past and seen.form == "two"]
+    past = [seen for seen in talk.photos if seen.past and "side" in ASKED[seen.form]]
     if past:
         _question(talk, talk.rng.choice(past), "recall", "side")
     else:
@@ -281,6 +285,7 @@ def _vary(talk: Talk) -> None:
 BLOCKS = {
     "hello": _hello,
     "first": _first,
+    "one": _one,
     "two": _two,
     "share": _share,
     "share_asked": _share_asked,

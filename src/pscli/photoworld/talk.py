@@ -81,14 +81,16 @@ def plain_look_up(split: str, index: int, seed: int = 0) -> Dialogue:
 
 
 def look_up(split: str, index: int, seed: int = 0) -> Dialogue:
-    """One photo or two, most of them of two things, with the same two questions after each, to
-    practise looking up in a photo what is asked for; then questions about any of them."""
+    """One photo or two, the second of which often shows the same again, with questions after each;
+    then, to practise telling them apart, questions about any of them."""
     rng = random.Random(f"photoworld|look up|{seed}|{split}|{index}")
     plan: list[str] = []
-    for _ in range(rng.choice((1, 1, 2))):
-        plan.append(rng.choice(("two", "two", "two", "first")))
+    for number in range(rng.choice((1, 2, 2))):
+        again = number > 0 and rng.random() < 0.6
+        plan.append("vary" if again else rng.choice(("one", "two", "two", "first")))
         plan += rng.sample(("look_side", "look"), 2)
-    plan += ["chat", *rng.sample(("recall_side", "recall", "recall"), rng.choice((1, 2, 3)))]
+    sides = ("recall_side", "recall_side", "recall", "recall")
+    plan += ["chat", *rng.sample(sides, rng.choice((1, 2, 3)))]
     return _practice("look-up", plan, split, index, seed)
 
 

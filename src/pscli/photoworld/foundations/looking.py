@@ -5,8 +5,9 @@ rightly: in all that they learn from, few questions are of this kind, and their 
 other words. Here only the word that an answer commits to is learnt, of photos most of which
 show two things; probes have the first half of the visual tokens tell what is on the left, and the
 second half what is on the right, so that where a thing was found says on which side it is. First
-one photo alone: as long as nothing had been learnt, harder look-ups taught nothing. All earlier
-lessons stand beside. It resumes where it stopped. `photoworld-looking` names both parts; what
+one photo alone: as long as nothing had been learnt, harder look-ups taught nothing. Then two
+photos, often of the same things, and questions about the first of them. All earlier lessons stand
+beside. It resumes where it stopped. `photoworld-looking` names both parts; what
 they are worth, docs/foundations.md tells.
 """
 
@@ -60,7 +61,7 @@ class Recipe:
     drills: int = 6000
     look_ups: int = 12_000
     plain: int = 1000
-    mixed: int = 420
+    mixed: int = 800
     dev: int = 500
 
 
