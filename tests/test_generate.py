@@ -427,6 +427,15 @@ def test_a_split_that_replaces_another_goes_on_without_overwrite(parrot: Parrot)
     assert Path("preds/predictions.jsonl").read_bytes() == whole
 
 
+def test_what_a_folder_holds_beside_what_is_asked_for_is_told(parrot: Parrot) -> None:
+    line = ["--dataset", "photoworld", "--batch", 3, "--out", "preds", "--count"]
+    run(*line, 2)
+    held = len(Path("preds/predictions.jsonl").read_text("utf-8").splitlines())
+    result = run(*line, 1)
+    assert result.exit_code == 0 and f"{held - 7} of them are not asked for now" in result.stderr
+    assert result.stdout == f"preds: {held} instances\n"
+
+
 def test_predictions_made_otherwise_are_not_mixed(parrot: Parrot) -> None:
     line = ["--dataset", "photoworld", "--count", 1, "--out", "preds"]
     assert run(*line).exit_code == 0

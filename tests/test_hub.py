@@ -92,6 +92,14 @@ def test_what_the_hub_answers(serve: Serve, status: int, code: str, parts: list[
     assert len(asked) == 1  # it is not asked again
 
 
+@pytest.mark.parametrize("place", ["./nosuch", "/nosuch", "a/b/c", "a b", "https://hub/a"])
+def test_what_cannot_be_an_id_is_not_asked_for(serve: Serve, place: str) -> None:
+    asked = serve(503)
+    with pytest.raises(CheckpointError, match="is neither a folder nor an id of the hub"):
+        fetched(place, "config.json")
+    assert not asked
+
+
 def test_the_part_that_is_missing_is_the_one_that_is_to_be_named(serve: Serve) -> None:
     serve(503)
     with pytest.raises(CheckpointError, match=r"--set model\.generator\.weights=FOLDER"):

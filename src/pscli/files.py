@@ -49,8 +49,9 @@ def parse_json(text: str | bytes, where: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
+        problem = error.msg.removesuffix(" at")
         raise DataError(
-            f"{where} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
+            f"{where} is not valid JSON: {problem} at line {error.lineno}, column {error.colno}.",
             "Mend the file and try again.",
         ) from error
     except ValueError as error:  # an integer of thousands of digits, or bytes of another encoding

@@ -301,11 +301,16 @@ def _predict(
             console.note(f"Going on with {out}: {len(writer.done):,} instances are there already.")
         loaded = _biased(who, biases, str(here().device) if number() > 1 else device)
         work = _asked(loaded, work, history)
+        others = len(writer.done - {instance.question.key for instance in work})
+        if others:
+            console.note(
+                f"{others:,} of them are not asked for now. They stay, and count in scores."
+            )
         with console.progress("Replying", len(work)) as advance:
             predict_after(loaded, work, writer, advance, batch)
         if first() and who.folder:
             keep_trained(out, who.folder, loaded.config)
-    console.result(f"{out}: {len(work):,} instances")
+    console.result(f"{out}: {len(work) + others:,} instances")
 
 
 def _asked(agent: Any, work: list[Instance], history: str) -> list[Instance]:

@@ -57,7 +57,9 @@ OwnMetrics = Annotated[
 ]
 Draws = Annotated[
     int,
-    typer.Option(min=0, help="Resamples behind intervals and p-values; 0: scores alone."),
+    typer.Option(
+        min=0, max=100_000, help="Resamples behind intervals and p-values; 0: scores alone."
+    ),
 ]
 Force = Annotated[
     bool,

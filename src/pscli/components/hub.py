@@ -58,13 +58,21 @@ def fetched(
         CheckpointError: as `reachable` does.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HFValidationError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
+        validate_repo_id(place)
         _ask(place, path, revision)
         return Path(hf_hub_download(place, path, revision=revision, etag_timeout=SECONDS))
     except RemoteEntryNotFoundError:
         return None
+    except HFValidationError as error:
+        raise _refusal(place, revision, error, instead) from error
     except Exception as error:  # of whichever library the hub's client calls the network by
         kept = try_to_load_from_cache(place, path, revision=revision or "main")
         if isinstance(kept, str) and not isinstance(error, RepositoryNotFoundError):

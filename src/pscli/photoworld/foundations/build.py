@@ -230,6 +230,7 @@ def build_all(
     stages: dict[str, Callable[[], None]] = {name: getattr(build, name) for name in STAGES}
     with locked(build.work, "making foundations"):
         begun(build.work, build.recipe)
+        build.out.mkdir(parents=True, exist_ok=True)  # before hours of work for nothing
         for name, stage in stages.items():
             if only in (None, name):
                 stage()
