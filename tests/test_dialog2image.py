@@ -260,6 +260,13 @@ def test_it_trains_answers_and_is_scored_where_a_photo_is_due(
     assert broken.exit_code == 2 and "generator/unet" in broken.stderr
 
 
+@pytest.fixture
+def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of one's own, with data in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PSCLI_DATA", "data")
+
+
 def jsonl(**splits: list[list[dict[str, str]]]) -> None:
     """A dataset of one's own: turns of dialogues by split, and a photo without a caption."""
     folder = Path("data/jsonl")
@@ -276,22 +283,16 @@ TOLD = {"speaker": "B", "text": "I have none."}
 OWN = ["train", "dialog2image", "--preset", "demo", "--dataset", "jsonl", "--run", "r", *sets(FEW)]
 
 
-def test_it_learns_from_photos_without_captions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PSCLI_DATA", "data")
+@pytest.mark.usefixtures("own_data")
+def test_it_learns_from_photos_without_captions() -> None:
     jsonl(train=[[ASKED, SENT]], dev=[[ASKED, SENT]])
     trained = done(*OWN)
     assert "without a caption" not in trained.stderr
     assert len(curve(Path("r"))) == 2  # a step, and an evaluation
 
 
-def test_a_dev_split_that_asks_nothing_is_refused_before_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PSCLI_DATA", "data")
+@pytest.mark.usefixtures("own_data")
+def test_a_dev_split_that_asks_nothing_is_refused_before_training() -> None:
     jsonl(train=[[ASKED, SENT]], dev=[[ASKED, TOLD]])
     refused = pscli(*OWN)
     assert refused.exit_code == 2, refused.output + repr(refused.exception)

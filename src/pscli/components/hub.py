@@ -63,10 +63,8 @@ def fetched(
         RemoteEntryNotFoundError,
         RepositoryNotFoundError,
     )
-    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
-        validate_repo_id(place)
         _ask(place, path, revision)
         return Path(hf_hub_download(place, path, revision=revision, etag_timeout=SECONDS))
     except RemoteEntryNotFoundError:
@@ -85,6 +83,7 @@ def _ask(place: str, path: str, revision: str | None) -> None:
     from huggingface_hub import constants, get_session, hf_hub_url
 
     utils: Any = importlib.import_module("huggingface_hub.utils")  # as they export without a word
+    utils.validate_repo_id(place)
     if constants.HF_HUB_OFFLINE:
         raise ConnectionError("HF_HUB_OFFLINE")
     url = hf_hub_url(place, path, revision=revision)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pscli.dialogue.pixels import FORMATS as FORMATS
 from pscli.dialogue.pixels import MAX_PIXELS as MAX_PIXELS
@@ -164,6 +164,12 @@ class Response:
 
     speaker: str
     turns: tuple[Turn, ...]
+
+    @classmethod
+    def of(cls, speaker: str, parts: Iterable[str | Photo]) -> Self:
+        """A turn for each text and each photo."""
+        turns = (Turn(speaker, p) if isinstance(p, str) else Turn(speaker, photo=p) for p in parts)
+        return cls(speaker, tuple(turns))
 
     @property
     def parts(self) -> list[str | Photo]:

@@ -80,8 +80,9 @@ def redrawn(
         question = replace(instance.question, responses=responses)
         changed.append(replace(instance, question=question, history=history))
     if first():
-        for start in range(0, len(wanted), size):
-            names = [*wanted][start : start + size]
+        every = [*wanted]
+        for start in range(0, len(every), size):
+            names = every[start : start + size]
             left = {name for name in names if not writer.has(name)}
             if not left:
                 continue
@@ -109,14 +110,7 @@ def _drawings(response: Response, id: str) -> dict[int, tuple[str, Photo]]:
 
 def _with(response: Response, photos: Mapping[int, Photo]) -> Response:
     parts = [photos.get(at, part) for at, part in enumerate(response.parts)]
-    return Response(response.speaker, tuple(_turns(response.speaker, parts)))
-
-
-def _turns(speaker: str, parts: Sequence[str | Photo]) -> list[Turn]:
-    return [
-        Turn(speaker, part) if isinstance(part, str) else Turn(speaker, photo=part)
-        for part in parts
-    ]
+    return Response.of(response.speaker, parts)
 
 
 # -- rollouts --------------------------------------------------------------------------------
@@ -156,7 +150,7 @@ def in_own_words(instance: Instance, said: Mapping[str, Prediction]) -> Instance
             turns += response.turns
             continue
         own = found.prediction
-        turns += _turns(question.speaker, parts(own))
+        turns += Response.of(question.speaker, parts(own)).turns
         history[k] = [f"{path.parent.name}/{path.name}" for path in own.photos]
     responses = Dialogue(tuple(turns)).responses  # a reply without anything is none
     return replace(instance, question=replace(question, responses=responses), history=history)

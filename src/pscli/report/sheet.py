@@ -11,7 +11,7 @@ from PIL import Image
 
 from pscli import console
 from pscli.datasets.base import load, named
-from pscli.dialogue.schema import Dialogue, Photo, Response, Turn
+from pscli.dialogue.schema import Dialogue, Photo, Response
 from pscli.errors import DataError, PscliError
 from pscli.metrics.base import Metric
 from pscli.predictions.folder import Prediction, Side, open_photo, read_predictions
@@ -179,11 +179,7 @@ def stood(
                 else part
                 for part in parts
             ]
-        turns = [
-            Turn(speaker, photo=part) if isinstance(part, Photo) else Turn(speaker, part)
-            for part in parts
-        ]
-        found += [Response(speaker, tuple(turns))] if turns else []
+        found += [Response.of(speaker, parts)] if parts else []
     return found
 
 
