@@ -158,6 +158,13 @@ def test_the_public_names_are_loaded_when_asked_for() -> None:
         (["score", "no"], ["no has no predictions.jsonl"]),
         (["score", "x", "--extractor", "photowold"], ["Did you mean 'photoworld'?"]),
         (["score", "--group", "e2e"], ["--group e2e names no folders"]),
+        (["score", "x", "--json", "--format", "csv"], ["--format: --json does not read it"]),
+        (["fetch", "photoworld", "--verify", "--overwrite"], ["--overwrite: --verify does not"]),
+        (["generate", "--context", "a", "--use", "a:b"], ["--use: the bundled agent does not"]),
+        (["serve", "--use", "a:b"], ["--use: the bundled agent does not"]),
+        (["caption", "photoworld", "--out", "x", "--use", "a:b"], ["--use: the bundled captioner"]),
+        (["chat", "--use", "a:b"], ["--use: the bundled agent does not"]),
+        (["chat", ".."], [".. is a folder and no photo.", "--agent .."]),
         (["report", "no", "--out", "x.png"], ["no has no predictions.jsonl"]),
         (["report", "no", "--out", "x.html"], ["ends in .png"]),
     ],
@@ -184,6 +191,23 @@ def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_that_cannot_be_written_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     refused(run("fetch", "photoworld", "--count", 1, "--out", "file/x"), "Error: ", "File exists")
+
+
+def test_a_file_in_the_place_of_a_folder_is_told() -> None:
+    Path("dialog.json").write_text('{"turns": [{"speaker": "A", "text": "Hi"}]}')
+    Path("taken").write_text("")
+    for out in ("taken", "taken/below"):
+        answer = ["generate", "--context", "dialog.json", "--out", out]
+        refused(run(*answer), "taken", "A folder was to be there: name another.")
+    refused(run("plan", "--set", "model.llm.weights=taken"), "taken is a file.", ".gguf")
+
+
+def test_an_address_that_is_not_asked_is_told() -> None:
+    part = {"type": "image_url", "image_url": {"url": "http://127.0.0.1/dog.jpg"}}
+    message = {"role": "user", "content": [{"type": "text", "text": "Look!"}, part]}
+    Path("talk.json").write_text(json.dumps({"messages": [message]}))
+    told = "Its address is not asked here: save what is at http://127.0.0.1/dog.jpg under that name"
+    refused(run("generate", "--context", "talk.json"), "does not exist", told)
 
 
 def test_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

@@ -209,8 +209,11 @@ def test_dinov2_of_a_folder_is_transformers(dinov2: Path, tmp_path: Path) -> Non
             r"The extractor 'clip' has no weights of its own. Name their folder or hub id: cl",
         ),
         ("clip:/nowhere/at-all", r"/nowhere/at-all"),
-        ("clip:GONE", r"GONE is not on this disk.* such as clip:FOLDER\.$"),
-        ("dinov2:GONE/GONE", r"GONE/GONE is not on this disk.* such as dinov2:FOLDER\.$"),
+        (
+            "clip:GONE",
+            r"GONE is not on this disk.* such as --clip FOLDER, or --extractor .*FOLDER\.$",
+        ),
+        ("dinov2:GONE/GONE", r"GONE is not on this disk.* such as --extractor dinov2:FOLDER\.$"),
         (
             "photoworld:xyz",
             r"The extractor 'photoworld' has weights of its own, so it has no 'xyz'",

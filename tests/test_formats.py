@@ -309,7 +309,7 @@ def test_numbers_name_dialogues_and_speakers_and_a_text_may_be_null(tmp_path: Pa
         ({"speaker": "A", "text": " \n"}, "is empty"),
         ({"speaker": "A", "photo": ["x.png"]}, "turn 0: the photo is not a path"),
         ({"speaker": "A", "photo": {"path": "x", "caption": 3}}, "turn 0: the photo is not a path"),
-        ({"speaker": "A", "photo": ""}, "does not exist"),
+        ({"speaker": "A", "photo": ""}, "is a folder"),
         ({"speaker": "A", "photo": "a\0b"}, "does not exist"),
         ({"speaker": "A", "photo": "x" * 300}, "does not exist"),
         ({"speaker": "A", "text": "x", "truth": {}}, "turn 0: the truth has another form"),

@@ -361,3 +361,10 @@ def test_a_group_of_runs_by_hand() -> None:
     alone = grouped([run(1.0, 5)])
     assert alone.overall["a"] == Score("a", 1.0, 5, "how|mean±sd-of:1", "lower", count="5/9")
     assert grouped([run(1.0, 5), run(1.0, 5)]).overall["a"].count == "5/9"
+
+
+def test_a_score_gets_better_in_a_way_that_is_known() -> None:
+    for better in (1, "up", "Higher"):
+        with pytest.raises(ConfigError, match=f"'mine' has {better!r} .*'higher', 'lower'"):
+            Score("mine", 1.0, 1, "how", better)  # type: ignore[arg-type]
+    assert Score("mine", 1.0, 1, "how", None).better is None

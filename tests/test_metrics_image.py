@@ -464,7 +464,7 @@ def test_inception_without_weights_names_the_way_out(
         "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", fail
     )
     files = draw(tmp_path, 2, seed=6)
-    with pytest.raises(ConfigError, match=r"inception .*no network.*`--extractor photoworld`"):
+    with pytest.raises(ConfigError, match=r"inception .*no network.*extractor `photoworld`"):
         scored(files, files, extractor="inception")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from typer.testing import CliRunner
 from pscli.cli import app
 from pscli.cli.train import configured
 from pscli.config import Config, changed, lora_24gb, paper, small, tiny
-from pscli.errors import ConfigError
+from pscli.errors import CheckpointError, ConfigError
+from pscli.files import read_json, write_json
 from pscli.plan import advice
 from pscli.plan.advice import Advice, candidates, command, refuse_too_large, remedy
 from pscli.plan.estimate import Estimate, estimate, watching
@@ -27,6 +29,8 @@ from pscli.plan.machine import Machine
 from pscli.plan.parts import imagined
 from pscli.plan.trace import Trace
 from pscli.plan.work import Work, batch_of, busy, dealt, longest
+from pscli.registry import find
+from pscli.systems.agent import build
 from pscli.systems.divter import sun2022
 
 PUBLISHED = {  # as the models' own pages and papers count them
@@ -207,6 +211,52 @@ def test_no_preset_puts_another_kind_of_generator_in_its_place(fixed: dict[str, 
         return [c.preset for c in found if c.preset != "sun2022"]
 
     assert presets("photochat") == [] and presets("photoworld") == ["tiny"]
+
+
+def test_no_change_is_of_a_part_that_a_system_lacks(fixed: dict[str, Estimate]) -> None:
+    config = replace(paper(), system="dialog2image")
+    found = candidates(config, fixed["paper"], Machine("cuda", "this GPU", 24e9))
+    dtypes = {c.model.perceptron.dtype for c in found if c.preset == "paper"}
+    assert dtypes == {"float32"}
+
+
+IDLE = {
+    "model.perceptron.quantize": ("4bit", "perceptron 'qformer' has no quantize"),
+    "model.perceptron.lora": (4, "perceptron 'qformer' has no lora"),
+    "model.generator.quantize": ("8bit", "generator 'stable-diffusion' has no quantize"),
+    "model.llm.quantize": ("4bit", "only adapters"),
+}
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_what_no_part_reads_is_refused_by_plan_and_by_training(name: str) -> None:
+    value, said = IDLE[name]
+    config = changed(tiny(), name, value)
+    for make in (imagined, build):
+        with pytest.raises(ConfigError, match=said):
+            make("e2e", config.model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("uvit", "no U-ViT"), ("stable-diffusion", "no UNet2DConditionModel")]
+)
+def test_a_noise_predictor_of_another_kind_is_named(kind: str, said: str, tmp_path: Path) -> None:
+    own = Path(find("weights", "photoworld")("generator"))
+    shutil.copytree(own, tmp_path / "generator")
+    if kind == "stable-diffusion":
+        file = tmp_path / "generator/unet/config.json"
+        write_json(file, read_json(file) | {"_class_name": "UViT"})
+    config = changed(tiny(), "model.generator.kind", kind)
+    config = changed(config, "model.generator.weights", str(tmp_path / "generator"))
+    with pytest.raises(CheckpointError, match=said):
+        imagined("e2e", config.model)
+
+
+def test_a_size_that_is_known_by_name_is_no_promise_of_weights() -> None:
+    command = ["plan", "dialog2image", "--generator", "uvit-small", "--memory", "1e3"]
+    said = CliRunner().invoke(app, command)
+    assert "photoworld has no uvit-small" in said.stderr and said.exit_code == 0
+    assert "published" not in CliRunner().invoke(app, ["plan", "--memory", "1e3"]).stderr
 
 
 def test_the_command_gives_the_configuration_back() -> None:

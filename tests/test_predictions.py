@@ -99,9 +99,12 @@ def test_a_photo_is_opened_in_the_name_of_its_instance(folder: Path) -> None:
 def test_settings_are_those_that_generation_wrote(folder: Path) -> None:
     assert read_settings(folder) is None
     path = folder / "config.json"
-    for theirs in ('{"dataset": "photochat"}', "[]", "{", '{"dataset": "photochat", "split": 1}'):
+    for theirs in ('{"dataset": "photochat"}', "[]", '{"dataset": "photochat", "split": 1}'):
         path.write_text(theirs)
         assert read_settings(folder) is None
+    path.write_text('{"agent": "a", "wei')  # half of ours may be
+    with pytest.raises(DataError, match="not valid JSON"):
+        read_settings(folder)
     pairs = {"agent": "a", "weights": "w", "dataset": "d", "split": "test", "seed": 0}
     path.write_text(json.dumps(pairs | {"temperature": "hot"}))
     assert read_settings(folder) is None

@@ -54,7 +54,9 @@ class Commands(TyperGroup):
 def _told(error: OSError) -> PscliError:
     """A full disk, a folder that may not be written, and the like."""
     where = f"{error.filename}: " if error.filename else ""
-    return PscliError(f"{where}{error.strerror or error}.")
+    there = isinstance(error, FileExistsError | NotADirectoryError)
+    hint = "A folder was to be there: name another." if there else ""
+    return PscliError(f"{where}{error.strerror or error}.", hint)
 
 
 app = typer.Typer(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, Overwrite, UseParts, app
+from pscli.cli.app import Device, Overwrite, UseParts, app, refuse_idle
 from pscli.cli.data import Name, going_on
 from pscli.errors import ConfigError, DataError
 from pscli.files import refuse_fixed
@@ -21,6 +21,7 @@ SHOWN = 10  # photos that are named
 
 @app.command()
 def caption(
+    ctx: typer.Context,
     name: Name,
     out: Annotated[Path, typer.Option(help="Folder to write.", show_default=False)],
     split: Annotated[
@@ -51,6 +52,8 @@ def caption(
     from pscli.datasets.base import Published, check_split, data_folder, named
     from pscli.datasets.captions import rewrite
 
+    if agent is None:
+        refuse_idle(ctx, ("use",), "the bundled captioner")
     dataset = named(name)
     every = split or [*dataset.splits]
     if not split and isinstance(dataset, Published):

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, Dtype, Temperature, UseParts, app, loading
+from pscli.cli.app import Device, Dtype, Temperature, UseParts, app, loading, refuse_idle
+from pscli.errors import ConfigError
 
 
 @app.command()
 def chat(
+    ctx: typer.Context,
     photo: Annotated[
         Path | None,
         typer.Argument(metavar="PHOTO", help="A photo to begin with.", show_default=False),
@@ -47,6 +49,12 @@ def chat(
 
     Without a terminal, every line of stdin is said, and the replies are plain lines.
     """
+    if agent is None:
+        refuse_idle(ctx, ("use",), "the bundled agent")
+    if photo and photo.is_dir():
+        raise ConfigError(
+            f"{photo} is a folder and no photo.", f"If it is an agent's: --agent {photo}."
+        )
     console.quiet_libraries()
     if agent is None:
         console.note("Using the bundled agent; --agent names another.")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from pscli import console
-from pscli.cli.app import AsJson, Overwrite, app
+from pscli.cli.app import AsJson, Overwrite, app, refuse_idle
 from pscli.errors import ConfigError, DataError
 from pscli.registry import find
 
@@ -38,6 +38,7 @@ def going_on(folder: Path, overwrite: bool) -> Iterator[None]:
 
 @app.command()
 def fetch(
+    ctx: typer.Context,
     name: Name,
     split: Annotated[
         list[str] | None,
@@ -94,6 +95,8 @@ def fetch(
     from pscli.fetch import dataset as door
     from pscli.fetch.web import Limits
 
+    if check:
+        refuse_idle(ctx, ("retry", "overwrite"), "--verify")
     dataset = named(name)
     if missing not in door.MISSING:
         raise ConfigError(f"--missing is '{missing}'.", f"Known: {', '.join(door.MISSING)}.")

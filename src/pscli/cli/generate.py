@@ -124,8 +124,8 @@ def generate(
         raise typer.BadParameter("give either --agent or --system.")
     if not system and (preset or settings):
         raise typer.BadParameter("--preset and --set go with --system NAME.")
-    if system:
-        refuse_idle(ctx, ("use",), "--system")
+    if not agent:
+        refuse_idle(ctx, ("use",), "--system" if system else "the bundled agent")
     console.quiet_libraries()
     biases = {"share_bias": share_bias, "end_bias": end_bias}
     if system:

@@ -21,6 +21,7 @@ from pscli.cli.train import (
     configured,
 )
 from pscli.errors import DataError
+from pscli.registry import find
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,7 +70,14 @@ def plan(
     from pscli.plan.advice import gigabytes, needs, remedy
     from pscli.plan.estimate import estimate
     from pscli.plan.machine import machine
+    from pscli.plan.parts import by_name
 
+    for part in find("system", name).uses:
+        if by_name(named := getattr(config.model, part)):
+            console.note(
+                f"{named.weights} has no {named.kind}: its size is the published one. Before "
+                f"training, name its weights: --set model.{part}.weights=FOLDER"
+            )
     there = machine(config, devices)
     dialogues = _dialogues(config)
     found = estimate(config, dialogues, device=there.kind, devices=there.sharing)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pscli import console
-from pscli.cli.app import AsJson, Device, app
+from pscli.cli.app import AsJson, Device, app, refuse_idle
 from pscli.errors import ConfigError
 from pscli.files import write_json
 
@@ -71,6 +71,7 @@ Force = Annotated[
 
 @app.command()
 def score(
+    ctx: typer.Context,
     preds: Annotated[
         list[Path] | None, typer.Argument(metavar="PREDS...", help="Folders of predictions.")
     ] = None,
@@ -117,7 +118,9 @@ def score(
 
     Of several systems it tells whether they differ, on the instances that all have answered.
     """
-    form = "json" if as_json else form
+    if as_json:
+        refuse_idle(ctx, ("form",), "--json")
+        form = "json"
     together = groups(group or [])
     folders = list(dict.fromkeys([*(preds or []), *(f for fs in together.values() for f in fs)]))
     if not folders:

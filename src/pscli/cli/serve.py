@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pscli import console
-from pscli.cli.app import Device, Dtype, UseParts, app
+from pscli.cli.app import Device, Dtype, UseParts, app, refuse_idle
 from pscli.errors import ConfigError
 
 TOKEN = 16  # characters that a token has at least
@@ -21,6 +21,7 @@ HINT = (
 
 @app.command()
 def serve(
+    ctx: typer.Context,
     agent: Annotated[
         list[Path] | None,
         typer.Option(
@@ -48,6 +49,8 @@ def serve(
 
     Works without a network. Nobody but this machine is answered, unless --host says so.
     """
+    if not agent:
+        refuse_idle(ctx, ("use",), "the bundled agent")
     console.quiet_libraries()
     from pscli.serve.limits import is_loopback
     from pscli.serve.server import address, check_installed, listen, run, serving

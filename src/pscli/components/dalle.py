@@ -25,7 +25,6 @@ from pscli.components.generator import DECODING, DRAWING
 from pscli.components.noise import gumbel
 from pscli.components.vision import scaled
 from pscli.components.weights import forget_places, whole
-from pscli.errors import ConfigError
 from pscli.files import write_json
 
 # B photos, N tokens of words, T = H·W tokens of a photo, K codes, W words, D width
@@ -87,7 +86,6 @@ class Dalle(nn.Module):
         *,
         guidance: float = 1.0,
         variant: str | None = None,
-        lora: int | None = None,
         **unused: Any,
     ) -> Self:
         """Loads a folder or hub id.
@@ -97,14 +95,8 @@ class Dalle(nn.Module):
                 the autoencoder trains.
 
         Raises:
-            ConfigError: if adapters are asked for.
             ValueError: if it holds another kind of generator, or one of another size.
         """
-        if lora:
-            raise ConfigError(
-                "Adapters are for the attention of a U-Net, which DALL·E's kind has not.",
-                "Leave out model.generator.lora.",
-            )
         at: dict[str, Any] = {"revision": revision}
         found = VQModel.load_config(str(place), subfolder="vae", **at).get("_class_name")
         if found != VQModel.__name__:

@@ -61,6 +61,7 @@ class Load:
     def pretrained(self, part: str, **options: Any) -> Any:
         """The same as it was before this system was trained."""
         named: PartConfig = getattr(self.config, part)
+        refuse_unread(part, named)
         ask_for(part, named)
         return self._part(part, located(named.weights, part), named, options)
 
@@ -113,6 +114,22 @@ class Load:
         except BROKEN as error:
             raise CheckpointError(f"The {part} in {weights} cannot be loaded: {error}") from error
         return module
+
+
+def refuse_unread(part: str, named: PartConfig) -> None:
+    """Raises ConfigError if something is set of a part that no one of its kind reads."""
+    takes = inspect.signature(find(part, named.kind).from_pretrained).parameters
+    for name in ("quantize", "lora"):
+        # One of the package that takes any option hands them on, to nobody who reads these.
+        if getattr(named, name) and named.kind in TABLES[part] and name not in takes:
+            raise ConfigError(
+                f"The {part} '{named.kind}' has no {name}.", f"Leave out model.{part}.{name}."
+            )
+    if named.quantize and not named.lora:
+        raise ConfigError(
+            f"Weights in {named.quantize} do not train: only adapters beside them do.",
+            f"Set their rank as well (model.{part}.lora=16), or leave out model.{part}.quantize.",
+        )
 
 
 def refuse_others(bridge: Any, name: str, *takes: str) -> None:

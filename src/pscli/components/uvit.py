@@ -6,6 +6,7 @@ joined to the last one, the second to the last but one, and so on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -210,13 +211,7 @@ class UViTGenerator(StableDiffusion):
         """
         at: dict[str, Any] = {"revision": revision}
         config = UViT.load_config(str(place), subfolder="unet", **at)
-        if config.get("_class_name") != UViT.__name__:
-            raise ValueError(
-                f"its unet is a {config.get('_class_name')} and no U-ViT (docs/systems.md tells "
-                "where to get one)."
-            )
-        if cls.depth not in (None, config["depth"]):
-            raise ValueError(f"its U-ViT has depth {config['depth']}, not {cls.depth}.")
+        cls.expect(config)
         parts: dict[str, Any] = {
             name: whole(kind, place, subfolder=name, variant=variant, dtype=torch.float32, **at)
             for name, kind in PARTS.items()
@@ -224,6 +219,17 @@ class UViTGenerator(StableDiffusion):
         tokenizer = CLIPTokenizer.from_pretrained(str(place), subfolder="tokenizer", **at)
         scheduler = DDPMScheduler.from_pretrained(str(place), subfolder="scheduler", **at)
         return cls(assembled(tokenizer=tokenizer, scheduler=scheduler, **parts), **options)
+
+    @classmethod
+    def expect(cls, config: Mapping[str, Any]) -> None:
+        """Raises ValueError if a noise predictor's configuration is of no U-ViT, or of another
+        depth."""
+        if (kind := config.get("_class_name")) != UViT.__name__:
+            raise ValueError(
+                f"its unet is a {kind} and no U-ViT (docs/systems.md tells where to get one)."
+            )
+        if cls.depth not in (None, config["depth"]):
+            raise ValueError(f"its U-ViT has depth {config['depth']}, not {cls.depth}.")
 
     def save_pretrained(self, folder: Path) -> None:
         """Writes its folder, without the paths that its parts were loaded from."""

@@ -36,6 +36,12 @@ class KnownPhoto(Photo):
     urls: tuple[str, ...] = ()
     sha256: str | None = None
 
+    @property
+    def hint(self) -> str:
+        if not self.urls:
+            return super().hint
+        return f"Its address is not asked here: save what is at {self.urls[0]} under that name."
+
 
 @dataclass
 class Dropped:

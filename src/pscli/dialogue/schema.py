@@ -61,6 +61,11 @@ class Photo:
             object.__setattr__(self, "caption", said)
 
     @property
+    def hint(self) -> str:
+        """What to do if it is not there."""
+        return "Check the path in the dialogue."
+
+    @property
     def target(self) -> Photo:
         """What is to be drawn where this photo is sent: itself, but in the control of a study."""
         return self
@@ -74,7 +79,10 @@ class Photo:
         if isinstance(self.source, Path):
             name = whole(str(self.source))
             if not os.path.isfile(self.source):
-                raise DataError(f"Photo {name} does not exist.", "Check the path in the dialogue.")
+                folder = os.path.isdir(self.source)
+                raise DataError(
+                    f"Photo {name} {'is a folder' if folder else 'does not exist'}.", self.hint
+                )
             return read(self.source, name)
         if hasattr(self.source, "draw"):
             return self.source.draw()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from pscli.errors import ConfigError
 from pscli.predictions.folder import Prediction
@@ -29,6 +29,9 @@ class Score:
         interval_by: How that was computed, such as `wilson95`.
         count: What is printed for n where that is more than one number, such as `968/1000`.
         warning: What must be known before it is believed; empty where nothing must.
+
+    Raises:
+        ConfigError: if it gets better in no way that is known.
     """
 
     name: str
@@ -43,6 +46,11 @@ class Score:
     warning: str = ""
 
     def __post_init__(self) -> None:
+        if self.better not in (None, *get_args(Better)):
+            raise ConfigError(
+                f"The score '{self.name}' has {self.better!r} as the way to get better.",
+                "Expected 'higher', 'lower', or None.",
+            )
         if not self.count:
             object.__setattr__(self, "count", str(self.n))
 

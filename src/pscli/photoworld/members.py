@@ -25,7 +25,7 @@ def uvit(part: str) -> Path:
     Raises:
         CheckpointError: if it was not made yet.
     """
-    return _made("uvit", part, ("generator",))
+    return _made("uvit", part, ("generator",), "1½ hours")
 
 
 def unidiffuser(part: str) -> Path:
@@ -34,7 +34,7 @@ def unidiffuser(part: str) -> Path:
     Raises:
         CheckpointError: if it was not made yet.
     """
-    return _made("unidiffuser", part, ("generator",))
+    return _made("unidiffuser", part, ("generator",), "2½ hours")
 
 
 def looking(part: str) -> Path:
@@ -43,7 +43,7 @@ def looking(part: str) -> Path:
     Raises:
         CheckpointError: if they were not made yet.
     """
-    return _made("looking", part, ("llm", "perceptron"))
+    return _made("looking", part, ("llm", "perceptron"), "an hour")
 
 
 def divter(part: str) -> Path:
@@ -53,16 +53,16 @@ def divter(part: str) -> Path:
     Raises:
         CheckpointError: if it was not made yet.
     """
-    return _made("divter", part, ("llm", "generator"))
+    return _made("divter", part, ("llm", "generator"), "an hour")
 
 
-def _made(family: str, part: str, parts: tuple[str, ...]) -> Path:
+def _made(family: str, part: str, parts: tuple[str, ...], takes: str) -> Path:
     folder = MADE / family / part
     if part in parts and (folder / SIGNS[part]).is_file():
         return folder
     raise CheckpointError(
         f"photoworld's {part} for {family} is not shipped, and not in {folder}.",
-        f"Make it, in up to three hours of one core: pscli foundations {family}",
+        f"Make it, in about {takes} of one core: pscli foundations {family}",
     )
 
 

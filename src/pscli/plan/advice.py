@@ -51,12 +51,15 @@ def cheapest(
 
 
 def candidates(config: Config, now: Estimate, there: Machine) -> Iterator[Config]:
+    uses = find("system", config.system).uses
     size = min(config.train.micro_batch, config.train.batch)
     room = there.memory - now.fixed
     if size > 1 and now.activations and room > 0:  # grow with it, or a little less
         fewer = max(1, int(size * room / now.activations))
         yield changed(config, "train.micro_batch", 1 << (min(size - 1, fewer).bit_length() - 1))
     for name, value in (("train.micro_batch", 1), *CHANGES):
+        if name.startswith("model.") and name.split(".")[1] not in uses:
+            continue
         before, config = config, changed(config, name, value)
         if config != before:
             yield config

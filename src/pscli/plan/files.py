@@ -33,6 +33,10 @@ def settings(place: str, path: str, revision: str | None = None) -> dict[str, An
     try:
         if Path(place).is_dir():
             found = read_json(Path(place) / path)
+        elif Path(place).is_file():
+            raise CheckpointError(
+                f"{place} is a file.", "Expected a folder, a hub id, or for an LLM a .gguf file."
+            )
         elif place in published():
             found = published()[place][path]
         else:

@@ -50,7 +50,7 @@ from pscli.components.adapters import adapt, adapt_attention
 from pscli.components.dalle import Dalle, side_of
 from pscli.components.generator import StableDiffusion
 from pscli.components.llm import LanguageModel
-from pscli.components.load import Load, located
+from pscli.components.load import Load, loading, located, refuse_unread
 from pscli.components.perceptron import LinearPerceptron, QFormerPerceptron
 from pscli.components.unidiffuser import UniDiffuser
 from pscli.components.uvit import UViT, UViTGenerator
@@ -69,6 +69,12 @@ MARKS = (IMG, END_IMG, PHOTO)
 UVITS = ("uvit", "uvit-small", "uvit-small-deep")
 DALLES = ("dalle", "dalle-12b")
 KINDS = ("causal", "qformer", "linear", "stable-diffusion", *UVITS, "unidiffuser-v1", *DALLES)
+
+
+def by_name(part: PartConfig) -> bool:
+    """Whether a part's size is that of its kind: the registry names some, whose weights nobody
+    needs to know it."""
+    return part.weights in TABLES["weights"] and part.kind in published()
 
 
 def imagined(name: str, model: ModelConfig) -> System:
@@ -120,11 +126,11 @@ class Imagined(Load):
         kinds: dict[str, Any] = {
             "llm": language_model, "perceptron": perceptron, "generator": generator,
         }  # fmt: skip
-        # Of the sizes that the registry names, no weights are needed to know them.
-        ours = named.weights in TABLES["weights"] and named.kind in published()
-        place = named.kind if ours else located(named.weights, part)
+        refuse_unread(part, named)
+        place = named.kind if by_name(named) else located(named.weights, part)
         more = options if part == "llm" else {}
-        made: Any = kinds[part](self.config, named, place, **more)
+        with loading(part, place):
+            made: Any = kinds[part](self.config, named, place, **more)
         return made
 
     def pretrained(self, part: str, **options: Any) -> Any:
@@ -222,12 +228,17 @@ def generator(model: ModelConfig, part: PartConfig, place: str) -> StableDiffusi
         return unidiffuser(model, of)
     if part.kind in DALLES:
         return dalle(model, of)
+    predictor = of("unet")
+    if uvit:
+        find("generator", part.kind).expect(predictor)
+    elif (found := predictor.get("_class_name")) != denoiser.__name__:
+        raise ValueError(f"its unet is a {found} and no {denoiser.__name__}.")
     text = CLIPTextConfig(**of("text_encoder"))
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL.from_config(of("vae")).eval(),
         text_encoder=CLIPTextModel(text),
         tokenizer=stand_in(text.max_position_embeddings),
-        unet=denoiser.from_config(of("unet")),
+        unet=denoiser.from_config(predictor),
         scheduler=DDPMScheduler.from_config(of("scheduler")),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pscli.errors import DataError
 from pscli.files import read_json
 
 SETTINGS = "config.json"
@@ -56,12 +55,13 @@ class Settings:
 
 
 def read_settings(folder: Path) -> Settings | None:
-    """What predictions of ours were generated with; None for those of another program."""
+    """What predictions of ours were generated with; None for those of another program.
+
+    Raises:
+        DataError: if it is not JSON: half a file says nothing of whose it is.
+    """
     path = folder / SETTINGS
-    try:
-        pairs = read_json(path) if path.is_file() else None
-    except DataError:
-        return None
+    pairs = read_json(path) if path.is_file() else None
     if not isinstance(pairs, dict):
         return None
     found: dict[str, Any] = {}

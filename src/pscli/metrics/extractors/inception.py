@@ -46,8 +46,8 @@ class Inception:
             raise ConfigError(
                 "The weights of the inception extractor cannot be loaded from "
                 f"{theirs.URL_INCEPTION_V3} ({error}).",
-                "Check the network, name a file that holds them by --inception-weights, or score "
-                "with `--extractor photoworld`, which needs none.",
+                "Check the network, name a file that holds them (score --inception-weights), or "
+                "take the extractor `photoworld`, which needs none.",
             ) from error
         self.weights = f"sha256:{_sha256(path)[:12]}" if path else PUBLISHED
 

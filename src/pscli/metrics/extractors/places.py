@@ -30,6 +30,7 @@ class _Placed:
     """
 
     family: ClassVar[str]
+    instead: ClassVar[str]  # how a folder of it is named
     side = 0
 
     def __init__(self, place: str = "") -> None:
@@ -45,7 +46,7 @@ class _Placed:
         from pscli.components.weights import whole
         from pscli.config import PartConfig
 
-        ask_for(self.family, PartConfig(self.family, place), f"{self.family}:FOLDER")
+        ask_for(self.family, PartConfig(self.family, place), self.instead)
         with loading(self.family, place):
             self.network: Any = whole(self._kind(), place).requires_grad_(False).eval()
             self._pixels = Pixels.from_pretrained(place)
@@ -73,7 +74,7 @@ class _Placed:
 class Clip(_Placed):
     """CLIP (Radford et al. 2021): features are the projected embeddings of photos."""
 
-    family = "clip"
+    family, instead = "clip", "--clip FOLDER, or --extractor clip:FOLDER"
 
     def __init__(self, place: str = "") -> None:
         super().__init__(place)
@@ -117,7 +118,7 @@ class Clip(_Placed):
 class DinoV2(_Placed):
     """DINOv2 (Oquab et al. 2023): features are the class token."""
 
-    family = "dinov2"
+    family, instead = "dinov2", "--extractor dinov2:FOLDER"
 
     def _kind(self) -> Any:
         from transformers import Dinov2Model
