@@ -376,7 +376,7 @@ def test_foundations_are_built_where_asked(monkeypatch: pytest.MonkeyPatch) -> N
     assert calls == [(Path("w"), Path("o"), "vae"), (None, None, None)]
 
 
-@pytest.mark.parametrize("family", ["looking", "divter", "uvit", "unidiffuser"])
+@pytest.mark.parametrize("family", ["looking", "composing", "divter", "uvit", "unidiffuser"])
 def test_members_are_made_whole_and_by_one_process(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ TABLES: dict[str, dict[str, str]] = {
     "weights": {
         "photoworld": "pscli.photoworld.shipped:part",
         "photoworld-looking": "pscli.photoworld.members:looking",
+        "photoworld-composing": "pscli.photoworld.members:composing",
         "photoworld-uvit": "pscli.photoworld.members:uvit",
         "photoworld-unidiffuser": "pscli.photoworld.members:unidiffuser",
         "photoworld-divter": "pscli.photoworld.members:divter",
@@ -111,6 +112,7 @@ TABLES: dict[str, dict[str, str]] = {
     "foundations": {
         "photoworld": "pscli.photoworld.foundations.build:build_all",
         "looking": "pscli.photoworld.foundations.looking:make",
+        "composing": "pscli.photoworld.foundations.composing:make",
         "divter": "pscli.photoworld.foundations.divter:make",
         "uvit": "pscli.photoworld.foundations.uvit:make",
         "unidiffuser": "pscli.photoworld.foundations.unidiffuser:make",

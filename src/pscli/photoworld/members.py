@@ -46,6 +46,16 @@ def looking(part: str) -> Path:
     return _made("looking", part, ("llm", "perceptron"), "an hour")
 
 
+def composing(part: str) -> Path:
+    """Folder of photoworld's generator once it has practised to draw what it was never shown
+    together.
+
+    Raises:
+        CheckpointError: if it was not made yet.
+    """
+    return _made("composing", part, ("generator",), "an hour")
+
+
 def divter(part: str) -> Path:
     """Folder of photoworld's members for Divter: an LLM of DialoGPT's kind, a generator of
     DALL·E's.

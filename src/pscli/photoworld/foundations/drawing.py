@@ -241,16 +241,16 @@ def train_generator(
 
 
 def refine_generator(
-    folder: Path, pool: Pool, work: Path, *, steps: int, seed: int = 1
+    folder: Path, pool: Pool, work: Path, *, steps: int, lr: float = 4e-4, seed: int = 1
 ) -> StableDiffusion:
-    """A second round for the generator in `folder`, at a third of the rate, on other noise.
+    """A further round for the generator in `folder`, at a lower rate, on other noise.
 
     All noise levels weigh alike: by min-SNR's weights next to nothing is learnt at the highest,
     where the light of a photo is decided.
     """
     generator = StableDiffusion.from_pretrained(folder, guidance=3.0)
     latents = encode(generator.vae, pool, work)
-    return teach_drawing(generator, latents, pool, work, steps=steps, lr=4e-4, seed=seed)
+    return teach_drawing(generator, latents, pool, work, steps=steps, lr=lr, seed=seed)
 
 
 def teach_drawing(

@@ -18,10 +18,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pscli.components.cache import fingerprint
 from pscli.components.llm import LanguageModel
 from pscli.dialogue.schema import Dialogue
 from pscli.dialogue.sequence import Packed, Template
@@ -35,12 +38,12 @@ from pscli.photoworld.foundations.build import (
     with_quizzes,
 )
 from pscli.photoworld.foundations.fit import Losses, fit
-from pscli.photoworld.foundations.pool import load_pool
+from pscli.photoworld.foundations.pool import Pool, kept, load_pool
 from pscli.photoworld.foundations.speaking import Lessons, Reading, mean_text_loss, seen_loss
 from pscli.photoworld.members import whole
 from pscli.photoworld.phrases import ANSWER_WORDS
 from pscli.photoworld.scene import COLOURS, KINDS, Scene
-from pscli.photoworld.shipped import WEIGHTS
+from pscli.photoworld.shipped import WEIGHTS, part
 from pscli.photoworld.talk import drill, look_up, plain_look_up, questions
 
 
@@ -50,7 +53,7 @@ class Recipe:
 
     Args:
         look_ups: Dialogues of each kind, plain ones and mixed ones.
-        plain, mixed: Steps of each kind.
+        plain, mixed, settled: Steps of each round.
         dev: Scenes of the dev split that score it.
     """
 
@@ -62,6 +65,7 @@ class Recipe:
     look_ups: int = 12_000
     plain: int = 1000
     mixed: int = 800
+    settled: int = 400
     dev: int = 500
 
 
@@ -150,6 +154,25 @@ def attention_alone(llm: LanguageModel) -> None:
         weights.requires_grad_(".self_attn." in name)
 
 
+@torch.no_grad()
+def half_rebuilt(pool: Pool, work: Path) -> Pool:
+    """Every second photo as the generator's autoencoder gives it back, which is what the agent's
+    own drawings look like."""
+    vae = AutoencoderKL.from_pretrained(part("generator"), subfolder="vae").eval()
+
+    def make() -> np.ndarray:
+        images = np.array(pool.images)
+        for start in range(1, len(images), 256):
+            rows = range(start, min(start + 256, len(images)), 2)
+            photos = vae.decode(vae.encode(pool.batch(rows)).latent_dist.mode()).sample
+            images[rows] = ((photos.clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
+        return images
+
+    return Pool(
+        pool.scenes, kept(work / f"rebuilt-{len(pool.scenes)}-{fingerprint(vae)}.npy", make)
+    )
+
+
 @whole("looking", Recipe)
 def make(work: Path, out: Path, r: Recipe) -> None:
     """Trains them in `work`, or goes on there; `out` holds `llm/` and `perceptron/` in the end."""
@@ -159,13 +182,18 @@ def make(work: Path, out: Path, r: Recipe) -> None:
     read = with_quizzes(r.dialogues) + practised(drill, r.drills)
     asked = practised(questions, r.questions)
     pool = load_pool(work, "train", r.scenes, r.seed)
-    lessons = partial(Lessons, captioner, pool, read, asked, seed=2)
-    plain = LookingUp(lessons(shares=(4, 2, 4)), practised(plain_look_up, r.look_ups), 40)
-    mixed = LookingUp(lessons(shares=(8, 4, 2)), practised(look_up, r.look_ups), 24)
+    lessons = partial(Lessons, captioner, dialogues=read, asked=asked, seed=2)
+    anything = practised(look_up, r.look_ups)
+    plain = LookingUp(lessons(pool, shares=(4, 2, 4)), practised(plain_look_up, r.look_ups), 40)
+    mixed = LookingUp(lessons(pool, shares=(8, 4, 2)), anything, 24)
+    settled = LookingUp(lessons(half_rebuilt(pool, work), shares=(16, 4, 4)), anything, 12)
     more = lambda step: mixed.losses(r.plain + step)  # noqa: E731
+    most = lambda step: settled.losses(r.plain + r.mixed + step)  # noqa: E731
     # At the full rate to the end: nothing is to settle yet.
     fit(plain, plain.losses, work / "plain", steps=r.plain, lr=1e-3, ema=0.99, decays=False)
     fit(mixed, more, work / "mixed", steps=r.mixed, lr=1e-3, ema=0.99, warmup=20)
+    settled.load_state_dict(mixed.state_dict())  # the probes go on
+    fit(settled, most, work / "settled", steps=r.settled, lr=1e-3, ema=0.99, warmup=20)
     save_captioner(captioner, out)
     scores = caption_accuracy(
         captioner.float().eval(), load_pool(work, "dev", r.dev, r.seed), r.dev
