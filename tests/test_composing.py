@@ -25,7 +25,7 @@ COMPOSING = ModelConfig(generator=PartConfig("stable-diffusion", "photoworld-com
 def test_it_practises_with_other_scenes_than_it_was_made_with() -> None:
     usual = Recipe()
     before = {scene.caption() for scene in scenes("train", Shipped.drawings, 0, two=0.6)}
-    new = scenes("train", usual.scenes, usual.seed, two=0.8)
+    new = scenes("train", usual.scenes, usual.seed, usual.two)
     two = [scene for scene in new if len(scene.things) == 2]
     assert len(two) / len(new) == pytest.approx(0.8, abs=0.03)
     assert sum(scene.caption() in before for scene in two) < 0.2 * len(two)

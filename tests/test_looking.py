@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -177,6 +178,26 @@ def test_every_second_photo_is_as_the_generator_s_autoencoder_gives_it_back(tmp_
         assert abs(found - expected).max() < 0.6 / 255
         assert (rebuilt.images[row] != pool.images[row]).any()
     assert half_rebuilt(pool, tmp_path).images.filename  # kept on disk
+
+
+def test_the_parts_end_half_way_between_the_last_two_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = {"plain": 0.1, "mixed": 0.2, "settled": 0.4}
+
+    def fitted(model: torch.nn.Module, loss: Callable[[int], Losses], work: Path, **_: Any) -> None:
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.data.fill_(ends[work.name])
+
+    monkeypatch.setattr("pscli.photoworld.foundations.looking.fit", fitted)
+    out = make(tmp_path / "work", tmp_path / "out", recipe=FEW)
+    shipped = load_file(WEIGHTS / "llm/model.safetensors")
+    for name, weight in load_file(out / "llm/model.safetensors").items():
+        learnt = torch.full_like(weight, 0.3) if "self_attn" in name else shipped[name]
+        torch.testing.assert_close(weight, learnt)
+    assert all((w == torch.tensor(0.3).half()).all() for w in
+               load_file(out / "perceptron/qformer/model.safetensors").values())  # fmt: skip
 
 
 @pytest.mark.parametrize("first_of", [FEW.plain, FEW.plain + FEW.mixed])

@@ -22,11 +22,12 @@ from pscli.photoworld.shipped import part
 
 @dataclass(frozen=True)
 class Recipe:
-    """Scenes of the training split, optimiser steps of 16 of them, scenes of `dev` and of `unseen`
-    that score it, and the seed of the scenes."""
+    """Scenes of the training split and the share of them that shows two kinds, optimiser steps of
+    16 of them, scenes of `dev` and of `unseen` that score it, and the seed of the scenes."""
 
     seed: int = 1
     scenes: int = 80_000
+    two: float = 0.8
     steps: int = 15_000
     dev: int = 320
 
@@ -34,7 +35,7 @@ class Recipe:
 @whole("composing", Recipe)
 def make(work: Path, out: Path, r: Recipe) -> None:
     """Trains it in `work`, or goes on there; `out` holds `generator/` in the end."""
-    pool = load_pool(work, "train", r.scenes, r.seed, two=0.8)
+    pool = load_pool(work, "train", r.scenes, r.seed, r.two)
     made = refine_generator(part("generator"), pool, work, steps=r.steps, lr=6e-4, seed=2)
     with new_folder(out / "generator") as new:
         made.half().save_pretrained(new)
