@@ -178,7 +178,7 @@ def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         refused = pscli(*command)
         assert refused.exit_code == 2, refused.output
         told = " ".join(refused.stderr.split())
-        assert "pscli foundations divter" in told and "hours" in told
+        assert "in about an hour of one core: pscli foundations divter" in told
     refused = pscli("train", "divter", "--preset", "sun2022", "--run", "r",
                     "--set", f"model.llm.weights={part('llm')}")  # fmt: skip
     assert refused.exit_code == 2

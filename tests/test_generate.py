@@ -198,7 +198,7 @@ def test_photos_are_shown_in_a_terminal(parrot: Parrot, monkeypatch: pytest.Monk
         ('{"turns": [{"speaker": "A", "photo": "text.png"}]}', "text.png is not an image"),
         ('{"turns": [{"speaker": "A", "photo": "cut.png"}]}', "cut.png is not an image"),
         ('{"turns": [{"speaker": "A", "photo": "huge.png"}]}', "huge.png has far too many pixels"),
-        ('{"turns": [{"speaker": "A", "photo": "."}]}', "does not exist"),
+        ('{"turns": [{"speaker": "A", "photo": "."}]}', "is a folder"),
     ],
 )
 def test_a_dialogue_that_cannot_be_read(parrot: Parrot, text: str, problem: str) -> None:

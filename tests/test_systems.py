@@ -690,12 +690,15 @@ def test_a_temperature_that_is_none_is_refused(build: SimpleNamespace, temperatu
         agent.respond(Dialogue([Turn("A", "a")]), temperature=temperature)
 
 
-@pytest.mark.parametrize("name", ["none.jpg", "", "a\0b.jpg"])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("none.jpg", "does not exist"), ("", "is a folder"), ("a\0b.jpg", "does not exist")],
+)
 def test_a_photo_that_is_not_there_is_named(
-    build: SimpleNamespace, tmp_path: Path, name: str
+    build: SimpleNamespace, tmp_path: Path, name: str, what: str
 ) -> None:
     agent = Agent(build.end_to_end().freeze(), config())  # eyes that keep what they see
-    with pytest.raises(DataError, match=r"^Photo .* does not exist"):
+    with pytest.raises(DataError, match=rf"^Photo .* {what}"):
         agent.respond(Dialogue([Turn("A", "Look!", photo=str(tmp_path / name))]))
 
 
