@@ -20,6 +20,7 @@ from pscli.predictions.trained import Trained, keep_trained, read_trained
 from pscli.report import protocol
 from pscli.report.protocol import made, unequal
 
+SIDE = {"text": "a dog", "captions": [], "photos": []}
 RUN = Trained("e2e", "tiny", "photoworld", "described", 0, 32, 1.0, None, 188, 412.4)
 
 
@@ -144,6 +145,14 @@ def test_seeds_of_a_system_differ_in_nothing_else(
     result = score("--group", "x=a,b", "--force")
     assert result.exit_code == 0 and f"not alike: {setting}  " in result.stdout
     assert score("--group", "x=a,d").exit_code == 0
+
+
+def test_seeds_of_a_system_answer_equally_many_instances() -> None:
+    folder("a")
+    append_line(folder("b") / FILE_NAME, {"id": "d/2", "reference": SIDE, "prediction": SIDE})
+    result = score("--group", "x=a,b")
+    assert result.exit_code == 2 and "\ninstances  1  2\n" in result.stderr
+    assert score("a", "b").exit_code == 0  # those of both are compared
 
 
 def test_splits_of_one_agent_are_not_compared() -> None:

@@ -60,9 +60,10 @@ def unequal(systems: Systems) -> Table:
     return _table(list(systems), ways, names)
 
 
-def mixed(folders: Sequence[Path]) -> Table:
-    """The same of folders that are averaged as one system, which may differ by their seed alone."""
-    ways = [made([folder]) for folder in folders]
+def mixed(folders: Sequence[Path], read: Read) -> Table:
+    """The same of folders that are averaged as one system: they may differ by their seed alone, and
+    answer equally many instances."""
+    ways = [made([folder]) | {"instances": (f"{len(read[folder]):,}",)} for folder in folders]
     pairs = itertools.combinations(ways, 2)
     names = dict.fromkeys(n for one, other in pairs for n in _apart(one, other) if n not in SEEDS)
     return _table(list(map(str, folders)), ways, names)
@@ -103,7 +104,7 @@ def refuse_unequal(systems: Systems, read: Read, forced: bool = False) -> list[s
     Raises:
         ConfigError: if something differs and the comparison was not forced.
     """
-    tables = [unequal(systems), *map(mixed, systems.values())]
+    tables = [unequal(systems), *(mixed(folders, read) for folders in systems.values())]
     found = [*map(aligned, filter(None, tables)), *unpaired(read)]
     if found and not forced:
         raise ConfigError(
