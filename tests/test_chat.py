@@ -224,7 +224,7 @@ def test_json_of_one_command_is_the_context_of_the_other(fake: Fake) -> None:
     again = typed(args=["--context", "elsewhere/more.json", "--json"])
     turns = json.loads(again.stdout)["turns"]
     assert [turn["text"] for turn in turns] == [
-        "draw a red dog", "I heard draw a red dog", "Look!", "I heard Look!",
+        "draw a red dog", "I heard draw a red dog", "", "Look!", "I heard Look!",
         "I heard I heard Look!",
     ]  # fmt: skip
     assert Path(turns[1]["photo"]["path"]).name == "0001.png"

@@ -105,6 +105,21 @@ def test_a_reply_is_sent_back_as_it_came(client: Client, agents: dict[str, Odd])
     assert third.photos[0].open().getpixel((0, 0)) == (0, 0, 255) and third.parts[1] == "and?"
 
 
+def test_a_user_s_photos_stand_before_the_words_with_them() -> None:
+    """As in a talk; between words, and in what an agent has said, nothing moves."""
+    words, photo = {"type": "text", "text": "How many?"}, shown(picture())
+
+    def order(role: str, *parts: Any) -> list[str]:
+        after = [{"role": "user", "content": "end"}] if role == "assistant" else []
+        said = messages.dialogue_of([{"role": role, "content": list(parts)}, *after]).responses[0]
+        return ["words" if isinstance(part, str) else "photo" for part in said.parts]
+
+    assert order("user", words, photo, photo) == ["photo", "photo", "words"]
+    assert order("user", photo, words) == ["photo", "words"]
+    assert order("user", words, photo, words) == ["words", "photo", "words"]
+    assert order("assistant", words, photo) == ["words", "photo"]
+
+
 def chunks(body: bytes) -> list[Any]:
     lines = [line[6:] for line in body.decode().splitlines() if line.startswith("data: ")]
     assert lines[-1] == "[DONE]"

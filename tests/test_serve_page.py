@@ -139,7 +139,8 @@ def test_two_agents_hear_the_same_and_answer_each_for_itself() -> None:
     answer(begun, "Look!", photo=address(picture()))
     assert len(begun.sides) == 2
     redrawn = said(begun, 1)
-    assert said(begun) == redrawn == [("A", "Look!", None), ("B", "I heard Look!", None)]
+    heard = [("A", "", None), ("A", "Look!", None), ("B", "I heard Look!", None)]
+    assert said(begun) == redrawn == heard
     answer(begun, "draw a dog")
     redraw(begun, "a cat", 1)
     assert said(begun)[-1][2] == "a dog" and said(begun, 1)[-1][2] == "a cat"

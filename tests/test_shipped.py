@@ -109,6 +109,15 @@ def test_the_bundled_agent_answers_at_once() -> None:
     assert all(photo.size == (64, 64) for photo in reply.photos)
 
 
+def test_it_is_shown_a_photo_and_asked_about_it() -> None:
+    """In one message, as a page or a terminal sends them."""
+    chat = Agent.from_pretrained().chat()
+    assert (
+        chat.say("How many kites can you see?", Photo(EXAMPLES / "kites.png")).text == "I see two."
+    )
+    assert chat.undo() and not chat.dialogue.turns and not chat.undo()
+
+
 def test_the_showcase_comes_out_right() -> None:
     """Two red kites, the same in blue: two blue kites at the beach, in the same light."""
     reply = Agent.from_pretrained().respond(read_dialogue(EXAMPLES / "dialog.json"), seed=1)

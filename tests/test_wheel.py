@@ -79,7 +79,7 @@ def test_it_answers_scores_and_reports(installed: Path, tmp_path: Path) -> None:
 def test_it_talks(installed: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "examples" / "kites.png", tmp_path)
     said = run(installed, tmp_path, "chat", "kites.png", stdin="How many kites can you see?\n")
-    assert said.strip()
+    assert "I see two." in said
 
 
 def test_it_shows_its_showcase(installed: Path, tmp_path: Path) -> None:

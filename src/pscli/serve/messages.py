@@ -18,7 +18,8 @@ ASIDE = ("system", "developer")  # say how to behave, which these agents cannot 
 
 
 def dialogue_of(messages: Any) -> Dialogue:
-    """What was said so far. Texts and photos of a message stay in order.
+    """What was said so far. Texts and photos of a message stay in order; but where a user's words
+    are followed by photos alone, as most clients have it, the photos come first, as in `Chat.add`.
 
     Raises:
         DataError: if they have another form, or a photo is not in them.
@@ -47,8 +48,11 @@ def _turns(message: Any) -> Iterator[Turn]:
         raise DataError("Its role is none of user and assistant.", "Tools are not known here.")
     content, images = message.get("content"), message.get("images")
     words: list[str] = []
-    for part in [*_parts(content), *_parts(images)]:
-        kind = part.get("type") if isinstance(part, dict) else None
+    parts = [*_parts(content), *_parts(images)]
+    if role == "user" and parts == sorted(parts, key=_kind, reverse=True):
+        parts.sort(key=_kind)  # photos, then words
+    for part in parts:
+        kind = _kind(part)
         if kind == "text":
             words.append(short(part.get("text")))
         elif kind == "image_url":
@@ -61,6 +65,10 @@ def _turns(message: Any) -> Iterator[Turn]:
         else:
             raise DataError("A part is neither a text nor an image_url.", "Leave it out.")
     yield Turn(role, " ".join(words))
+
+
+def _kind(part: Any) -> str:
+    return str(part.get("type")) if isinstance(part, dict) else ""
 
 
 def _parts(content: Any) -> list[Any]:

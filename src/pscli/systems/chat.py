@@ -67,9 +67,13 @@ class Chat:
         return self.answer(tell)
 
     def add(self, text: str = "", photo: Photo | None = None) -> None:
-        """Says something, and leaves it without an answer for now."""
-        turn = Turn(self.me, text, photo)
-        self.dialogue = replace(self.dialogue, turns=(*self.dialogue.turns, turn))
+        """Says something, and leaves it without an answer for now.
+
+        A photo stands before the words that go with it: it was shown first, and they are about it.
+        """
+        shown = [Turn(self.me, photo=photo)] if photo else []
+        said = [Turn(self.me, text)] if text or not photo else []
+        self.dialogue = replace(self.dialogue, turns=(*self.dialogue.turns, *shown, *said))
 
     def answer(self, tell: Tell | None = None, captions: Sequence[str] | None = None) -> Reply:
         """What the agent says next.
@@ -167,13 +171,18 @@ class Chat:
         return next(n for known in parts for n, part in enumerate(known) if part is photo)
 
     def undo(self) -> bool:
-        """Takes back what you said last, and all after it; False if there is nothing."""
+        """Takes back what you said last, its photo as well, and all after it; False if there is
+        nothing."""
         turns = list(self.dialogue.turns)
-        while turns:
-            if turns.pop().speaker == self.me:
-                self.dialogue = replace(self.dialogue, turns=tuple(turns))
-                return True
-        return False
+        while turns and turns[-1].speaker != self.me:
+            turns.pop()
+        if not turns:
+            return False
+        last = turns.pop()
+        if last.photo is None and turns and _shows(turns[-1], self.me):
+            turns.pop()
+        self.dialogue = replace(self.dialogue, turns=tuple(turns))
+        return True
 
     def turn_to(self, speaker: str | None = None) -> None:
         """Makes the agent another one; by default you and the agent change sides."""
@@ -181,3 +190,8 @@ class Chat:
         if name == self.me:
             self.me = self.speaker
         self.speaker = name
+
+
+def _shows(turn: Turn, speaker: str) -> bool:
+    """Whether a speaker shows a photo, and says nothing with it."""
+    return turn.speaker == speaker and turn.photo is not None and not turn.text
