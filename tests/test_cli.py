@@ -199,7 +199,13 @@ def test_a_file_in_the_place_of_a_folder_is_told() -> None:
     for out in ("taken", "taken/below"):
         answer = ["generate", "--context", "dialog.json", "--out", out]
         refused(run(*answer), "taken", "A folder was to be there: name another.")
-    refused(run("plan", "--set", "model.llm.weights=taken"), "taken is a file.", ".gguf")
+    refused(run("demo", "--out", "taken"), "taken", "A folder was to be there: name another.")
+    for part in ("llm", "perceptron", "generator"):
+        weights = ["--set", f"model.{part}.weights=taken"]
+        refused(run("plan", *weights), "taken is a file.", ".gguf")
+        answer = ["generate", "--context", "dialog.json", "--system", "e2e", *weights]
+        refused(run(*answer), "taken is a file.", ".gguf")
+    refused(run("foundations", "composing", "--out", "taken", "--work", "work"), "taken", "exists")
 
 
 def test_an_address_that_is_not_asked_is_told() -> None:
@@ -208,6 +214,11 @@ def test_an_address_that_is_not_asked_is_told() -> None:
     Path("talk.json").write_text(json.dumps({"messages": [message]}))
     told = "Its address is not asked here: save what is at http://127.0.0.1/dog.jpg under that name"
     refused(run("generate", "--context", "talk.json"), "does not exist", told)
+    turn = {"speaker": "A", "text": "Look!", "photo": "http://127.0.0.1/dog.jpg"}
+    Path("talk.json").write_text(json.dumps({"turns": [turn]}))
+    told = "No address is asked here: save the photo"
+    refused(run("generate", "--context", "talk.json"), "does not exist", told)
+    refused(run("chat", "http://127.0.0.1/dog.jpg"), "does not exist", told)
 
 
 def test_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

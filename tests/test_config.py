@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -222,3 +224,10 @@ def test_what_cannot_be_of_its_kind_is_refused(kind: str, name: str, told: str) 
     with pytest.raises(ConfigError) as caught:
         find(kind, name)
     assert str(caught.value).startswith(f"The {kind} '{name}' {told}")
+
+
+def test_a_system_says_what_it_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = SimpleNamespace(Own=type("Own", (), {"build": None}))
+    monkeypatch.setitem(sys.modules, "own_one", own)
+    with pytest.raises(ConfigError, match="is a type without uses"):
+        find("system", "own_one:Own")

@@ -238,6 +238,37 @@ def test_what_no_part_reads_is_refused_by_plan_and_by_training(name: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("system", "name", "value", "said"),
+    [
+        ("pipeline", "model.perceptron.lora", 4, "'qformer' has no lora"),  # which others replace
+        ("dialog2image", "model.perceptron.lora", 4, "has no perceptron"),
+        ("zero-shot", "model.llm.quantize", "4bit", "has no llm"),
+    ],
+)
+def test_so_is_what_a_system_does_not_load(system: str, name: str, value: Any, said: str) -> None:
+    config = changed(tiny(), name, value)
+    for make in (imagined, build):
+        with pytest.raises(ConfigError, match=said):
+            make(system, config.model)
+
+
+def test_training_tells_it_once(tmp_path: Path) -> None:
+    """Not also as something that keeps memory from being known."""
+    run = ["train-e2e", "--run", str(tmp_path / "r"), "--set", "model.perceptron.lora=4"]
+    said = CliRunner().invoke(app, run)
+    assert said.exit_code == 2 and said.stderr.count("has no lora") == 1
+
+
+def test_a_noise_predictor_that_tells_no_name_is_a_u_net(tmp_path: Path) -> None:
+    shutil.copytree(Path(find("weights", "photoworld")("generator")), tmp_path / "generator")
+    file = tmp_path / "generator/unet/config.json"
+    write_json(file, {k: v for k, v in read_json(file).items() if k != "_class_name"})
+    config = changed(tiny(), "model.generator.weights", str(tmp_path / "generator"))
+    imagined("e2e", config.model)
+    build("e2e", config.model)
+
+
+@pytest.mark.parametrize(
     ("kind", "said"), [("uvit", "no U-ViT"), ("stable-diffusion", "no UNet2DConditionModel")]
 )
 def test_a_noise_predictor_of_another_kind_is_named(kind: str, said: str, tmp_path: Path) -> None:

@@ -103,8 +103,9 @@ def test_settings_are_those_that_generation_wrote(folder: Path) -> None:
         path.write_text(theirs)
         assert read_settings(folder) is None
     path.write_text('{"agent": "a", "wei')  # half of ours may be
-    with pytest.raises(DataError, match="not valid JSON"):
+    with pytest.raises(DataError, match="not valid JSON") as told:
         read_settings(folder)
+    assert told.value.hint.startswith("Delete it")  # nobody can mend it
     pairs = {"agent": "a", "weights": "w", "dataset": "d", "split": "test", "seed": 0}
     path.write_text(json.dumps(pairs | {"temperature": "hot"}))
     assert read_settings(folder) is None

@@ -119,7 +119,8 @@ TABLES: dict[str, dict[str, str]] = {
     },
 }
 PARTS = ("perceptron", "llm", "generator")
-NEEDS = {"system": "build", **dict.fromkeys(PARTS, "from_pretrained")}  # all others: to be called
+# What each must have; all others are to be called.
+NEEDS = {"system": ("build", "uses", "speaks"), **dict.fromkeys(PARTS, ("from_pretrained",))}
 
 
 def check(kind: str, name: str) -> str:
@@ -152,12 +153,12 @@ def find(kind: str, name: str) -> Any:
             f"The {kind} '{name}' cannot be loaded: {error}.",
             "Expected a name from the registry or an importable module:object.",
         ) from error
-    need = NEEDS.get(kind, "__call__")
-    if not hasattr(found, need):
-        raise ConfigError(
-            f"The {kind} '{name}' is a {type(found).__name__} without {need}.",
-            "docs/extending.md shows what it needs.",
-        )
+    for need in NEEDS.get(kind, ("__call__",)):
+        if not hasattr(found, need):
+            raise ConfigError(
+                f"The {kind} '{name}' is a {type(found).__name__} without {need}.",
+                "docs/extending.md shows what it needs.",
+            )
     return found
 
 

@@ -53,7 +53,7 @@ def chat(
         refuse_idle(ctx, ("use",), "the bundled agent")
     if photo and photo.is_dir():
         raise ConfigError(
-            f"{photo} is a folder and no photo.", f"If it is an agent's: --agent {photo}."
+            f"{photo} is a folder and no photo.", f"If it is an agent's: --agent {photo}"
         )
     console.quiet_libraries()
     if agent is None:

@@ -96,7 +96,7 @@ def fetch(
     from pscli.fetch.web import Limits
 
     if check:
-        refuse_idle(ctx, ("retry", "overwrite"), "--verify")
+        refuse_idle(ctx, ("retry", "overwrite"), "--verify")  # the same command goes on else
     dataset = named(name)
     if missing not in door.MISSING:
         raise ConfigError(f"--missing is '{missing}'.", f"Known: {', '.join(door.MISSING)}.")

@@ -27,6 +27,8 @@ def demo(
     file = out / "dialog.json" if out else None
     if file and file.exists():
         raise DataError(f"{file} is there already.", "Choose another folder.")
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
     from pscli.chat.screen import show_turns
 
     dialogue = find("conversation", "showcase")()

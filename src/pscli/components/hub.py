@@ -22,6 +22,14 @@ def is_id(place: str) -> bool:
     return not ours and not place.startswith((".", "/", "~"))
 
 
+def refuse_file(place: str) -> None:
+    """Raises CheckpointError if a file stands where a folder of weights or an id is due."""
+    if Path(place).is_file():
+        raise CheckpointError(
+            f"{place} is a file.", "Expected a folder, a hub id, or for an LLM a .gguf file."
+        )
+
+
 def reachable(
     model: ModelConfig, parts: Sequence[str] = ("llm", "perceptron", "generator")
 ) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from pscli.components.bridge import Bridge, Sizes
-from pscli.components.hub import ask_for
+from pscli.components.hub import ask_for, refuse_file
 from pscli.components.late import Late
 from pscli.components.weights import same_weights
 from pscli.config import ModelConfig, PartConfig
 from pscli.errors import CheckpointError, ConfigError
-from pscli.registry import TABLES, find
+from pscli.registry import PARTS, TABLES, find
 
 WEIGHTS = "model.safetensors"
 SIZES, CROSSED = ("sizes",), ("captions", "embeddings", "tau")  # what bridges take
@@ -61,7 +62,6 @@ class Load:
     def pretrained(self, part: str, **options: Any) -> Any:
         """The same as it was before this system was trained."""
         named: PartConfig = getattr(self.config, part)
-        refuse_unread(part, named)
         ask_for(part, named)
         return self._part(part, located(named.weights, part), named, options)
 
@@ -116,20 +116,33 @@ class Load:
         return module
 
 
-def refuse_unread(part: str, named: PartConfig) -> None:
-    """Raises ConfigError if something is set of a part that no one of its kind reads."""
-    takes = inspect.signature(find(part, named.kind).from_pretrained).parameters
-    for name in ("quantize", "lora"):
-        # One of the package that takes any option hands them on, to nobody who reads these.
-        if getattr(named, name) and named.kind in TABLES[part] and name not in takes:
+def refuse_unread(model: ModelConfig, uses: Collection[str]) -> None:
+    """Raises ConfigError if something is set of a part that nobody reads: a system has no such
+    part, or one of its kind does not know it.
+
+    Args:
+        uses: Parts of the system.
+    """
+    for part, name in product(PARTS, ("quantize", "lora")):
+        named: PartConfig = getattr(model, part)
+        if not getattr(named, name):
+            continue
+        lacks = f"This system has no {part}"
+        if part in uses:
+            lacks = f"The {part} '{named.kind}' has no {name}"
+            takes = inspect.signature(find(part, named.kind).from_pretrained).parameters
+            # One of the package that takes any option hands them on, to nobody who reads these.
+            if named.kind not in TABLES[part] or name in takes:
+                continue
+        raise ConfigError(f"{lacks}.", f"Leave out model.{part}.{name}.")
+    for part in uses:
+        named = getattr(model, part)
+        if named.quantize and not named.lora:
             raise ConfigError(
-                f"The {part} '{named.kind}' has no {name}.", f"Leave out model.{part}.{name}."
+                f"Weights in {named.quantize} do not train: only adapters beside them do.",
+                f"Set their rank as well (model.{part}.lora=16), or leave out "
+                f"model.{part}.quantize.",
             )
-    if named.quantize and not named.lora:
-        raise ConfigError(
-            f"Weights in {named.quantize} do not train: only adapters beside them do.",
-            f"Set their rank as well (model.{part}.lora=16), or leave out model.{part}.quantize.",
-        )
 
 
 def refuse_others(bridge: Any, name: str, *takes: str) -> None:
@@ -158,6 +171,8 @@ def loading(part: str, place: str) -> Iterator[None]:
     Raises:
         CheckpointError: if it cannot be loaded.
     """
+    if part != "llm" or Path(place).suffix != ".gguf":
+        refuse_file(place)
     try:
         with same_weights():
             yield

@@ -27,6 +27,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from pscli.components.generator import StableDiffusion
 from pscli.components.weights import forget_places, whole
+from pscli.errors import CheckpointError
 from pscli.files import write_json
 
 # B photos, L tokens, D width
@@ -222,14 +223,14 @@ class UViTGenerator(StableDiffusion):
 
     @classmethod
     def expect(cls, config: Mapping[str, Any]) -> None:
-        """Raises ValueError if a noise predictor's configuration is of no U-ViT, or of another
+        """Raises CheckpointError if a noise predictor's configuration is of no U-ViT, or of another
         depth."""
         if (kind := config.get("_class_name")) != UViT.__name__:
-            raise ValueError(
-                f"its unet is a {kind} and no U-ViT (docs/systems.md tells where to get one)."
+            raise other_kind(
+                f"Its unet is a {kind} and no U-ViT (docs/systems.md tells where to get one)."
             )
         if cls.depth not in (None, config["depth"]):
-            raise ValueError(f"its U-ViT has depth {config['depth']}, not {cls.depth}.")
+            raise other_kind(f"Its U-ViT has depth {config['depth']}, not {cls.depth}.")
 
     def save_pretrained(self, folder: Path) -> None:
         """Writes its folder, without the paths that its parts were loaded from."""
@@ -259,4 +260,13 @@ def assembled(**parts: Any) -> StableDiffusionPipeline:
     """Text encoder, tokenizer, U-ViT, VAE and scheduler as a pipeline."""
     return StableDiffusionPipeline(
         **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+
+
+def other_kind(what: str) -> CheckpointError:
+    """The error of a generator that is whole, and of another kind. Args: what: Which one it is."""
+    return CheckpointError(
+        f"This generator is of another kind. {what}",
+        "Name its kind, --set model.generator.kind=…, or other weights: "
+        "--set model.generator.weights=FOLDER.",
     )

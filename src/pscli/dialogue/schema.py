@@ -63,7 +63,9 @@ class Photo:
     @property
     def hint(self) -> str:
         """What to do if it is not there."""
-        return "Check the path in the dialogue."
+        if isinstance(self.source, Path) and {"http:", "https:"} & {*self.source.parts}:
+            return "No address is asked here: save the photo, and name its file."
+        return "Check the path."
 
     @property
     def target(self) -> Photo:
@@ -79,10 +81,9 @@ class Photo:
         if isinstance(self.source, Path):
             name = whole(str(self.source))
             if not os.path.isfile(self.source):
-                folder = os.path.isdir(self.source)
-                raise DataError(
-                    f"Photo {name} {'is a folder' if folder else 'does not exist'}.", self.hint
-                )
+                if os.path.isdir(self.source):
+                    raise DataError(f"Photo {name} is a folder.", "Name the file of a photo.")
+                raise DataError(f"Photo {name} does not exist.", self.hint)
             return read(self.source, name)
         if hasattr(self.source, "draw"):
             return self.source.draw()

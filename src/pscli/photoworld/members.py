@@ -111,6 +111,7 @@ def whole(family: str, usual: Callable[[], Any]) -> Callable[[Fill], Callable[..
             out, recipe = out or MADE / family, recipe or usual()
             work = work or out / "work"
             with locked(out, "making foundations"):
+                out.mkdir(parents=True, exist_ok=True)  # before hours of work for nothing
                 begun(work, recipe)
                 fill(work, out, recipe)
             return out

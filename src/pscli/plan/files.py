@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pscli.components.hub import fetched
+from pscli.components.hub import fetched, refuse_file
 from pscli.errors import CheckpointError, DataError
 from pscli.files import read_json
 
@@ -30,13 +30,10 @@ def settings(place: str, path: str, revision: str | None = None) -> dict[str, An
     Raises:
         CheckpointError: if there is none.
     """
+    refuse_file(place)
     try:
         if Path(place).is_dir():
             found = read_json(Path(place) / path)
-        elif Path(place).is_file():
-            raise CheckpointError(
-                f"{place} is a file.", "Expected a folder, a hub id, or for an LLM a .gguf file."
-            )
         elif place in published():
             found = published()[place][path]
         else:

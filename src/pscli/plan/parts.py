@@ -53,7 +53,7 @@ from pscli.components.llm import LanguageModel
 from pscli.components.load import Load, loading, located, refuse_unread
 from pscli.components.perceptron import LinearPerceptron, QFormerPerceptron
 from pscli.components.unidiffuser import UniDiffuser
-from pscli.components.uvit import UViT, UViTGenerator
+from pscli.components.uvit import UViT, UViTGenerator, other_kind
 from pscli.components.vision import TOWERS
 from pscli.components.weights import DTYPES
 from pscli.config import ModelConfig, PartConfig
@@ -88,6 +88,7 @@ def imagined(name: str, model: ModelConfig) -> System:
     with torch.device("meta"), no_init_weights(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of what the libraries call themselves
         kind = find("system", name)
+        refuse_unread(model, kind.uses)
         if issubclass(kind, Pipeline):
             system: System = kind.around(load.captioner(), load)
         else:
@@ -126,7 +127,6 @@ class Imagined(Load):
         kinds: dict[str, Any] = {
             "llm": language_model, "perceptron": perceptron, "generator": generator,
         }  # fmt: skip
-        refuse_unread(part, named)
         place = named.kind if by_name(named) else located(named.weights, part)
         more = options if part == "llm" else {}
         with loading(part, place):
@@ -231,8 +231,8 @@ def generator(model: ModelConfig, part: PartConfig, place: str) -> StableDiffusi
     predictor = of("unet")
     if uvit:
         find("generator", part.kind).expect(predictor)
-    elif (found := predictor.get("_class_name")) != denoiser.__name__:
-        raise ValueError(f"its unet is a {found} and no {denoiser.__name__}.")
+    elif (found := predictor.get("_class_name", denoiser.__name__)) != denoiser.__name__:
+        raise other_kind(f"Its unet is a {found} and no {denoiser.__name__}.")
     text = CLIPTextConfig(**of("text_encoder"))
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL.from_config(of("vae")).eval(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pscli.errors import DataError
 from pscli.files import read_json
 
 SETTINGS = "config.json"
@@ -61,7 +62,14 @@ def read_settings(folder: Path) -> Settings | None:
         DataError: if it is not JSON: half a file says nothing of whose it is.
     """
     path = folder / SETTINGS
-    pairs = read_json(path) if path.is_file() else None
+    try:
+        pairs = read_json(path) if path.is_file() else None
+    except DataError as error:
+        raise DataError(
+            error.message,
+            "Delete it, and the predictions are scored as somebody else's. To generate, name "
+            "another folder.",
+        ) from error
     if not isinstance(pairs, dict):
         return None
     found: dict[str, Any] = {}

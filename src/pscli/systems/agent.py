@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from pscli.components.device import device_named, dtype_named
 from pscli.components.familiar import Familiar
-from pscli.components.load import WEIGHTS, Load
+from pscli.components.load import WEIGHTS, Load, refuse_unread
 from pscli.config import Config, ModelConfig
 from pscli.dialogue.reply import Tell
 from pscli.dialogue.schema import Dialogue, Photo, Reply
@@ -262,10 +262,13 @@ def build(
         late: As in `Load`.
 
     Raises:
-        ConfigError: at an unknown name.
+        ConfigError: at an unknown name, or at what is set and nobody reads.
     """
     _hide_loading_bars()
-    built: System = find("system", system).build(model, Load(model, folder, late))
+    kind = find("system", system)
+    if folder is None:
+        refuse_unread(model, kind.uses)
+    built: System = kind.build(model, Load(model, folder, late))
     return built.freeze(model.frozen)
 
 

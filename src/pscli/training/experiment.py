@@ -13,6 +13,7 @@ import torch
 from pscli import console
 from pscli.components.cache import Cache
 from pscli.components.hub import reachable
+from pscli.components.load import refuse_unread
 from pscli.config import Config
 from pscli.datasets.base import load, named
 from pscli.dialogue.schema import Dialogue, Photo
@@ -73,6 +74,7 @@ def run_training(
     refuse_unanswerable(evaluation.work, config.dataset, kind)
     if first():
         console.note(f"Licence of {dataset.name}: {dataset.licence}.")
+    refuse_unread(config.model, kind.uses)
     refuse_too_large(config, dialogues)
     reachable(config.model, kind.uses)
     extractor.load(config.train.extractor, torch.device("cpu"))

@@ -189,7 +189,7 @@ def make(work: Path, out: Path, r: Recipe) -> None:
     settled = LookingUp(lessons(half_rebuilt(pool, work), shares=(16, 4, 4)), anything, 12)
     more = lambda step: mixed.losses(r.plain + step)  # noqa: E731
     most = lambda step: settled.losses(r.plain + r.mixed + step)  # noqa: E731
-    # At the full rate to the end: nothing is to settle yet.
+    # The first at the full rate to the end: nothing is to settle yet.
     fit(plain, plain.losses, work / "plain", steps=r.plain, lr=1e-3, ema=0.99, decays=False)
     fit(mixed, more, work / "mixed", steps=r.mixed, lr=1e-3, ema=0.99, warmup=20)
     settled.load_state_dict(mixed.state_dict())  # the probes go on
