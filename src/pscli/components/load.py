@@ -6,7 +6,6 @@ import contextlib
 import inspect
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from pscli.components.late import Late
 from pscli.components.weights import same_weights
 from pscli.config import ModelConfig, PartConfig
 from pscli.errors import CheckpointError, ConfigError
-from pscli.registry import PARTS, TABLES, find
+from pscli.registry import TABLES, find
 
 WEIGHTS = "model.safetensors"
 SIZES, CROSSED = ("sizes",), ("captions", "embeddings", "tau")  # what bridges take
@@ -117,26 +116,20 @@ class Load:
 
 
 def refuse_unread(model: ModelConfig, uses: Collection[str]) -> None:
-    """Raises ConfigError if something is set of a part that nobody reads: a system has no such
-    part, or one of its kind does not know it.
+    """Raises ConfigError if something is set of a part that no one of its kind reads.
 
     Args:
         uses: Parts of the system.
     """
-    for part, name in product(PARTS, ("quantize", "lora")):
-        named: PartConfig = getattr(model, part)
-        if not getattr(named, name):
-            continue
-        lacks = f"This system has no {part}"
-        if part in uses:
-            lacks = f"The {part} '{named.kind}' has no {name}"
-            takes = inspect.signature(find(part, named.kind).from_pretrained).parameters
-            # One of the package that takes any option hands them on, to nobody who reads these.
-            if named.kind not in TABLES[part] or name in takes:
-                continue
-        raise ConfigError(f"{lacks}.", f"Leave out model.{part}.{name}.")
     for part in uses:
-        named = getattr(model, part)
+        named: PartConfig = getattr(model, part)
+        takes = inspect.signature(find(part, named.kind).from_pretrained).parameters
+        for name in ("quantize", "lora"):
+            # One of the package that takes any option hands them on, to nobody who reads these.
+            if getattr(named, name) and named.kind in TABLES[part] and name not in takes:
+                raise ConfigError(
+                    f"The {part} '{named.kind}' has no {name}.", f"Leave out model.{part}.{name}."
+                )
         if named.quantize and not named.lora:
             raise ConfigError(
                 f"Weights in {named.quantize} do not train: only adapters beside them do.",
