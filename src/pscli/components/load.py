@@ -123,10 +123,11 @@ def refuse_unread(model: ModelConfig, uses: Collection[str]) -> None:
     """
     for part in uses:
         named: PartConfig = getattr(model, part)
-        takes = inspect.signature(find(part, named.kind).from_pretrained).parameters
         for name in ("quantize", "lora"):
+            if not getattr(named, name) or named.kind not in TABLES[part]:
+                continue
             # One of the package that takes any option hands them on, to nobody who reads these.
-            if getattr(named, name) and named.kind in TABLES[part] and name not in takes:
+            if name not in inspect.signature(find(part, named.kind).from_pretrained).parameters:
                 raise ConfigError(
                     f"The {part} '{named.kind}' has no {name}.", f"Leave out model.{part}.{name}."
                 )
