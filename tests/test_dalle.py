@@ -23,9 +23,10 @@ from pscli.components.noise import gumbel, seeded
 from pscli.components.vision import scaled
 from pscli.config import Config, ModelConfig, PartConfig, SequenceConfig, TrainConfig
 from pscli.dialogue.schema import Dialogue
-from pscli.errors import CheckpointError
+from pscli.errors import CheckpointError, ConfigError
 from pscli.registry import find
 from pscli.runs import Run
+from pscli.systems.agent import build
 from pscli.systems.pipeline import Pipeline
 from pscli.training.loop import train
 from test_training import curve, killed, scores
@@ -210,6 +211,8 @@ def test_what_is_no_such_folder_is_named(clip_tokenizer: Any, tmp_path: Path) ->
     generator(clip_tokenizer).save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match="2 layers, not 64"):
         loaded(tmp_path, "dalle-12b")
+    with pytest.raises(ConfigError, match="'dalle' has no lora"):
+        build("divter", ModelConfig(generator=PartConfig("dalle", str(tmp_path), lora=2)))
     (tmp_path / "transformer/model.safetensors").unlink()
     torch.save({}, tmp_path / "transformer/pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"The generator in .*cannot be loaded"):

@@ -269,6 +269,14 @@ def test_what_is_taken_back_is_forgotten() -> None:
     assert said(begun) == said(begun, 1) == [] and begun.sides[1].waiting is None
 
 
+def test_a_photo_and_its_words_count_as_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = talk()
+    monkeypatch.setattr(limits, "MAX_TURNS", 1)
+    with pytest.raises(DataError, match="2 messages are too many"):
+        begun.say("Look!", address(picture()))
+    assert not said(begun)
+
+
 def test_talks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = talk()
     for wrong, told in [("x" * 5000, "5,000 characters"), (7, "A text is int")]:

@@ -126,7 +126,7 @@ class Talk:
             self.asked = [side for side in self.sides if side.due]
             return
         for side in self.sides:
-            bounded(side.chat.dialogue.said(Reply((words, *([photo] if photo else [])))))
+            bounded(side.chat.after(words, photo))
         for side in self.sides:
             side.chat.add(words, photo)
             side.waiting = None

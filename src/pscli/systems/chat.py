@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pscli.dialogue.reply import Caption, Tell
-from pscli.dialogue.schema import Dialogue, Photo, Reply, Turn
+from pscli.dialogue.schema import Dialogue, Photo, Reply, Response, Turn
 from pscli.errors import ConfigError
 from pscli.systems.base import Question
 
@@ -67,13 +67,17 @@ class Chat:
         return self.answer(tell)
 
     def add(self, text: str = "", photo: Photo | None = None) -> None:
-        """Says something, and leaves it without an answer for now.
+        """Says something, and leaves it without an answer for now."""
+        self.dialogue = self.after(text, photo)
+
+    def after(self, text: str = "", photo: Photo | None = None) -> Dialogue:
+        """The dialogue once you have said something.
 
         A photo stands before the words that go with it: it was shown first, and they are about it.
         """
-        shown = [Turn(self.me, photo=photo)] if photo else []
-        said = [Turn(self.me, text)] if text or not photo else []
-        self.dialogue = replace(self.dialogue, turns=(*self.dialogue.turns, *shown, *said))
+        parts = [part for part in (photo, text) if part] or [text]
+        turns = Response.of(self.me, parts).turns
+        return replace(self.dialogue, turns=(*self.dialogue.turns, *turns))
 
     def answer(self, tell: Tell | None = None, captions: Sequence[str] | None = None) -> Reply:
         """What the agent says next.
