@@ -191,11 +191,13 @@ def _look_side(talk: Talk) -> None:
 
 
 def _recall_side(talk: Talk) -> None:
-    past = [seen for seen in talk.photos if seen.past and "side" in ASKED[seen.form]]
+    past = [
+        seen for seen in talk.photos if seen.past and "side" in set(ASKED[seen.form]) - seen.asked
+    ]
     if past:
         _question(talk, talk.rng.choice(past), "recall", "side")
     else:
-        _chat(talk)
+        _recall(talk)
 
 
 def _question(talk: Talk, seen: Seen, kind: str, about: str | None = None) -> None:

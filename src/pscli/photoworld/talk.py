@@ -81,16 +81,22 @@ def plain_look_up(split: str, index: int, seed: int = 0) -> Dialogue:
 
 
 def look_up(split: str, index: int, seed: int = 0) -> Dialogue:
-    """One photo or two, the second of which often shows the same again, with questions after each;
-    then, to practise telling them apart, questions about any of them."""
+    """One photo with questions after it and later ones; or two, the second of which often shows
+    the same again, and questions, turns later, about either.
+
+    Of two photos little is asked before: an answer that has been given is in the talk, and can be
+    copied from there by who cannot tell the photos apart.
+    """
     rng = random.Random(f"photoworld|look up|{seed}|{split}|{index}")
-    plan: list[str] = []
-    for number in range(rng.choice((1, 2, 2))):
-        again = number > 0 and rng.random() < 0.6
-        plan.append("vary" if again else rng.choice(("one", "two", "two", "first")))
-        plan += rng.sample(("look_side", "look"), 2)
-    sides = ("recall_side", "recall_side", "recall", "recall")
-    plan += ["chat", *rng.sample(sides, rng.choice((1, 2, 3)))]
+    first, second = (rng.choice(("one", "two", "two", "first")) for _ in range(2))
+    if rng.random() < 1 / 3:
+        later = rng.sample(("recall_side", "recall_side", "recall", "recall"), rng.choice((1, 2)))
+        return _practice(
+            "look-up", [first, "look_side", "look", "chat", *later], split, index, seed
+        )
+    plan = [first, "look"] if rng.random() < 0.3 else [first]
+    plan.append("vary" if rng.random() < 0.6 else second)
+    plan += ["chat", *rng.sample(("recall_side", "recall_side", "recall", "recall"), 4)]
     return _practice("look-up", plan, split, index, seed)
 
 

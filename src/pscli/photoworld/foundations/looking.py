@@ -70,7 +70,7 @@ class Recipe:
 
 
 class Answers(Reading):
-    """Dialogues of which only those words are supervised that answers commit to."""
+    """Dialogues of which only that word is supervised that an answer commits to."""
 
     def written(self, template: Template, dialogue: Dialogue) -> list[Packed]:
         names = template.names(r.speaker for r in dialogue.responses)
@@ -81,8 +81,9 @@ class Answers(Reading):
             supervised = [False] * len(ids)
             if about:
                 accepted = {word for words in ANSWER_WORDS[about].values() for word in words}
-                words = [str(template.tokenizer.decode([token])) for token in ids]
-                supervised = [word.strip().lower() in accepted for word in words]
+                words = [str(template.tokenizer.decode([token])).strip().lower() for token in ids]
+                first = next((i for i, word in enumerate(words) if word in accepted), None)
+                supervised = [i == first for i in range(len(ids))]  # of "a single one"
             packed.append(ids, supervised, 0)
             packed.photos += photos
         return [packed]
