@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from pscli.errors import CheckpointError
 from pscli.photoworld.foundations.build import load_captioner
 from pscli.photoworld.foundations.fit import Losses
 from pscli.photoworld.foundations.looking import (
-    Answers,
+    Committed,
     Halves,
     LookingUp,
     Recipe,
@@ -37,7 +38,14 @@ from pscli.photoworld.foundations.speaking import Lessons
 from pscli.photoworld.members import MADE
 from pscli.photoworld.scene import COLOURS, KINDS, Scene
 from pscli.photoworld.shipped import WEIGHTS, part
-from pscli.photoworld.talk import answered, look_up, plain_look_up, questions, quiz
+from pscli.photoworld.talk import (
+    answered,
+    look_up,
+    plain_look_up,
+    questions,
+    quiz,
+    variations,
+)
 
 FEW = Recipe(
     scenes=16, dialogues=4, questions=4, drills=4, look_ups=40, plain=2, mixed=1, settled=1, dev=4
@@ -86,19 +94,58 @@ def test_half_of_the_look_ups_with_two_photos_show_the_same_again_and_ask_for_th
     assert sum("first" in words for words in asked) > 0.4 * len(asked) > 20
 
 
+def test_of_two_photos_nothing_is_asked_later_that_was_answered_before() -> None:
+    seen = 0
+    for dialogue in (look_up("train", index) for index in range(200)):
+        asked = [
+            ("last" if "last" in " ".join(t.text for t in before.turns) else "first", now.about)
+            for before, now in ((q, a.truth) for q, a in pairwise(dialogue.responses))
+            if now.about
+        ]
+        if len(dialogue.photos) == 2:
+            assert len(set(asked)) == len(asked)
+            seen += {photo for photo, _ in asked} == {"first", "last"}
+    assert seen > 100
+
+
+def test_variations_ask_for_a_colour_or_a_place_of_two_things_again_and_again() -> None:
+    dialogues = [variations("train", index) for index in range(40)]
+    for dialogue in dialogues:
+        scenes = [photo.source for photo in dialogue.photos]
+        assert all(len(scene.things) == 2 and scene.split == "train" for scene in scenes)
+        for before, scene in pairwise(scenes):
+            colours = [
+                old.colour != new.colour
+                for old, new in zip(before.things, scene.things, strict=True)
+            ]
+            assert sum(colours) + (before.setting != scene.setting) == 1
+    assert sum(len(d.photos) == 4 for d in dialogues) > 35  # a split may lack a scene
+    assert variations("train", 3) == variations("train", 3) != variations("train", 4)
+
+
 @pytest.mark.parametrize("length", [None, 8])
-def test_of_an_answer_only_the_word_is_learnt_that_it_commits_to(length: int | None) -> None:
+def test_only_the_words_are_learnt_that_a_reply_commits_to(length: int | None) -> None:
     llm = LanguageModel.from_pretrained(part("llm"))
     photo = llm.tokenizer.convert_tokens_to_ids(PHOTO)
-    dialogues = [look_up("train", index) for index in range(30)]
-    reading = Answers(llm, dialogues, length)
-    for dialogue, packed in zip(dialogues, reading.sequences, strict=True):
+    dialogues = [kind("train", index) for index in range(30) for kind in (look_up, variations)]
+    committed = Committed(llm, dialogues, length)
+    for dialogue, packed in zip(dialogues, committed.sequences, strict=True):
         learnt = [i for i, label in enumerate(packed.labels) if label >= 0]
         assert all(packed.ids[i] == packed.labels[i] for i in learnt)
-        words = [str(llm.tokenizer.decode([packed.ids[i]])) for i in learnt]
-        truths = [r.truth for r in dialogue.responses if r.truth and r.truth.about]
-        found = [answered(w, t.about) for w, t in zip(words, truths, strict=True)]
-        assert found == [t.answer for t in truths]
+        words = [str(llm.tokenizer.decode([packed.ids[i]])).strip() for i in learnt]
+        expected: list[tuple[str | None, str]] = []
+        for number, response in enumerate(dialogue.responses):
+            about, due = response.truth and response.truth.about, response.photos
+            if about:
+                expected.append((about, response.truth.answer))
+            elif due and response.truth and response.truth.kind == "vary":
+                expected += [(None, w) for w in due[0].caption.split() if w in COLOURS]
+                assert number in packed.segments  # hidden from what follows
+        found = [
+            (about, answered(word, about) if about else word)
+            for word, (about, _) in zip(words, expected, strict=True)
+        ]
+        assert found == expected
         assert packed.ids.count(photo) == (length or 0) * len(dialogue.photos)
 
 

@@ -100,6 +100,11 @@ def look_up(split: str, index: int, seed: int = 0) -> Dialogue:
     return _practice("look-up", plan, split, index, seed)
 
 
+def variations(split: str, index: int, seed: int = 0) -> Dialogue:
+    """A photo of two things, and three more, each like the one before but for one thing asked."""
+    return _practice("variations", ("two", "vary", "vary", "vary"), split, index, seed)
+
+
 def _practice(name: str, plan: Sequence[str], split: str, index: int, seed: int) -> Dialogue:
     rng = random.Random(f"photoworld|{name}|{seed}|{split}|{index}")
     talk = Talk(rng, split)

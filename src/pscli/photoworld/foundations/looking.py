@@ -6,14 +6,15 @@ other words. Here only the word that an answer commits to is learnt, of photos m
 show two things; probes have the first half of the visual tokens tell what is on the left, and the
 second half what is on the right, so that where a thing was found says on which side it is. First
 one photo alone: as long as nothing had been learnt, harder look-ups taught nothing. Then two
-photos, often of the same things, and questions about the first of them. All earlier lessons stand
-beside, and captions come back at the end. It resumes where it stopped. `photoworld-looking` names
-both parts; what they are worth, docs/foundations.md tells.
+photos, often of the same things, and questions about either of them; and photos that are to be like
+one before, whose captions must give the new colour to the right one of two things. All earlier
+lessons stand beside, and captions come back at the end. It resumes where it stopped.
+`photoworld-looking` names both parts; what they are worth, docs/foundations.md tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,7 @@ from pscli.photoworld.members import whole
 from pscli.photoworld.phrases import ANSWER_WORDS
 from pscli.photoworld.scene import COLOURS, KINDS, Scene
 from pscli.photoworld.shipped import WEIGHTS, part
-from pscli.photoworld.talk import drill, look_up, plain_look_up, questions
+from pscli.photoworld.talk import drill, look_up, plain_look_up, questions, variations
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Recipe:
     """How much of the training split is read, optimiser steps, and the one seed.
 
     Args:
-        look_ups: Dialogues of each kind, plain ones and mixed ones.
+        look_ups: Dialogues of each kind, plain ones and mixed ones; of photos like others, a third.
         plain, mixed, settled: Steps of each round.
         dev: Scenes of the dev split that score it.
     """
@@ -69,23 +70,28 @@ class Recipe:
     dev: int = 500
 
 
-class Answers(Reading):
-    """Dialogues of which only that word is supervised that an answer commits to."""
+class Committed(Reading):
+    """Dialogues of which only those words are supervised that a reply commits to: one word of an
+    answer, and the colours in the caption of a photo that is to be like another."""
 
     def written(self, template: Template, dialogue: Dialogue) -> list[Packed]:
+        def found(ids: Sequence[int], accepted: Container[str]) -> list[bool]:
+            words = (str(template.tokenizer.decode([token])) for token in ids)
+            return [word.strip().lower() in accepted for word in words]
+
         names = template.names(r.speaker for r in dialogue.responses)
         packed = template.begin()
-        for response in dialogue.responses:
-            ids, photos = template.context(response, names[response.speaker])
-            about = response.truth.about if response.truth else None
-            supervised = [False] * len(ids)
-            if about:
-                accepted = {word for words in ANSWER_WORDS[about].values() for word in words}
-                words = [str(template.tokenizer.decode([token])).strip().lower() for token in ids]
-                first = next((i for i, word in enumerate(words) if word in accepted), None)
-                supervised = [i == first for i in range(len(ids))]  # of "a single one"
-            packed.append(ids, supervised, 0)
-            packed.photos += photos
+        for number, response in enumerate(dialogue.responses):
+            said = template.said(response, names[response.speaker], dialogue.id)
+            truth, answers = response.truth, set[str]()
+            if truth and truth.kind == "vary":
+                packed.append(said.target, found(said.target, COLOURS), number)
+            elif truth and truth.about:
+                answers = {w for words in ANSWER_WORDS[truth.about].values() for w in words}
+            words = found(said.context, answers)
+            first = words.index(True) if any(words) else None  # of "a single one", "single"
+            packed.append(said.context, [i == first for i in range(len(words))], 0)
+            packed.photos += said.photos
         return [packed]
 
 
@@ -129,7 +135,8 @@ class LookingUp(nn.Module):
         self.lessons, self.shown, self.count = lessons, lessons.shown, count
         llm, seer = self.shown.captioner.llm, self.shown.captioner.perceptron
         self.halves = Halves(seer.length, seer.width)
-        self.seen, self.told = Answers(llm, dialogues, seer.length), Answers(llm, dialogues)
+        self.seen = Committed(llm, dialogues, seer.length)
+        self.told = Committed(llm, dialogues)
 
     def losses(self, step: int) -> Losses:
         """Of the batch of a step."""
@@ -184,7 +191,7 @@ def make(work: Path, out: Path, r: Recipe) -> None:
     asked = practised(questions, r.questions)
     pool = load_pool(work, "train", r.scenes, r.seed)
     lessons = partial(Lessons, captioner, dialogues=read, asked=asked, seed=2)
-    anything = practised(look_up, r.look_ups)
+    anything = practised(look_up, r.look_ups) + practised(variations, r.look_ups // 3)
     plain = LookingUp(lessons(pool, shares=(4, 2, 4)), practised(plain_look_up, r.look_ups), 40)
     mixed = LookingUp(lessons(pool, shares=(8, 4, 2)), anything, 24)
     settled = LookingUp(lessons(half_rebuilt(pool, work), shares=(16, 4, 4)), anything, 12)
