@@ -5,8 +5,9 @@
 
 Questions about test scenes in test wordings, each right after its photo, answered by the agent;
 and what its perceptron and LLM say of the same photos when they are asked to describe them. With
-`--dialogues`, the questions about photos of so many test dialogues, after their true history; those
-in two of the wordings that training has not shown apart.
+`--dialogues`, the questions about photos of so many test dialogues, after their true history; apart
+those in two of the wordings that training has not shown, and those about the first of two photos,
+and the last.
 """
 
 from __future__ import annotations
@@ -33,7 +34,13 @@ from pscli.systems.captioner import DESCRIBE, Captioner
 from pscli.systems.seeing import Seeing
 
 Asked = tuple[Question, str, Scene]
-WORDINGS = {" earlier: ": "earlier", " asks ": "second hand", " wants to know": "second hand"}
+WORDINGS = {
+    " earlier: ": "earlier",
+    " asks ": "second hand",
+    " wants to know": "second hand",
+    "the first ": "of the first of two",
+    "the last ": "of the last of two",
+}
 
 
 def asked(things: int) -> Iterator[Asked]:
@@ -73,7 +80,8 @@ def in_dialogues(agent: Agent, count: int) -> dict[str, tuple[int, int]]:
     for batch in batches([i for i in work if i.gold.truth and i.gold.truth.about], 64):
         replies = agent.respond_all([instance.question for instance in batch])
         for instance, reply in zip(batch, replies, strict=True):
-            truth, said = instance.gold.truth, instance.question.responses[-1].text
+            truth = instance.gold.truth
+            said = instance.question.responses[-1].text.lower()
             assert truth and truth.about
             names = {"all", truth.kind, *(w for part, w in WORDINGS.items() if part in said)}
             of.update(names)

@@ -24,7 +24,7 @@ from pscli.components.device import spare
 from pscli.components.generator import DECODING, DRAWING
 from pscli.components.noise import gumbel
 from pscli.components.vision import scaled
-from pscli.components.weights import forget_places, whole
+from pscli.components.weights import forget_places, other_kind, whole
 from pscli.files import write_json
 
 # B photos, N tokens of words, T = H·W tokens of a photo, K codes, W words, D width
@@ -95,13 +95,13 @@ class Dalle(nn.Module):
                 the autoencoder trains.
 
         Raises:
-            ValueError: if it holds another kind of generator, or one of another size.
+            CheckpointError: if it holds another kind of generator, or one of another size.
         """
         at: dict[str, Any] = {"revision": revision}
         found = VQModel.load_config(str(place), subfolder="vae", **at).get("_class_name")
         if found != VQModel.__name__:
-            raise ValueError(
-                f"its vae is a {found} and no VQModel (docs/systems.md tells how to get one)."
+            raise other_kind(
+                f"Its vae is a {found} and no VQModel (docs/systems.md tells how to get one)."
             )
         parts = {
             name: whole(kind, place, subfolder=name, variant=variant, dtype=torch.float32, **at)
@@ -109,7 +109,7 @@ class Dalle(nn.Module):
         }
         depth = parts["transformer"].config.n_layer
         if cls.depth not in (None, depth):
-            raise ValueError(f"its transformer has {depth} layers, not {cls.depth}.")
+            raise other_kind(f"Its transformer has {depth} layers, not {cls.depth}.")
         tokenizer = CLIPTokenizer.from_pretrained(str(place), subfolder="tokenizer", **at)
         return cls(**parts, tokenizer=tokenizer, guidance=guidance)
 

@@ -26,8 +26,7 @@ from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pscli.components.generator import StableDiffusion
-from pscli.components.weights import forget_places, whole
-from pscli.errors import CheckpointError
+from pscli.components.weights import forget_places, other_kind, whole
 from pscli.files import write_json
 
 # B photos, L tokens, D width
@@ -260,13 +259,4 @@ def assembled(**parts: Any) -> StableDiffusionPipeline:
     """Text encoder, tokenizer, U-ViT, VAE and scheduler as a pipeline."""
     return StableDiffusionPipeline(
         **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-    )
-
-
-def other_kind(what: str) -> CheckpointError:
-    """The error of a generator that is whole, and of another kind. Args: what: Which one it is."""
-    return CheckpointError(
-        f"This generator is of another kind. {what}",
-        "Name its kind, --set model.generator.kind=…, or other weights: "
-        "--set model.generator.weights=FOLDER.",
     )

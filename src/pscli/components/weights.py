@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file
 
+from pscli.errors import CheckpointError
 from pscli.files import read_json, write_json
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -37,6 +38,15 @@ def refuse_lacking(names: Iterable[str], what: str = "weights") -> None:
     """Raises ValueError, with the first of them, if there are names of what should be there."""
     if lacking := sorted(names):
         raise ValueError(f"{len(lacking)} of its {what} are not there, such as {lacking[0]}.")
+
+
+def other_kind(what: str) -> CheckpointError:
+    """The error of a generator that is whole, and of another kind. Args: what: Which one it is."""
+    return CheckpointError(
+        f"This generator is of another kind. {what}",
+        "Name its kind, --set model.generator.kind=…, or other weights: "
+        "--set model.generator.weights=FOLDER.",
+    )
 
 
 def some(place: str | Path, prefixes: tuple[str, ...], **at: Any) -> dict[str, Tensor]:

@@ -53,9 +53,9 @@ from pscli.components.llm import LanguageModel
 from pscli.components.load import Load, loading, located, refuse_unread
 from pscli.components.perceptron import LinearPerceptron, QFormerPerceptron
 from pscli.components.unidiffuser import UniDiffuser
-from pscli.components.uvit import UViT, UViTGenerator, other_kind
+from pscli.components.uvit import UViT, UViTGenerator
 from pscli.components.vision import TOWERS
-from pscli.components.weights import DTYPES
+from pscli.components.weights import DTYPES, other_kind
 from pscli.config import ModelConfig, PartConfig
 from pscli.dialogue.sequence import END_IMG, IMG, PHOTO
 from pscli.errors import ConfigError
