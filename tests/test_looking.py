@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -40,6 +41,7 @@ from pscli.photoworld.scene import COLOURS, KINDS, Scene
 from pscli.photoworld.shipped import WEIGHTS, part
 from pscli.photoworld.talk import (
     answered,
+    either,
     look_up,
     plain_look_up,
     questions,
@@ -106,6 +108,22 @@ def test_of_two_photos_nothing_is_asked_later_that_was_answered_before() -> None
             assert len(set(asked)) == len(asked)
             seen += {photo for photo, _ in asked} == {"first", "last"}
     assert seen > 100
+
+
+def test_of_two_photos_that_are_alike_either_is_asked_about_what_differs() -> None:
+    dialogues = [either("train", index) for index in range(100)]
+    two = [d for d in dialogues if len(d.photos) == 2]
+    assert len(two) > 90  # a split may lack a scene
+    asked = Counter(
+        ("last" if "last " in " ".join(t.text for t in before.turns) else "first", now.truth.about)
+        for d in two
+        for before, now in pairwise(d.responses)
+        if now.truth.kind == "recall"
+    )
+    assert min(asked["first", "side"], asked["first", "size"], asked["last", "size"]) > 50
+    assert asked["first", "side"] + asked["last", "side"] > 120
+    assert {d.responses[2].truth.kind for d in two} == {"vary"}
+    assert either("train", 3) == either("train", 3) != either("train", 4)
 
 
 def test_variations_ask_for_a_colour_or_a_place_of_two_things_again_and_again() -> None:

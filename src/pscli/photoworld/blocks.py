@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pscli.dialogue.schema import Photo, Truth
 from pscli.photoworld import phrases
 from pscli.photoworld.phrases import Slot, Topic
@@ -190,12 +192,11 @@ def _look_side(talk: Talk) -> None:
         _look(talk)
 
 
-def _recall_side(talk: Talk) -> None:
-    past = [
-        seen for seen in talk.photos if seen.past and "side" in set(ASKED[seen.form]) - seen.asked
-    ]
+def _recall_of(talk: Talk, about: str) -> None:
+    """A detail of a photo that has it, and of which it was not asked; else any other."""
+    past = [s for s in talk.photos if s.past and about in set(ASKED[s.form]) - s.asked]
     if past:
-        _question(talk, talk.rng.choice(past), "recall", "side")
+        _question(talk, talk.rng.choice(past), "recall", about)
     else:
         _recall(talk)
 
@@ -301,6 +302,7 @@ BLOCKS = {
     "no_photo": _no_photo,
     "no_photo_last": _no_photo_last,
     "recall": _recall,
-    "recall_side": _recall_side,
+    "recall_side": partial(_recall_of, about="side"),
+    "recall_size": partial(_recall_of, about="size"),
     "bye": _bye,
 }

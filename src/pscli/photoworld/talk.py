@@ -100,6 +100,14 @@ def look_up(split: str, index: int, seed: int = 0) -> Dialogue:
     return _practice("look-up", plan, split, index, seed)
 
 
+def either(split: str, index: int, seed: int = 0) -> Dialogue:
+    """A photo, one that is to be like it, and questions, turns later, about what may differ."""
+    rng = random.Random(f"photoworld|either|{seed}|{split}|{index}")
+    first = rng.choice(("one", "two", "first"))
+    later = rng.sample(("recall_side", "recall_side", "recall_size", "recall_size"), 4)
+    return _practice("either", (first, "vary", "chat", *later), split, index, seed)
+
+
 def variations(split: str, index: int, seed: int = 0) -> Dialogue:
     """A photo of two things, and three more, each like the one before but for one thing asked."""
     return _practice("variations", ("two", "vary", "vary", "vary"), split, index, seed)

@@ -45,7 +45,7 @@ from pscli.photoworld.members import whole
 from pscli.photoworld.phrases import ANSWER_WORDS
 from pscli.photoworld.scene import COLOURS, KINDS, Scene
 from pscli.photoworld.shipped import WEIGHTS, part
-from pscli.photoworld.talk import drill, look_up, plain_look_up, questions, variations
+from pscli.photoworld.talk import drill, either, look_up, plain_look_up, questions, variations
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Recipe:
     look_ups: int = 12_000
     plain: int = 1000
     mixed: int = 800
-    settled: int = 400
+    settled: int = 600
     dev: int = 500
 
 
@@ -194,7 +194,8 @@ def make(work: Path, out: Path, r: Recipe) -> None:
     anything = practised(look_up, r.look_ups) + practised(variations, r.look_ups // 3)
     plain = LookingUp(lessons(pool, shares=(4, 2, 4)), practised(plain_look_up, r.look_ups), 40)
     mixed = LookingUp(lessons(pool, shares=(8, 4, 2)), anything, 24)
-    settled = LookingUp(lessons(half_rebuilt(pool, work), shares=(16, 4, 4)), anything, 12)
+    apart = anything + practised(either, r.look_ups)
+    settled = LookingUp(lessons(half_rebuilt(pool, work), shares=(16, 4, 4)), apart, 24)
     more = lambda step: mixed.losses(r.plain + step)  # noqa: E731
     most = lambda step: settled.losses(r.plain + r.mixed + step)  # noqa: E731
     # The first at the full rate to the end: nothing is to settle yet.
