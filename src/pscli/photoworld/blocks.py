@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from pscli.dialogue.schema import Photo, Truth
@@ -285,7 +286,7 @@ def _vary(talk: Talk) -> None:
     talk.photos[-1].asked |= {"count", "light"} | ({"side"} if seen.form == "two" else set())
 
 
-BLOCKS = {
+BLOCKS: dict[str, Callable[[Talk], None]] = {
     "hello": _hello,
     "first": _first,
     "one": _one,
