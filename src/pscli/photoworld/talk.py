@@ -101,11 +101,18 @@ def look_up(split: str, index: int, seed: int = 0) -> Dialogue:
 
 
 def either(split: str, index: int, seed: int = 0) -> Dialogue:
-    """A photo, one that is to be like it, and questions, turns later, about what may differ."""
+    """Two photos wherever they may come in a talk, often of the same things, and then questions
+    about any of them: mostly about what may differ where they are alike."""
     rng = random.Random(f"photoworld|either|{seed}|{split}|{index}")
-    first = rng.choice(("one", "two", "first"))
-    later = rng.sample(("recall_side", "recall_side", "recall_size", "recall_size"), 4)
-    return _practice("either", (first, "vary", "chat", *later), split, index, seed)
+    openings = ("first", "share", "share_asked", "hello share_asked", "chat share_where")
+    plan = rng.choice(openings).split()
+    for block, share in (("look", 0.4), ("vary", 0.75), ("look", 0.4), ("chat", 0.6)):
+        if rng.random() < share:
+            plan.append(block)
+        elif block == "vary":
+            plan.append(rng.choice(("share", "share_asked")))
+    later = ("recall_side", "recall_side", "recall_size", "recall_size", "recall")
+    return _practice("either", (*plan, *rng.sample(later, 3)), split, index, seed)
 
 
 def variations(split: str, index: int, seed: int = 0) -> Dialogue:

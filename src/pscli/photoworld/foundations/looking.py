@@ -14,7 +14,7 @@ lessons stand beside, and captions come back at the end. It resumes where it sto
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,7 @@ from pscli.photoworld.foundations.fit import Losses, fit
 from pscli.photoworld.foundations.pool import Pool, kept, load_pool
 from pscli.photoworld.foundations.speaking import Lessons, Reading, mean_text_loss, seen_loss
 from pscli.photoworld.members import whole
-from pscli.photoworld.phrases import ANSWER_WORDS
+from pscli.photoworld.phrases import ANSWER_FORMS, ANSWER_WORDS
 from pscli.photoworld.scene import COLOURS, KINDS, Scene
 from pscli.photoworld.shipped import WEIGHTS, part
 from pscli.photoworld.talk import drill, either, look_up, plain_look_up, questions, variations
@@ -71,28 +71,40 @@ class Recipe:
 
 
 class Committed(Reading):
-    """Dialogues of which only those words are supervised that a reply commits to: one word of an
-    answer, and the colours in the caption of a photo that is to be like another."""
+    """Dialogues of which only those words are supervised that a reply commits to: how an answer
+    puts its value ("in the middle": "in" says already that it is not on a side), and the colours in
+    the caption of a photo that is to be like another."""
 
     def written(self, template: Template, dialogue: Dialogue) -> list[Packed]:
-        def found(ids: Sequence[int], accepted: Container[str]) -> list[bool]:
-            words = (str(template.tokenizer.decode([token])) for token in ids)
-            return [word.strip().lower() in accepted for word in words]
-
         names = template.names(r.speaker for r in dialogue.responses)
         packed = template.begin()
         for number, response in enumerate(dialogue.responses):
             said = template.said(response, names[response.speaker], dialogue.id)
-            truth, answers = response.truth, set[str]()
+            truth = response.truth
             if truth and truth.kind == "vary":
-                packed.append(said.target, found(said.target, COLOURS), number)
-            elif truth and truth.about:
-                answers = {w for words in ANSWER_WORDS[truth.about].values() for w in words}
-            words = found(said.context, answers)
-            first = words.index(True) if any(words) else None  # of "a single one", "single"
-            packed.append(said.context, [i == first for i in range(len(words))], 0)
+                words = spoken(template, said.target)
+                packed.append(said.target, [word in COLOURS for word in words], number)
+            words = spoken(template, said.context)
+            learnt = put(words, truth.about) if truth and truth.about else range(0)
+            packed.append(said.context, [i in learnt for i in range(len(words))], 0)
             packed.photos += said.photos
         return [packed]
+
+
+def spoken(template: Template, ids: Sequence[int]) -> list[str]:
+    """Tokens as words."""
+    return [str(template.tokenizer.decode([token])).strip().lower() for token in ids]
+
+
+def put(words: Sequence[str], about: str) -> range:
+    """Where the words of an answer put its value: the first that names one, and those before it
+    that go with it."""
+    named = {word for accepted in ANSWER_WORDS[about].values() for word in accepted}
+    forms = {w for some in ANSWER_FORMS[about].values() for form, _ in some for w in form.split()}
+    end = start = next(i for i, word in enumerate(words) if word in named)
+    while words[start - 1] in forms:
+        start -= 1
+    return range(start, end + 1)
 
 
 class Halves(nn.Module):
@@ -194,7 +206,7 @@ def make(work: Path, out: Path, r: Recipe) -> None:
     anything = practised(look_up, r.look_ups) + practised(variations, r.look_ups // 3)
     plain = LookingUp(lessons(pool, shares=(4, 2, 4)), practised(plain_look_up, r.look_ups), 40)
     mixed = LookingUp(lessons(pool, shares=(8, 4, 2)), anything, 24)
-    apart = anything + practised(either, r.look_ups)
+    apart = practised(either, r.look_ups) + practised(variations, r.look_ups // 3)
     settled = LookingUp(lessons(half_rebuilt(pool, work), shares=(16, 4, 4)), apart, 24)
     more = lambda step: mixed.losses(r.plain + step)  # noqa: E731
     most = lambda step: settled.losses(r.plain + r.mixed + step)  # noqa: E731
