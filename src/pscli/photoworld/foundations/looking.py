@@ -214,12 +214,7 @@ def make(work: Path, out: Path, r: Recipe) -> None:
     fit(plain, plain.losses, work / "plain", steps=r.plain, lr=1e-3, ema=0.99, decays=False)
     fit(mixed, more, work / "mixed", steps=r.mixed, lr=1e-3, ema=0.99, warmup=20)
     settled.load_state_dict(mixed.state_dict())  # the probes go on
-    learning = [p for p in settled.parameters() if p.requires_grad]
-    before = [p.detach().clone() for p in learning]
     fit(settled, most, work / "settled", steps=r.settled, lr=1e-3, ema=0.99, warmup=20)
-    with torch.no_grad():
-        for weight, earlier in zip(learning, before, strict=True):
-            weight.lerp_(earlier, 0.5)  # recall of the one, captions of the other
     save_captioner(captioner, out)
     scores = caption_accuracy(
         captioner.float().eval(), load_pool(work, "dev", r.dev, r.seed), r.dev
