@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 from pscli.dialogue.schema import Photo, Truth
 from pscli.photoworld import phrases
 from pscli.photoworld.phrases import Slot, Topic
@@ -193,13 +190,12 @@ def _look_side(talk: Talk) -> None:
         _look(talk)
 
 
-def _recall_of(talk: Talk, about: str) -> None:
-    """A detail of a photo that has it, and of which it was not asked; else any other."""
-    past = [s for s in talk.photos if s.past and about in set(ASKED[s.form]) - s.asked]
+def _recall_side(talk: Talk) -> None:
+    past = [seen for seen in talk.photos if seen.past and "side" in ASKED[seen.form]]
     if past:
-        _question(talk, talk.rng.choice(past), "recall", about)
+        _question(talk, talk.rng.choice(past), "recall", "side")
     else:
-        _recall(talk)
+        _chat(talk)
 
 
 def _question(talk: Talk, seen: Seen, kind: str, about: str | None = None) -> None:
@@ -286,7 +282,7 @@ def _vary(talk: Talk) -> None:
     talk.photos[-1].asked |= {"count", "light"} | ({"side"} if seen.form == "two" else set())
 
 
-BLOCKS: dict[str, Callable[[Talk], None]] = {
+BLOCKS = {
     "hello": _hello,
     "first": _first,
     "one": _one,
@@ -303,7 +299,6 @@ BLOCKS: dict[str, Callable[[Talk], None]] = {
     "no_photo": _no_photo,
     "no_photo_last": _no_photo_last,
     "recall": _recall,
-    "recall_side": partial(_recall_of, about="side"),
-    "recall_size": partial(_recall_of, about="size"),
+    "recall_side": _recall_side,
     "bye": _bye,
 }
