@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from pscli.dialogue.schema import Photo, Truth
 from pscli.photoworld import phrases
+from pscli.photoworld.asking import ASK_AGAIN_ANYHOW, ASK_NOW_ANYHOW
 from pscli.photoworld.phrases import Slot, Topic
 from pscli.photoworld.scene import COLOURS, PLACES, PLURALS, SETTINGS, Scene
 from pscli.photoworld.writing import (
@@ -190,12 +194,13 @@ def _look_side(talk: Talk) -> None:
         _look(talk)
 
 
-def _recall_side(talk: Talk) -> None:
-    past = [seen for seen in talk.photos if seen.past and "side" in ASKED[seen.form]]
+def _recall_of(talk: Talk, about: str) -> None:
+    """A detail of a photo that has it, and of which it was not asked; else any other."""
+    past = [s for s in talk.photos if s.past and about in set(ASKED[s.form]) - s.asked]
     if past:
-        _question(talk, talk.rng.choice(past), "recall", "side")
+        _question(talk, talk.rng.choice(past), "recall", about)
     else:
-        _chat(talk)
+        _recall(talk)
 
 
 def _question(talk: Talk, seen: Seen, kind: str, about: str | None = None) -> None:
@@ -221,6 +226,8 @@ def _question(talk: Talk, seen: Seen, kind: str, about: str | None = None) -> No
         "photo": _label(talk, seen),
     }
     slots = phrases.ASK_NOW if kind == "look" else phrases.ASK_AGAIN
+    if talk.anyhow and talk.chance(0.5):
+        slots = ASK_NOW_ANYHOW if kind == "look" else ASK_AGAIN_ANYHOW
     opener = talk.greeting()
     talk.chat(talk.words(slots[about], bound, opener))
 
@@ -282,7 +289,7 @@ def _vary(talk: Talk) -> None:
     talk.photos[-1].asked |= {"count", "light"} | ({"side"} if seen.form == "two" else set())
 
 
-BLOCKS = {
+BLOCKS: dict[str, Callable[[Talk], None]] = {
     "hello": _hello,
     "first": _first,
     "one": _one,
@@ -299,6 +306,7 @@ BLOCKS = {
     "no_photo": _no_photo,
     "no_photo_last": _no_photo_last,
     "recall": _recall,
-    "recall_side": _recall_side,
+    "recall_side": partial(_recall_of, about="side"),
+    "recall_size": partial(_recall_of, about="size"),
     "bye": _bye,
 }

@@ -80,23 +80,36 @@ def plain_look_up(split: str, index: int, seed: int = 0) -> Dialogue:
     return _practice("plain-look-up", plan, split, index, seed)
 
 
-def look_up(split: str, index: int, seed: int = 0) -> Dialogue:
-    """One photo or two, the second of which often shows the same again, with questions after each;
-    then, to practise telling them apart, questions about any of them."""
-    rng = random.Random(f"photoworld|look up|{seed}|{split}|{index}")
-    plan: list[str] = []
-    for number in range(rng.choice((1, 2, 2))):
-        again = number > 0 and rng.random() < 0.6
-        plan.append("vary" if again else rng.choice(("one", "two", "two", "first")))
-        plan += rng.sample(("look_side", "look"), 2)
-    sides = ("recall_side", "recall_side", "recall", "recall")
-    plan += ["chat", *rng.sample(sides, rng.choice((1, 2, 3)))]
-    return _practice("look-up", plan, split, index, seed)
+def either(split: str, index: int, seed: int = 0) -> Dialogue:
+    """Two photos wherever they may come in a talk, often of the same things, and then questions
+    about any of them: mostly about what may differ where they are alike.
+
+    Little is asked before: an answer that has been given is in the talk, and can be copied from
+    there by who cannot tell the photos apart.
+    """
+    rng = random.Random(f"photoworld|either|{seed}|{split}|{index}")
+    openings = ("first", "share", "share_asked", "hello share_asked", "chat share_where")
+    plan = rng.choice(openings).split()
+    more = ("look", 0.4), ("vary", 0.75), ("look_side", 0.4), ("look", 0.4), ("chat", 0.6)
+    for block, share in more:
+        if rng.random() < share:
+            plan.append(block)
+        elif block == "vary":
+            plan.append(rng.choice(("share", "share_asked")))
+    later = ("recall_side", "recall_side", "recall_size", "recall_size", "recall")
+    return _practice("either", (*plan, *rng.sample(later, 3)), split, index, seed, anyhow=True)
 
 
-def _practice(name: str, plan: Sequence[str], split: str, index: int, seed: int) -> Dialogue:
+def variations(split: str, index: int, seed: int = 0) -> Dialogue:
+    """A photo of two things, and three more, each like the one before but for one thing asked."""
+    return _practice("variations", ("two", "vary", "vary", "vary"), split, index, seed)
+
+
+def _practice(
+    name: str, plan: Sequence[str], split: str, index: int, seed: int, anyhow: bool = False
+) -> Dialogue:
     rng = random.Random(f"photoworld|{name}|{seed}|{split}|{index}")
-    talk = Talk(rng, split)
+    talk = Talk(rng, split, anyhow)
     for block in plan:
         BLOCKS[block](talk)
     return Dialogue(tuple(talk.turns), f"photoworld-{split}-{name}-{index:05d}")

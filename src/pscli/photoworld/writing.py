@@ -66,10 +66,11 @@ class Seen:
 
 
 class Talk:
-    """A dialogue that is being written; `speaker` (0 or 1) is whose turn it is."""
+    """A dialogue that is being written; `speaker` (0 or 1) is whose turn it is, and `anyhow` says
+    whether photos are asked about in more words than those of the split."""
 
-    def __init__(self, rng: random.Random, split: str) -> None:
-        self.rng, self.split = rng, split
+    def __init__(self, rng: random.Random, split: str, anyhow: bool = False) -> None:
+        self.rng, self.split, self.anyhow = rng, split, anyhow
         self.names = rng.sample(phrases.NAMES, 2)
         self.lower = [rng.random() < 0.15 for _ in range(2)]
         self.speaker = 0

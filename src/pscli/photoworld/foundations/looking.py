@@ -6,9 +6,10 @@ other words. Here only the word that an answer commits to is learnt, of photos m
 show two things; probes have the first half of the visual tokens tell what is on the left, and the
 second half what is on the right, so that where a thing was found says on which side it is. First
 one photo alone: as long as nothing had been learnt, harder look-ups taught nothing. Then two
-photos, often of the same things, and questions about the first of them. All earlier lessons stand
-beside, and captions come back at the end. It resumes where it stopped. `photoworld-looking` names
-both parts; what they are worth, docs/foundations.md tells.
+photos, often of the same things, and questions about either of them; and photos that are to be like
+one before, whose captions must give the new colour to the right one of two things. All earlier
+lessons stand beside, and captions come back at the end. It resumes where it stopped.
+`photoworld-looking` names both parts; what they are worth, docs/foundations.md tells.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ from pscli.photoworld.foundations.fit import Losses, fit
 from pscli.photoworld.foundations.pool import Pool, kept, load_pool
 from pscli.photoworld.foundations.speaking import Lessons, Reading, mean_text_loss, seen_loss
 from pscli.photoworld.members import whole
-from pscli.photoworld.phrases import ANSWER_WORDS
+from pscli.photoworld.phrases import ANSWER_FORMS, ANSWER_WORDS
 from pscli.photoworld.scene import COLOURS, KINDS, Scene
 from pscli.photoworld.shipped import WEIGHTS, part
-from pscli.photoworld.talk import drill, look_up, plain_look_up, questions
+from pscli.photoworld.talk import drill, either, plain_look_up, questions, variations
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Recipe:
     """How much of the training split is read, optimiser steps, and the one seed.
 
     Args:
-        look_ups: Dialogues of each kind, plain ones and mixed ones.
+        look_ups: Dialogues with one photo, and with two; of photos like others, a third as many.
         plain, mixed, settled: Steps of each round.
         dev: Scenes of the dev split that score it.
     """
@@ -65,27 +66,45 @@ class Recipe:
     look_ups: int = 12_000
     plain: int = 1000
     mixed: int = 800
-    settled: int = 400
+    settled: int = 600
     dev: int = 500
 
 
-class Answers(Reading):
-    """Dialogues of which only those words are supervised that answers commit to."""
+class Committed(Reading):
+    """Dialogues of which only those words are supervised that a reply commits to: how an answer
+    puts its value ("in the middle": "in" says already that it is not on a side), and the colours in
+    the caption of a photo that is to be like another."""
 
     def written(self, template: Template, dialogue: Dialogue) -> list[Packed]:
         names = template.names(r.speaker for r in dialogue.responses)
         packed = template.begin()
-        for response in dialogue.responses:
-            ids, photos = template.context(response, names[response.speaker])
-            about = response.truth.about if response.truth else None
-            supervised = [False] * len(ids)
-            if about:
-                accepted = {word for words in ANSWER_WORDS[about].values() for word in words}
-                words = [str(template.tokenizer.decode([token])) for token in ids]
-                supervised = [word.strip().lower() in accepted for word in words]
-            packed.append(ids, supervised, 0)
-            packed.photos += photos
+        for number, response in enumerate(dialogue.responses):
+            said = template.said(response, names[response.speaker], dialogue.id)
+            truth = response.truth
+            if truth and truth.kind == "vary":
+                words = spoken(template, said.target)
+                packed.append(said.target, [word in COLOURS for word in words], number)
+            words = spoken(template, said.context)
+            learnt = put(words, truth.about) if truth and truth.about else range(0)
+            packed.append(said.context, [i in learnt for i in range(len(words))], 0)
+            packed.photos += said.photos
         return [packed]
+
+
+def spoken(template: Template, ids: Sequence[int]) -> list[str]:
+    """Tokens as words."""
+    return [str(template.tokenizer.decode([token])).strip().lower() for token in ids]
+
+
+def put(words: Sequence[str], about: str) -> range:
+    """Where the words of an answer put its value: the first that names one, and those before it
+    that go with it."""
+    named = {word for accepted in ANSWER_WORDS[about].values() for word in accepted}
+    forms = {w for some in ANSWER_FORMS[about].values() for form, _ in some for w in form.split()}
+    end = start = next(i for i, word in enumerate(words) if word in named)
+    while words[start - 1] in forms:
+        start -= 1
+    return range(start, end + 1)
 
 
 class Halves(nn.Module):
@@ -128,7 +147,8 @@ class LookingUp(nn.Module):
         self.lessons, self.shown, self.count = lessons, lessons.shown, count
         llm, seer = self.shown.captioner.llm, self.shown.captioner.perceptron
         self.halves = Halves(seer.length, seer.width)
-        self.seen, self.told = Answers(llm, dialogues, seer.length), Answers(llm, dialogues)
+        self.seen = Committed(llm, dialogues, seer.length)
+        self.told = Committed(llm, dialogues)
 
     def losses(self, step: int) -> Losses:
         """Of the batch of a step."""
@@ -138,12 +158,13 @@ class LookingUp(nn.Module):
         visual, answers = seen_loss(captioner, patches, seen)
         scenes = [photo.source for photo in seen.photos]
         two = {i: s for i, s in enumerate(scenes) if isinstance(s, Scene) and len(s.things) == 2}
+        halves = self.halves(visual[[*two]], [*two.values()]) if two else visual.new_zeros(())
         with torch.autocast("cpu", torch.bfloat16):
             taught = self.lessons.losses(step)
         return taught | {
-            "seen": answers,
+            "seen": 2 * answers,
             "told": mean_text_loss(captioner.llm, told),
-            "halves": 0.5 * self.halves(visual[[*two]], [*two.values()]),
+            "halves": 0.5 * halves,
         }
 
 
@@ -183,22 +204,17 @@ def make(work: Path, out: Path, r: Recipe) -> None:
     asked = practised(questions, r.questions)
     pool = load_pool(work, "train", r.scenes, r.seed)
     lessons = partial(Lessons, captioner, dialogues=read, asked=asked, seed=2)
-    anything = practised(look_up, r.look_ups)
+    apart = practised(either, r.look_ups) + practised(variations, r.look_ups // 3)
     plain = LookingUp(lessons(pool, shares=(4, 2, 4)), practised(plain_look_up, r.look_ups), 40)
-    mixed = LookingUp(lessons(pool, shares=(8, 4, 2)), anything, 24)
-    settled = LookingUp(lessons(half_rebuilt(pool, work), shares=(16, 4, 4)), anything, 12)
+    mixed = LookingUp(lessons(pool, shares=(8, 4, 2)), apart, 24)
+    settled = LookingUp(lessons(half_rebuilt(pool, work), shares=(16, 4, 4)), apart, 24)
     more = lambda step: mixed.losses(r.plain + step)  # noqa: E731
     most = lambda step: settled.losses(r.plain + r.mixed + step)  # noqa: E731
     # The first at the full rate to the end: nothing is to settle yet.
     fit(plain, plain.losses, work / "plain", steps=r.plain, lr=1e-3, ema=0.99, decays=False)
     fit(mixed, more, work / "mixed", steps=r.mixed, lr=1e-3, ema=0.99, warmup=20)
     settled.load_state_dict(mixed.state_dict())  # the probes go on
-    learning = [p for p in settled.parameters() if p.requires_grad]
-    before = [p.detach().clone() for p in learning]
     fit(settled, most, work / "settled", steps=r.settled, lr=1e-3, ema=0.99, warmup=20)
-    with torch.no_grad():
-        for weight, earlier in zip(learning, before, strict=True):
-            weight.lerp_(earlier, 0.5)  # recall of the one, captions of the other
     save_captioner(captioner, out)
     scores = caption_accuracy(
         captioner.float().eval(), load_pool(work, "dev", r.dev, r.seed), r.dev
