@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import pytest
@@ -19,7 +20,7 @@ import pytest
 from pscli.dialogue.schema import Dialogue, Response
 from pscli.photoworld import phrases, talk
 from pscli.photoworld.scene import PLURALS, Scene
-from pscli.photoworld.talk import answered, dialogue, dialogues
+from pscli.photoworld.talk import answered, dialogue, dialogues, either, plain_look_up
 
 SPLITS = ("train", "dev", "test")
 
@@ -42,18 +43,16 @@ def _scenes(response: Response) -> list[Scene]:
     return [photo.source for photo in response.photos]
 
 
-def _instances(kind: str) -> list[tuple[list[Response], Response]]:
-    """(context, response) of every instance of a kind, over all splits."""
-    found = []
-    for split in SPLITS:
-        for item in _sample(split):
-            replies = item.responses
-            found += [
-                (replies[:i], replies[i])
-                for i in range(1, len(replies))
-                if replies[i].truth.kind == kind
-            ]
-    return found
+def _instances(
+    kind: str, items: Iterable[Dialogue] = ()
+) -> list[tuple[Sequence[Response], Response]]:
+    """(context, response) of every instance of a kind, in these dialogues or over all splits."""
+    return [
+        (item.responses[:i], item.responses[i])
+        for item in items or itertools.chain(*map(_sample, SPLITS))
+        for i in range(1, len(item.responses))
+        if item.responses[i].truth.kind == kind
+    ]
 
 
 def test_a_dialogue_follows_from_its_arguments_alone():
@@ -155,10 +154,13 @@ def test_answered_reads_the_one_value(text: str, about: str, value: str | None):
     assert answered(text, about) == value
 
 
-def test_gold_answers_are_recovered_and_true_of_the_photo():
+@pytest.mark.parametrize("practice", [None, either, plain_look_up])
+def test_gold_answers_are_recovered_and_true_of_the_photo(practice):
     numbers = {1: "one", 2: "two", 3: "three"}
+    items = [practice("train", index) for index in range(300)] if practice else ()
     for kind in ("look", "recall"):
-        for context, reply in _instances(kind):
+        assert len(_instances(kind, items)) > 80
+        for context, reply in _instances(kind, items):
             truth, question = reply.truth, context[-1].text.lower()
             assert answered(reply.text, truth.about) == truth.answer, reply.text
             scenes = [scene for earlier in context for scene in _scenes(earlier)]

@@ -56,16 +56,13 @@ _AFTER = (
 )
 
 
-def _joined(ways: tuple[str, ...], puts: dict[str, tuple[str, ...]]) -> dict[str, Slot]:
-    return {
-        about: Slot(every=tuple(way.replace("{it}", put) for way in ways for put in some))
-        for about, some in puts.items()
-    }
+def _joined(ways: tuple[str, ...], puts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(way.replace("{it}", put) for way in ways for put in puts)
 
 
 # Templates as those of `phrases.ASK_NOW` and `phrases.ASK_AGAIN`, with the same names in braces.
-ASK_NOW_ANYHOW = _joined(_OUTER_NOW, _INDIRECT_NOW)
+ASK_NOW_ANYHOW = {a: Slot(every=_joined(_OUTER_NOW, puts)) for a, puts in _INDIRECT_NOW.items()}
 ASK_AGAIN_ANYHOW = {
-    about: Slot(every=outer.every + _joined(_AFTER, _DIRECT)[about].every)
-    for about, outer in _joined(_OUTER, _INDIRECT).items()
+    a: Slot(every=_joined(_OUTER, puts) + _joined(_AFTER, _DIRECT[a]))
+    for a, puts in _INDIRECT.items()
 }

@@ -181,10 +181,6 @@ def _two(talk: Talk) -> None:
     _first(talk, "two")
 
 
-def _one(talk: Talk) -> None:
-    _first(talk, "one")
-
-
 def _look_side(talk: Talk) -> None:
     """Which side something is on; of a photo of several of a kind, whatever is left to ask."""
     seen = talk.photos[-1]
@@ -292,7 +288,6 @@ def _vary(talk: Talk) -> None:
 BLOCKS: dict[str, Callable[[Talk], None]] = {
     "hello": _hello,
     "first": _first,
-    "one": _one,
     "two": _two,
     "share": _share,
     "share_asked": _share_asked,

@@ -101,7 +101,7 @@ def either(split: str, index: int, seed: int = 0) -> Dialogue:
 
 
 def variations(split: str, index: int, seed: int = 0) -> Dialogue:
-    """A photo of two things, and three more, each like the one before but for one thing asked."""
+    """A photo of two things, and three more, each of the same in another colour or setting."""
     return _practice("variations", ("two", "vary", "vary", "vary"), split, index, seed)
 
 

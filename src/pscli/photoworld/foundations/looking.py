@@ -2,7 +2,7 @@
 
 Asked on which side one of two things is, the shipped ones guess, though they describe such photos
 rightly: in all that they learn from, few questions are of this kind, and their answers are mostly
-other words. Here only the word that an answer commits to is learnt, of photos most of which
+other words. Here only how an answer puts its value is learnt, of photos most of which
 show two things; probes have the first half of the visual tokens tell what is on the left, and the
 second half what is on the right, so that where a thing was found says on which side it is. First
 one photo alone: as long as nothing had been learnt, harder look-ups taught nothing. Then two
@@ -137,6 +137,7 @@ class LookingUp(nn.Module):
     """Look-ups, in photos and in what is told of photos, beside all earlier lessons; and probes.
 
     The lessons run in bf16, look-ups do not: in it neighbouring logits round to one and the same.
+    What is looked up in photos weighs double beside the lessons' four losses.
 
     Args:
         count: Dialogues of a step in which photos are seen; a third as many are told.
