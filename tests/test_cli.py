@@ -199,6 +199,7 @@ def test_a_file_in_the_place_of_a_folder_is_told() -> None:
     for out in ("taken", "taken/below"):
         answer = ["generate", "--context", "dialog.json", "--out", out]
         refused(run(*answer), "taken", "A folder was to be there: name another.")
+        refused(run("chat", "--out", out), "taken", "A folder was to be there: name another.")
     refused(run("demo", "--out", "taken"), "taken", "A folder was to be there: name another.")
     for part in ("llm", "perceptron", "generator"):
         weights = ["--set", f"model.{part}.weights=taken"]

@@ -7,6 +7,7 @@ have been written: a full disk is an error, never a shorter file.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -171,6 +172,13 @@ def refuse_fixed(folder: Path, error: type[PscliError] = CheckpointError) -> Non
         why = "you are in it" if Path.cwd().is_relative_to(whole) else why
     if why:
         raise error(f"{folder} cannot be replaced: {why}.", "Name a folder inside it.")
+
+
+def refuse_taken(folder: Path) -> None:
+    """Raises NotADirectoryError if a file stands where this folder, or one above it, is to be."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
 
 
 def _back(before: Path, folder: Path) -> None:

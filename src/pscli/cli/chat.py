@@ -62,9 +62,11 @@ def chat(
         from pscli.chat.commands import Talk, completions
         from pscli.chat.pictures import protocol
         from pscli.chat.typing import Lines
+        from pscli.files import refuse_taken
         from pscli.predictions.generate import read_dialogue
         from pscli.systems.agent import Agent
 
+        refuse_taken(out)
         lines = Lines(completions)
         dialogue = read_dialogue(context) if context else None
         loaded = Agent.from_pretrained(

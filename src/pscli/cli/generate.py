@@ -229,8 +229,10 @@ def _reply(
     with loading():
         from pscli.chat.saved import files_of, listed
         from pscli.chat.screen import show_reply
+        from pscli.files import refuse_taken
         from pscli.predictions.generate import read_dialogue, save_photos
 
+        refuse_taken(out)  # whether or not a photo will be sent
         dialogue = read_dialogue(context)
         agent = load()
     how = {"seed": seed, "temperature": temperature, "best_of": best_of}
