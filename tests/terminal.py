@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console
+from rich.default_styles import DEFAULT_STYLES
+from rich.style import Style
 
 from pscli import console
 
@@ -66,6 +68,7 @@ class Terminal:
                 os.environ.pop(name, None)
             os.environ.update(COLOURS[kind])
             sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+            _forget_codes()
             console.stdout, console.stderr = Console(), Console(stderr=True)
             try:
                 program()
@@ -137,3 +140,12 @@ class Terminal:
 def plain(text: str) -> str:
     """What one reads, without colours and movements."""
     return SEQUENCE.sub("", text).replace("\r", "")
+
+
+def _forget_codes() -> None:
+    """A style of Rich keeps the codes of the first terminal that it was shown in; this is another
+    one than that of earlier tests in this process."""
+    for style in DEFAULT_STYLES.values():
+        style._ansi = None
+    Style.parse.cache_clear()
+    Style._add.cache_clear()
