@@ -176,7 +176,7 @@ def refuse_fixed(folder: Path, error: type[PscliError] = CheckpointError) -> Non
 
 def refuse_taken(folder: Path) -> None:
     """Raises NotADirectoryError if a file stands where this folder, or one above it, is to be."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    there = next(path for path in (folder, *folder.parents) if path.exists())
     if not there.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
 
