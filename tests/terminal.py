@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import os
@@ -50,6 +51,8 @@ class Terminal:
         typed: str = "",
     ) -> None:
         self.text, self._seen = "", 0
+        # A read may end within a character.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.child, self._file = pty.fork()
         if self.child == 0:
             self._be(program, kind, columns, rows)
@@ -133,7 +136,7 @@ class Terminal:
             data = os.read(self._file, 1 << 16)
         except OSError:  # the child has closed it
             return False
-        self.text += data.decode("utf-8", "replace")
+        self.text += self._decoder.decode(data)
         return bool(data)
 
 
