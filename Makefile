@@ -60,7 +60,7 @@ ablation: $(VENV)/installed  ## the bridges of docs/bridge.md, three seeds each;
 	$(BIN)/python benchmarks/ablation.py $(ABLATION) --seeds $(SEEDS) --plot docs/images/bridge-ablation.png
 
 bridge-noise: $(VENV)/installed  ## wrong captions, bridge by bridge, under three hours; resumes where it stopped
-	$(BIN)/python benchmarks/bridge_noise.py --bridges $(BRIDGES) --out $(NOISE) $(if $(PLOT),--plot $(PLOT))
+	$(BIN)/python benchmarks/bridge_noise.py --bridges $(BRIDGES) $(if $(ALPHAS),--alphas $(ALPHAS)) --out $(NOISE) $(if $(PLOT),--plot $(PLOT))
 
 test: $(VENV)/installed  ## format, lint, types, tests
 	$(BIN)/ruff format --check .

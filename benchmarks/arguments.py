@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from math import inf
 
 
 def positive(text: str) -> int:
@@ -10,3 +11,14 @@ def positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise ArgumentTypeError(f"expected a whole number of 1 at least, got {text!r}")
     return int(text)
+
+
+def above_zero(text: str) -> float:
+    """A number above zero."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < inf:
+        raise ArgumentTypeError(f"expected a number above zero, got {text!r}")
+    return number

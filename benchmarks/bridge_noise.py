@@ -39,7 +39,7 @@ from traceback import format_exception
 from typing import Any
 
 import noise_cell
-from arguments import positive
+from arguments import above_zero, positive
 from noise_cell import RECAPTIONED, UNTRAINED, Cell, Scale
 from noise_table import figure, side_by_side, tables
 from paper_table import once
@@ -61,12 +61,14 @@ class Study:
 
     Args:
         work: Runs a cell and keeps its JSON, in a process of its own that then runs others.
+        alphas: Of which the rule chooses; training without a bridge has the first one.
     """
 
     def __init__(
-        self, out: Path, scale: Scale, jobs: int = 2, work: Callable[..., None] = noise_cell.keep
-    ) -> None:
-        self.out, self.scale, self.jobs, self.work = out, scale, jobs, work
+        self, out: Path, scale: Scale, jobs: int = 2, work: Callable[..., None] = noise_cell.keep,
+        alphas: Sequence[float] = ALPHAS,
+    ) -> None:  # fmt: skip
+        self.out, self.scale, self.jobs, self.work, self.alphas = out, scale, jobs, work, alphas
         self.untested = dataclasses.replace(scale, test=0)  # for cells that choose
 
     def found(self, cell: Cell) -> dict[str, Any] | None:
@@ -132,7 +134,7 @@ class Study:
 
     def chosen(self, bridge: str) -> tuple[float, float]:
         """α and τ by the rule, as far as the cells are finished."""
-        alpha = self._better(bridge, [(a, TAUS[0]) for a in ALPHAS])[0]
+        alpha = self._better(bridge, [(a, TAUS[0]) for a in self.alphas])[0]
         return self._better(bridge, [(alpha, tau) for tau in TAUS])
 
     def _better(self, bridge: str, options: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -176,10 +178,10 @@ def stages(
             of the best one.
     """
     others = [bridge for bridge in bridges if bridge != "none"]
-    yield [c for b, a in product(others, ALPHAS) for c in choosing(b, a, TAUS[0])]
+    yield [c for b, a in product(others, study.alphas) for c in choosing(b, a, TAUS[0])]
     alphas = {b: study.chosen(b)[0] for b in others}
     yield [c for b, tau in product(others, TAUS) for c in choosing(b, alphas[b], tau)]
-    setting = {b: study.chosen(b) for b in others} | {"none": (ALPHAS[0], TAUS[0])}
+    setting = {b: study.chosen(b) for b in others} | {"none": (study.alphas[0], TAUS[0])}
     best = study.best(others)
     if brief:
         yield [
@@ -238,6 +240,7 @@ def main() -> None:
     defaults = ["none", "dvtm", "dvtm-word", "vtm", "soft"]
     parser.add_argument("--bridges", nargs="+", default=defaults, metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--alphas", type=above_zero, nargs="+", default=[*ALPHAS], metavar="A")
     parser.add_argument("--out", type=Path, default=Path("runs/bridge-noise"))
     parser.add_argument("--steps", type=positive, default=Scale.steps, help="of 8 dialogues")
     parser.add_argument("--dev", type=positive, default=Scale.dev, help="dialogues")
@@ -258,7 +261,8 @@ def main() -> None:
         parser.error(f"seed {CHOICE} is that of the cells that choose; no result uses it.")
     if not {check("bridge", bridge) for bridge in options.bridges} - {"none"}:
         parser.error("--bridges has none that could be chosen.")
-    study = Study(options.out, Scale(options.steps, options.dev, options.test), options.jobs)
+    scale = Scale(options.steps, options.dev, options.test)
+    study = Study(options.out, scale, options.jobs, alphas=options.alphas)
     print(plan(study, options.bridges, options.seeds, options.brief), flush=True)
     if not options.plan:
         with locked(options.out, "running the study"):

@@ -304,6 +304,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
         (["--brief", "--plot", "x.png"], "--brief is a part of it"),
         (["--jobs", "0"], "a whole number of 1 at least"),
         (["--steps", "-1"], "a whole number of 1 at least"),
+        (["--alphas", "10", "nan"], "a number above zero"),
+        (["--alphas", "-10"], "a number above zero"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_any_cell(
@@ -402,6 +404,18 @@ def test_the_rule_asks_for_more_than_a_standard_error(study: Study) -> None:
     assert study.chosen("vtm") == (100.0, 0.5)
     put(study, {("dvtm", 30.0, 1.0): 0.4})
     assert study.best(["vtm", "dvtm"]) == "dvtm"
+
+
+def test_the_first_alpha_stays_and_is_that_of_no_bridge(study: Study) -> None:
+    study.alphas = [10.0, 30.0, 100.0]
+    put(study, {("vtm", 10.0, 1.0): 1.0})
+    put(study, {("vtm", 30.0, 1.0): 0.99}, spread=0.3)
+    assert study.chosen("vtm") == (10.0, 1.0)  # 30 is lower, by less than its error
+    put(study, {("vtm", 100.0, 1.0): 0.8})
+    assert study.chosen("vtm") == (100.0, 1.0)
+    alphas, _, headline, *_ = (list(stage) for stage in stages(study, ["none", "vtm"], [0]))
+    assert [cell.alpha for cell in alphas] == [10.0] * 3 + [30.0] * 3 + [100.0] * 3
+    assert {(c.bridge, c.alpha) for c in headline} == {("none", 10.0), ("vtm", 100.0)}
 
 
 def test_the_makefile_calls_it_with_options_that_it_has() -> None:
