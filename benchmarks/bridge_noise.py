@@ -76,8 +76,11 @@ class Study:
         told: Any = None
         with contextlib.suppress(DataError):
             told = read_json(self.path(cell))
-        scale = told.get("scale") if isinstance(told, dict) else None
-        return told if scale == dataclasses.asdict(self.scale_of(cell)) else None
+        wanted = {"cell": cell, "scale": self.scale_of(cell)}
+        same = isinstance(told, dict) and all(
+            told.get(name) == dataclasses.asdict(value) for name, value in wanted.items()
+        )
+        return told if same else None
 
     def path(self, cell: Cell) -> Path:
         return self.out / "cells" / f"{cell.name}.json"

@@ -70,6 +70,7 @@ class Cell:
         bridge: A name of the registry; `untrained` for the foundations as they are.
         trains: Whether the generator trains, too.
         control: Whether what is to be drawn is shuffled.
+        reference: Whether captions are compared by the generator as it was before training.
     """
 
     noise: str
@@ -79,12 +80,14 @@ class Cell:
     tau: float = 1.0
     trains: bool = False
     control: bool = False
+    reference: bool = True
 
     @property
     def name(self) -> str:
         parts = [self.noise or "true", self.bridge.replace(":", "."), f"a{self.alpha:g}"]
         parts += [f"t{self.tau:g}", "trains" if self.trains else "frozen"]
-        return "_".join([*parts, *(["control"] if self.control else []), f"s{self.seed}"])
+        parts += ["control"] * self.control + ["self-judged"] * (not self.reference)
+        return "_".join([*parts, f"s{self.seed}"])
 
     @property
     def dataset(self) -> str:
@@ -111,6 +114,7 @@ def settings(cell: Cell, scale: Scale) -> Config:
     config = dataclasses.replace(tiny("e2e"), dataset=cell.dataset, seed=cell.seed)
     wanted: dict[str, Any] = {
         "model.bridge": "none" if cell.bridge == UNTRAINED else cell.bridge,
+        "model.bridge_reference": cell.reference,
         "model.caption_source": "sampled", "model.snr_gamma": 5.0,
         "train.alpha": cell.alpha, "train.tau_start": cell.tau, "train.tau_end": cell.tau,
         "train.dialogues": BATCH * scale.steps, "train.batch": BATCH, "train.micro_batch": BATCH,

@@ -91,6 +91,12 @@ def test_settings_of_a_cell() -> None:
     assert config.model.frozen == ("perceptron.vision.", "generator.")
     trains = noise_cell.settings(Cell("recaptioned", "none", 0, trains=True), Scale())
     assert (trains.dataset, trains.model.frozen) == ("photoworld", None)
+    alone = Cell("", "score-function", 0, trains=True, reference=False)
+    assert (
+        trains.model.bridge_reference
+        and not noise_cell.settings(alone, Scale()).model.bridge_reference
+    )
+    assert alone.name == "true_score-function_a30_t1_trains_self-judged_s0"
 
 
 def test_colours_come_first_as_in_one_sequence_each(build: SimpleNamespace) -> None:
@@ -232,6 +238,10 @@ def test_finished_cells_are_not_run_again_and_failed_ones_keep_none_from_running
     study.run(good)
     assert [study.path(cell).stat().st_mtime_ns for cell in good] == before
     assert Study(study.out, Scale(3, 2, 2)).found(good[0]) is None  # of another scale
+    older = json.loads(study.path(good[0]).read_text())
+    del older["cell"]["reference"]  # by a version that had no such setting
+    study.path(good[0]).write_text(json.dumps(older))
+    assert study.found(good[0]) is None
 
 
 def endless(cell: Cell, scale: Scale, out: Path, captions: Path | None = None) -> None:

@@ -63,6 +63,10 @@ class Line(nn.Module):
         nn.init.constant_(self.generator.weight, 3.0)
         self.calls: list[SimpleNamespace] = []
         self.prepared: list[Batch] = []
+        self.begun: list[float] = []
+
+    def before_training(self) -> None:
+        self.begun += self.weights
 
     def template(self, max_length: int) -> Any:
         def pack(dialogue: Packed | None, drop: Callable[[str, str], None]) -> list[Packed]:
@@ -308,6 +312,7 @@ def test_a_run_that_died_in_an_evaluation_goes_on_to_the_digit(tmp_path: Path, a
         trained(tmp_path / "died", settings=settings, evaluate=dies)
     again, found = trained(tmp_path / "died", settings=settings, resume=True)
     assert (found, again.weights) == (lines, whole.weights)
+    assert whole.begun == again.begun == [2.0, 3.0]  # once, with the weights of the beginning
     assert len(again.calls) == {2: 5, 4: 2}[at]
     with pytest.raises(CheckpointError, match="on other dialogues"):
         trained(tmp_path / "died", DATA[1:], settings, resume=True)

@@ -60,6 +60,7 @@ class ModelConfig:
         bridge: How L^v reaches the LLM; `dvtm` is the paper's.
         bridge_samples: Further draws of a caption, for bridges that compare or average them:
             `score-function` and `gumbel-rao`.
+        bridge_reference: `score-function` compares them by the generator as it was before training.
         caption_source: What the text encoder reads in training: the `sampled` caption (§2.4.1) or
             the `gold` one.
         linearisation: How a dialogue becomes one text for systems that draw from it (`hashes`,
@@ -82,6 +83,7 @@ class ModelConfig:
     generator: PartConfig = PartConfig("stable-diffusion")
     bridge: str = "dvtm"
     bridge_samples: int = within(4, 1, 1000)
+    bridge_reference: bool = True
     caption_source: str = one_of("sampled", "gold")
     captions: str = one_of("caption", "describe")
     linearisation: str = "hashes"

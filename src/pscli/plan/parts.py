@@ -93,7 +93,7 @@ def imagined(name: str, model: ModelConfig) -> System:
             system: System = kind.around(load.captioner(), load)
         else:
             system = kind.build(model, load)
-        system.freeze(model.frozen)
+        system.freeze(model.frozen).before_training()
     return faked(system).train()
 
 

@@ -160,6 +160,9 @@ class System(nn.Module):
         """How dialogues become token sequences in training."""
         raise NotImplementedError
 
+    def before_training(self) -> None:
+        """Called once its weights are those that training begins with, and frozen as it will be."""
+
     def forward(self, batch: Batch, tau: float, seed: str) -> Losses:
         """Losses of a micro-batch that `prepare` has seen."""
         raise NotImplementedError

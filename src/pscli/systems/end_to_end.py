@@ -5,8 +5,9 @@ Guo et al. (2024), §2; "Eq. n" refers to it. Read `forward` beside Fig. 2.
 
 from __future__ import annotations
 
+import copy
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ class EndToEnd(Seeing):
         bridge: How the generator's loss reaches the LLM (Eqs. 4-11).
         caption_source: In training the text encoder reads the `sampled` caption, or the `gold` one.
         bridge_samples: Further draws of a caption's noise, for bridges that want them.
+        bridge_reference: Captions are compared by the generator as it was before training.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class EndToEnd(Seeing):
         generator: Generator,
         caption_source: str = "sampled",
         bridge_samples: int = 4,
+        bridge_reference: bool = True,
     ) -> None:
         super().__init__()
         self.perceptron, self.llm, self.generator = perceptron, llm, generator
@@ -56,6 +59,8 @@ class EndToEnd(Seeing):
             )
         self.bridge = bridge
         self.caption_source, self.bridge_samples = caption_source, bridge_samples
+        self.bridge_reference = bridge_reference
+        self.reference: Generator | None = None
         fitting(perceptron, llm)
 
     @classmethod
@@ -68,7 +73,8 @@ class EndToEnd(Seeing):
 
         bridge = load.bridge(sizes)
         perceptron = load("perceptron", width=llm.width)
-        return cls(perceptron, llm, bridge, generator, config.caption_source, config.bridge_samples)
+        how = config.caption_source, config.bridge_samples, config.bridge_reference
+        return cls(perceptron, llm, bridge, generator, *how)
 
     def parts(self) -> dict[str, Part]:
         parts = {
@@ -76,8 +82,23 @@ class EndToEnd(Seeing):
             "llm": Part(self.llm),
             "generator": Part(self.generator, frozen=("vae.",)),
         }
-        learnt = isinstance(self.bridge, nn.Module)
-        return parts | ({"bridge": Part(self.bridge)} if learnt else {})
+        if isinstance(self.bridge, nn.Module):
+            parts["bridge"] = Part(self.bridge)
+        if self.reference is not None:
+            parts["reference"] = Part(self.reference, frozen=("",), saved=False)
+        return parts
+
+    def before_training(self) -> None:
+        """Keeps the generator as it is, for a bridge that compares captions by it.
+
+        One that trains learns what the LLM writes, and then holds that for right. Only the weights
+        that train are copied.
+        """
+        if self.bridge_reference and isinstance(self.bridge, Scoring):
+            module: Any = self.generator
+            frozen = {id(w): w for w in module.parameters() if not w.requires_grad}
+            if len(frozen) < len(list(module.parameters())):
+                self.reference = copy.deepcopy(module, frozen).requires_grad_(False)
 
     def forward(self, batch: Batch, tau: float, seed: str) -> Losses:
         """L^t and L^v of a micro-batch (Eqs. 1-12); the loop adds them up (Eq. 13).
@@ -100,10 +121,11 @@ class EndToEnd(Seeing):
         assert drawn is not None  # `prepare` made them
         image = self.generator.losses(captions.clip_ids, drawn, noise, residual)
         if isinstance(self.bridge, Scoring):
+            judge = self.generator if self.reference is None else self.reference
 
             def losses(ids: Tensor) -> Tensor:
-                clip_ids, _ = self.generator.tokenize(self.words(ids, captions.llm_mask))
-                return self.generator.losses(clip_ids, drawn, noise)
+                clip_ids, _ = judge.tokenize(self.words(ids, captions.llm_mask))
+                return judge.losses(clip_ids, drawn, noise)
 
             image = image + self.bridge.surrogate(captions, losses)
         return Losses(text, image.sum())  # L^v (Eq. 12)

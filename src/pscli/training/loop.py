@@ -93,6 +93,7 @@ def train(
             "See `pscli stats`, or raise sequence.max_length.",
         )
     pad = template.tokenizer.pad_token_id
+    system.before_training()
     if t.checkpointing:
         system.recompute()
     optimizer = optimizer_of(system, t)
