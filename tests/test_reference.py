@@ -41,7 +41,7 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_the_llm_learns_as_from_a_generator_that_does_not_train(trained: Any, build: Any) -> None:
+def test_the_llm_learns_as_from_a_generator_that_does_not_train(trained: Any) -> None:
     """Oracle: the run in which it does not. Judged by what trains, the LLM takes another way."""
     both, frozen = trained("both"), trained("frozen", ALONE)
     assert same(both.llm, frozen.llm) and same(both.perceptron, frozen.perceptron)
